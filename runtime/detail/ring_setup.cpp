@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: MIT
+// The ladder of ring set-up: the decisions first, then the system calls, then the words for what went wrong.
+#include <gyre/runtime/detail/ring_setup.hpp>
+
+#include <liburing.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+
+// Newer than the oldest header that gyre builds with. Source: include/uapi/linux/io_uring.h.
+#ifndef IORING_SETUP_NO_SQARRAY
+#  define IORING_SETUP_NO_SQARRAY (1U << 16)
+#endif
+#ifndef IORING_FEAT_NO_IOWAIT
+#  define IORING_FEAT_NO_IOWAIT (1U << 17)
+#endif
+#ifndef IORING_ENTER_NO_IOWAIT
+#  define IORING_ENTER_NO_IOWAIT (1U << 7)
+#endif
+
+namespace gyre::detail {
+namespace {
+
+// io_uring/io_uring.c: IORING_MAX_ENTRIES, IORING_MAX_CQ_ENTRIES.
+constexpr unsigned sq_entries_limit = 32768;
+constexpr unsigned cq_entries_limit = 2 * sq_entries_limit;
+
+// The kernel counts a ring's memory in whole pages. This one takes two, the least there is: halving further gains
+// nothing.
+constexpr unsigned sq_entries_floor = 64;
+constexpr unsigned cq_entries_floor = 128;
+
+constexpr unsigned always = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;  // Linux 5.6
+constexpr unsigned cooperative = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+constexpr unsigned deferred = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+
+// The rungs, each with the kernel that first grants it. A kernel that does not know a flag answers EINVAL.
+constexpr std::array ladder{
+    always | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | deferred,     // 6.1
+    always | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | cooperative,  // 6.0
+    always | IORING_SETUP_SUBMIT_ALL | cooperative,                               // 5.19
+    always | IORING_SETUP_SUBMIT_ALL,                                             // 5.18
+    always,                                                                       // 5.6
+};
+
+// What the executor cannot do without: completions that are never dropped, requests that need not stay put after
+// submission, sockets without a worker, a time limit on io_uring_enter(), cancels without a completion. Linux 5.17.
+constexpr unsigned features_needed =
+    IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP;
+
+std::optional<unsigned> next_rung(unsigned flags) noexcept {
+  const auto* rung = std::find(ladder.begin(), ladder.end(), flags);
+  if (rung == ladder.end() || rung + 1 == ladder.end()) return std::nullopt;
+  return *(rung + 1);
+}
+
+std::string quantity(unsigned long bytes) {
+  return bytes % 1024 == 0 ? std::to_string(bytes / 1024) + " KiB" : std::to_string(bytes) + " bytes";
+}
+
+std::string entries(unsigned sq, unsigned cq) {
+  return std::to_string(sq) + " submission and " + std::to_string(cq) + " completion entries";
+}
+
+}  // namespace
+
+ring_parameters first_attempt(const ring_request& request) noexcept {
+  // Rounded here as the kernel would (bit_ceil is undefined above the limits), so that halving stays exact.
+  const unsigned sq = std::bit_ceil(std::clamp(request.sq_entries, 1U, sq_entries_limit));
+  const unsigned cq = std::bit_ceil(std::clamp(request.cq_entries, 2 * sq, cq_entries_limit));
+  return {.sq_entries = sq, .cq_entries = cq, .flags = ladder.front()};
+}
+
+std::optional<ring_parameters> next_attempt(int error, const ring_parameters& tried) noexcept {
+  auto next = tried;
+  if (error == EINVAL) {
+    const auto flags = next_rung(tried.flags);
+    if (!flags) return std::nullopt;
+    next.flags = *flags;
+  } else if (error == ENOMEM) {
+    next.sq_entries = std::max(tried.sq_entries / 2, std::min(tried.sq_entries, sq_entries_floor));
+    next.cq_entries = std::max(tried.cq_entries / 2, std::min(tried.cq_entries, cq_entries_floor));
+    next.cq_entries = std::max(next.cq_entries, 2 * next.sq_entries);
+  }
+  if (next == tried) return std::nullopt;  // another errno, or nothing left to take away
+  return next;
+}
+
+namespace {
+
+// Linux 5.1 brought io_uring. Only the two leading numbers of "6.1.0-18-amd64" count.
+bool older_than(const std::string& release, int major, int minor) {
+  int has_major = 0;
+  int has_minor = 0;
+  if (std::sscanf(release.c_str(), "%d.%d", &has_major, &has_minor) != 2) return false;
+  return has_major != major ? has_major < major : has_minor < minor;
+}
+
+const char* const cure_by_kernel = "Run a newer kernel: Linux 6.1 or later has all that gyre's executor needs";
+
+const char* const cure_by_seccomp =
+    "Allow io_uring_setup, io_uring_enter and io_uring_register in the filter: in a container give a seccomp profile "
+    "that "
+    "has them (docker run --security-opt seccomp=profile.json), in a systemd unit SystemCallFilter=@io-event "
+    "io_uring_setup io_uring_enter io_uring_register";
+
+setup_diagnosis not_permitted(const machine_facts& machine) {
+  const int disabled = machine.io_uring_disabled.value_or(0);
+  if (disabled >= 2) {
+    return {"io_uring is switched off for every process (kernel.io_uring_disabled = " + std::to_string(disabled) + ")",
+            "As root: sysctl kernel.io_uring_disabled=0, and a line kernel.io_uring_disabled = 0 in /etc/sysctl.d/ to "
+            "keep it"};
+  }
+  if (disabled == 1) {
+    const auto group = machine.io_uring_group.value_or(-1);
+    const auto who = group < 0 ? std::string{"no group is exempt (kernel.io_uring_group = -1)"}
+                               : "only the group " + std::to_string(group) + " is exempt (kernel.io_uring_group)";
+    return {"io_uring is switched off for processes without CAP_SYS_ADMIN (kernel.io_uring_disabled = 1), and " + who,
+            "As root: sysctl kernel.io_uring_disabled=0, or set kernel.io_uring_group to a group that this user is in"};
+  }
+  if (machine.seccomp_filtered) return {"A seccomp filter of this process forbids io_uring", cure_by_seccomp};
+  return {
+      "A security module (SELinux, AppArmor, ...) forbids io_uring: there is no seccomp filter here, and "
+      "kernel.io_uring_disabled is not set",
+      "Allow io_uring in the policy of the module that /sys/kernel/security/lsm names; its log (dmesg, ausearch -m "
+      "avc) "
+      "says which rule it was"};
+}
+
+setup_diagnosis not_implemented(const machine_facts& machine) {
+  if (older_than(machine.kernel_release, 5, 1)) {
+    return {"This kernel, Linux " + machine.kernel_release + ", has no io_uring", cure_by_kernel};
+  }
+  if (machine.seccomp_filtered) {
+    return {"A seccomp filter of this process hides io_uring (it answers ENOSYS)", cure_by_seccomp};
+  }
+  return {"This kernel, Linux " + machine.kernel_release +
+              ", was built without io_uring, or a sandbox (gVisor, for one) stands in for it",
+          "Run a kernel with CONFIG_IO_URING=y, outside the sandbox"};
+}
+
+setup_diagnosis no_memory(const ring_parameters& tried, const machine_facts& machine) {
+  const auto ring = "not even a ring of " + entries(tried.sq_entries, tried.cq_entries) + " fits";
+  if (machine.may_lock_any_memory || !machine.memlock_bytes) {
+    return {"The kernel has no memory for the ring, and no memlock limit applies: " + ring,
+            "Give the machine, or this process's control group (memory.max), more memory"};
+  }
+  return {
+      "The memory of rings counts as locked, and the limit (RLIMIT_MEMLOCK) is " + quantity(*machine.memlock_bytes) +
+          " for all processes of this user together: " + ring,
+      "Raise the limit: ulimit -l unlimited, a memlock line in /etc/security/limits.conf, LimitMEMLOCK= in a systemd "
+      "unit, docker run --ulimit memlock=-1; or use fewer rings"};
+}
+
+setup_diagnosis no_descriptor(int error, const machine_facts& machine) {
+  if (error == ENFILE) {
+    return {"The system has no open file left (fs.file-max)",
+            "As root: raise it, sysctl fs.file-max=..., or close files"};
+  }
+  const auto limit = machine.nofile_count ? std::to_string(*machine.nofile_count) : std::string{"unlimited"};
+  return {
+      "A ring is an open file, and this process may have no more of them (RLIMIT_NOFILE is " + limit + ")",
+      "Raise the limit: ulimit -n 65536, a nofile line in /etc/security/limits.conf, LimitNOFILE= in a systemd unit"};
+}
+
+}  // namespace
+
+setup_diagnosis diagnose(int error, const ring_parameters& tried, const machine_facts& machine) {
+  switch (error) {
+    case EPERM:
+    case EACCES:
+      return not_permitted(machine);
+    case ENOSYS:
+      return not_implemented(machine);
+    case ENOMEM:
+      return no_memory(tried, machine);
+    case EMFILE:
+    case ENFILE:
+      return no_descriptor(error, machine);
+    case EINVAL:
+    case EOPNOTSUPP:
+      return {
+          "This kernel, Linux " + machine.kernel_release + ", is too old: its io_uring lacks what every executor needs",
+          cure_by_kernel};
+    default:
+      return {"io_uring_setup failed in a way that gyre does not know", "See io_uring_setup(2), ERRORS"};
+  }
+}
+
+std::string shortfall_notes(const ring_request& request, const ring_parameters& granted, const machine_facts& machine) {
+  std::string notes;
+  const auto note = [&](const std::string& sentence) { notes += (notes.empty() ? "" : " ") + sentence + '.'; };
+
+  if (!(granted.flags & IORING_SETUP_DEFER_TASKRUN)) {
+    note(
+        "No IORING_SETUP_DEFER_TASKRUN: the kernel interrupts the executor to finish its operations, which costs time. "
+        "Linux "
+        "6.1 has it, this is " +
+        machine.kernel_release);
+  }
+  if (!(granted.flags & IORING_SETUP_SINGLE_ISSUER)) note("No IORING_SETUP_SINGLE_ISSUER: Linux 6.0 has it");
+  if (!(granted.flags & IORING_SETUP_TASKRUN_FLAG)) {
+    note("No IORING_SETUP_TASKRUN_FLAG or IORING_SETUP_COOP_TASKRUN: Linux 5.19 has them");
+  }
+  if (!(granted.flags & IORING_SETUP_SUBMIT_ALL)) {
+    note("No IORING_SETUP_SUBMIT_ALL: a request that the kernel refuses ends its batch early. Linux 5.18 has it");
+  }
+
+  const auto asked = first_attempt(request);
+  if (granted.sq_entries < asked.sq_entries || granted.cq_entries < asked.cq_entries) {
+    const auto limit = machine.memlock_bytes
+                           ? "is " + quantity(*machine.memlock_bytes) + " for all processes of this user"
+                           : std::string{"is unlimited, so memory itself is short"};
+    note("The ring has " + entries(granted.sq_entries, granted.cq_entries) + " instead of " +
+         entries(asked.sq_entries, asked.cq_entries) + ": memory was refused (RLIMIT_MEMLOCK " + limit +
+         "; ulimit -l)");
+  }
+  if (request.sq_entries > sq_entries_limit || request.cq_entries > cq_entries_limit) {
+    note("A ring has at most " + entries(sq_entries_limit, cq_entries_limit));
+  }
+  if (request.cq_entries < 2 * asked.sq_entries) {
+    note("Completion entries were raised to twice the submission entries");
+  }
+  return notes;
+}
+
+setup_error::setup_error(int error, const setup_diagnosis& diagnosis)
+    : std::system_error{error, std::generic_category(), "io_uring_setup"},
+      text_{"io_uring cannot be set up (" + std::generic_category().message(error) + "). " + diagnosis.cause + ". " +
+            diagnosis.cure + '.'} {}
+
+namespace {
+
+template <typename T>
+std::optional<T> read_number(const char* path) {
+  std::ifstream file{path};
+  T number{};
+  if (file >> number) return number;
+  return std::nullopt;
+}
+
+// The value of "Name:   value" in /proc/self/status, or nothing.
+std::string read_status(const std::string& name) {
+  std::ifstream status{"/proc/thread-self/status"};
+  std::string word;
+  while (status >> word) {
+    if (word == name + ':') {
+      status >> word;
+      return word;
+    }
+    status.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+  }
+  return {};
+}
+
+std::optional<unsigned long> read_limit(decltype(RLIMIT_NOFILE) resource) {
+  rlimit limit{};
+  if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
+  return limit.rlim_cur;
+}
+
+}  // namespace
+
+machine_facts read_machine_facts() {
+  constexpr unsigned cap_ipc_lock = 14;  // include/uapi/linux/capability.h
+  constexpr auto filtered = "2";         // proc_pid_status(5): SECCOMP_MODE_FILTER
+
+  utsname name{};
+  uname(&name);
+  const auto capabilities = read_status("CapEff");
+
+  machine_facts machine;
+  machine.kernel_release = static_cast<const char*>(name.release);
+  machine.io_uring_disabled = read_number<int>("/proc/sys/kernel/io_uring_disabled");
+  machine.io_uring_group = read_number<long>("/proc/sys/kernel/io_uring_group");
+  machine.seccomp_filtered = read_status("Seccomp") == filtered;
+  machine.may_lock_any_memory =
+      !capabilities.empty() && ((std::strtoull(capabilities.c_str(), nullptr, 16) >> cap_ipc_lock) & 1) != 0;
+  machine.memlock_bytes = read_limit(RLIMIT_MEMLOCK);
+  machine.nofile_count = read_limit(RLIMIT_NOFILE);
+  return machine;
+}
+
+namespace {
+
+// Walks down until the kernel says yes; afterwards `asked` is what it said yes to. Returns 0 or the last errno.
+int walk_down(::io_uring& ring, ring_parameters& asked) {
+  for (;;) {
+    io_uring_params params{};
+    params.flags = asked.flags;
+    params.cq_entries = asked.cq_entries;
+    const int error = -io_uring_queue_init_params(asked.sq_entries, &ring, &params);  // io_uring_queue_init_params(3)
+    if (error == 0) return 0;
+
+    const auto next = next_attempt(error, asked);
+    if (!next) return error;
+    asked = *next;
+  }
+}
+
+// A filter may allow io_uring_setup() and forbid io_uring_enter(): better told now than by the first operation.
+int try_to_enter(const ::io_uring& ring) {
+  return std::max(0, -io_uring_enter(static_cast<unsigned>(ring.ring_fd), 0, 0, 0, nullptr));
+}
+
+// The niceties: a ring works without them, so a refusal is a note.
+void tune(::io_uring& ring, const ring_request& request, ring_report& report) {
+  const auto note = [&](int error, const std::string& sentence) {
+    report.notes += (report.notes.empty() ? "" : " ") + sentence + " (" + std::generic_category().message(error) + ").";
+  };
+
+  const int registered = io_uring_register_ring_fd(&ring);  // io_uring_register_ring_fd(3): the count, here 1
+  report.ring_registered = registered == 1;
+  if (registered < 0)
+    note(-registered, "The ring's descriptor could not be registered, each io_uring_enter() looks it up");
+
+  std::array workers{request.iowq_bounded_workers_max, request.iowq_unbounded_workers_max};
+  const int limited = io_uring_register_iowq_max_workers(&ring, workers.data());
+  if (limited < 0) note(-limited, "The number of the kernel's worker threads could not be limited");
+
+  if (report.features & IORING_FEAT_NO_IOWAIT) {
+    report.enter_flags = IORING_ENTER_NO_IOWAIT;
+#if !IO_URING_CHECK_VERSION(2, 10)
+    io_uring_set_iowait(&ring, false);
+#endif
+  }
+}
+
+}  // namespace
+
+ring_report set_up_ring(::io_uring& ring, const ring_request& request) {
+  const auto wanted = first_attempt(request);
+  auto asked = wanted;
+  if (const int error = walk_down(ring, asked)) throw setup_error{error, diagnose(error, asked, read_machine_facts())};
+
+  int error = try_to_enter(ring);
+  if (error == 0 && (ring.features & features_needed) != features_needed) error = EOPNOTSUPP;
+  if (error != 0) {
+    io_uring_queue_exit(&ring);
+    throw setup_error{error, diagnose(error, asked, read_machine_facts())};
+  }
+
+  ring_report report;
+  report.flags = ring.flags;
+  report.features = ring.features;
+  report.sq_entries = ring.sq.ring_entries;
+  report.cq_entries = ring.cq.ring_entries;
+  // Reading the facts opens files; where all is as asked, nothing is told of them.
+  report.notes = shortfall_notes(request, asked, asked == wanted ? machine_facts{} : read_machine_facts());
+  tune(ring, request, report);
+  return report;
+}
+
+}  // namespace gyre::detail
