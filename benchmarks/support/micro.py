@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""Runs a Google Benchmark program several times and pairs each floor with the gyre line that follows it.
+
+The convention: X_floor and X_gyre (with the same argument) are the two sides of X, registered one after the other,
+and both say how many items they processed. A program runs once for each pair of samples, because the machine
+drifts by more than what is to be measured.
+"""
+
+import json
+import statistics
+
+from . import harness
+
+# (name, argument) -> what to call it, and the target where there is one.
+LINES = {
+    ('nop', '1'): ('nop, alone', ('ratio', 1.10)),
+    ('nop', '8'): ('nop, batch of 8', ('ratio', 1.10)),
+    ('nop', '32'): ('nop, batch of 32', ('ratio', 1.10)),
+    ('nop', '256'): ('nop, batch of 256', ('ratio', 1.10)),
+    ('immediate_child', ''): ('co_await of an immediate child', ('gyre', 15)),
+    ('recursion_level', ''): ('recursion 1000 deep, a level', None),
+    ('group_of_one', ''): ('group opened, empty task started and joined', ('gyre', 60)),
+    ('group_task', ''): ('empty task started and joined, of 1000', ('gyre', 60)),
+    ('timer_cancel', ''): ('deadline on a task, not reached', None),
+}
+
+
+def measure(build, program, quick):
+  core, _ = harness.cores()
+  samples = {}
+  for _ in range(2 if quick else 9):
+    command = [build / program, '--benchmark_format=json', f'--benchmark_min_time={0.01 if quick else 0.1}']
+    for line in json.loads(harness.run(command, core))['benchmarks']:
+      if line.get('error_occurred'):
+        raise harness.Failure(f"{line['name']}: {line['error_message']}")
+      name, _, argument = line['name'].partition('/')
+      name, _, side = name.rpartition('_')
+      samples.setdefault((name, argument), {}).setdefault(side, []).append(1e9 / line['items_per_second'])
+
+  rows = []
+  for key, sides in samples.items():
+    label, target = LINES.get(key, ('/'.join(part for part in key if part), None))
+    floor, gyre = sides.get('floor'), sides['gyre']
+    rows.append(harness.row(label, 'ns', floor and statistics.median(floor), statistics.median(gyre), target,
+                            floor and harness.paired_ratio(floor, gyre), sides))
+  return rows
