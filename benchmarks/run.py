@@ -32,49 +32,49 @@ BENCHMARKS = {
 
 
 def machine():
-  model = 'unknown processor'
-  for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines():
-    if line.startswith('model name'):
-      model = line.partition(':')[2].strip()
-      break
-  return {'kernel': platform.release(), 'processor': model, 'cores': len(os.sched_getaffinity(0)),
-          'load_average': os.getloadavg()[0], 'time': datetime.datetime.now(datetime.timezone.utc).isoformat()}
+    model = 'unknown processor'
+    for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines():
+        if line.startswith('model name'):
+            model = line.partition(':')[2].strip()
+            break
+    return {'kernel': platform.release(), 'processor': model, 'cores': len(os.sched_getaffinity(0)),
+            'load_average': os.getloadavg()[0], 'time': datetime.datetime.now(datetime.timezone.utc).isoformat()}
 
 
 def main():
-  root = pathlib.Path(__file__).resolve().parent.parent
-  parser = argparse.ArgumentParser(description='Runs the benchmarks and prints each beside its floor.')
-  parser.add_argument('names', nargs='*', metavar='NAME', help=', '.join(BENCHMARKS))
-  parser.add_argument('--quick', action='store_true', help='only show that everything works')
-  parser.add_argument('--build', type=pathlib.Path, default=root / 'build' / 'release', help='the build folder')
-  parser.add_argument('--json', type=pathlib.Path, help='where the figures go (BUILD/benchmarks.json)')
-  options = parser.parse_args()
-  unknown = [name for name in options.names if name not in BENCHMARKS]
-  if unknown:
-    parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-  programs = options.build.resolve() / 'benchmarks'
-  if not (programs / 'load').exists():
-    parser.error(f'{programs} has no benchmarks in it: build with -Dbenchmarks=enabled')
+    root = pathlib.Path(__file__).resolve().parent.parent
+    parser = argparse.ArgumentParser(description='Runs the benchmarks and prints each beside its floor.')
+    parser.add_argument('names', nargs='*', metavar='NAME', help=', '.join(BENCHMARKS))
+    parser.add_argument('--quick', action='store_true', help='only show that everything works')
+    parser.add_argument('--build', type=pathlib.Path, default=root / 'build' / 'release', help='the build folder')
+    parser.add_argument('--json', type=pathlib.Path, help='where the figures go (BUILD/benchmarks.json)')
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    programs = options.build.resolve() / 'benchmarks'
+    if not (programs / 'load').exists():
+        parser.error(f'{programs} has no benchmarks in it: build with -Dbenchmarks=enabled')
 
-  facts = machine()
-  print(f"{facts['processor']}, {facts['cores']} cores, Linux {facts['kernel']}, load {facts['load_average']:.1f}")
-  if options.quick:
-    print('A quick run: the figures below mean nothing.')
-  results = {}
-  failed = []
-  for name in options.names or BENCHMARKS:
-    title, measure = BENCHMARKS[name]
-    try:
-      results[name] = measure(programs, options.quick)
-      harness.print_table(title, results[name])
-    except harness.Failure as failure:
-      failed.append(name)
-      print(f'\n{title}\n  {name} failed: {failure}', flush=True)
-  file = options.json or options.build / 'benchmarks.json'
-  file.write_text(json.dumps({'machine': facts, 'quick': options.quick, 'results': results}, indent=1) + '\n')
-  print(f'\nAll samples: {file}')
-  return 1 if failed else 0
+    facts = machine()
+    print(f"{facts['processor']}, {facts['cores']} cores, Linux {facts['kernel']}, load {facts['load_average']:.1f}")
+    if options.quick:
+        print('A quick run: the figures below mean nothing.')
+    results = {}
+    failed = []
+    for name in options.names or BENCHMARKS:
+        title, measure = BENCHMARKS[name]
+        try:
+            results[name] = measure(programs, options.quick)
+            harness.print_table(title, results[name])
+        except harness.Failure as failure:
+            failed.append(name)
+            print(f'\n{title}\n  {name} failed: {failure}', flush=True)
+    file = options.json or options.build / 'benchmarks.json'
+    file.write_text(json.dumps({'machine': facts, 'quick': options.quick, 'results': results}, indent=1) + '\n')
+    print(f'\nAll samples: {file}')
+    return 1 if failed else 0
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+    sys.exit(main())

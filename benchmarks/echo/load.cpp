@@ -4,7 +4,7 @@
 // One thread, epoll. Closed loop: every connection keeps `depth` messages under way and sends the next when one has
 // come back whole. Each byte that comes back is compared. Ends by letting all messages come home, so that no
 // server ever sees a reset. Prints one JSON object.
-#include "../support/die.hpp"
+#include "support/die.hpp"
 
 #include <arpa/inet.h>
 #include <getopt.h>

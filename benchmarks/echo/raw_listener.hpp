@@ -2,8 +2,8 @@
 // The listening socket of the servers that are written without gyre.
 #pragma once
 
-#include "../support/die.hpp"
 #include "echo_server.hpp"
+#include "support/die.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -4,8 +4,8 @@
 // One recv, then one send, single-shot, as gyre's obvious echo does. No coroutine, no allocation per message, nothing
 // that can be cancelled. With --deadline each read has 30 seconds, kept in the cheapest way there is: as all of them
 // are equally long, a list in the order of arming is a timer queue.
-#include "../support/raw_ring.hpp"
 #include "raw_listener.hpp"
+#include "support/raw_ring.hpp"
 
 #include <unistd.h>
 #include <ctime>

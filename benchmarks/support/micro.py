@@ -26,21 +26,21 @@ LINES = {
 
 
 def measure(build, program, quick):
-  core, _ = harness.cores()
-  samples = {}
-  for _ in range(2 if quick else 9):
-    command = [build / program, '--benchmark_format=json', f'--benchmark_min_time={0.01 if quick else 0.1}']
-    for line in json.loads(harness.run(command, core))['benchmarks']:
-      if line.get('error_occurred'):
-        raise harness.Failure(f"{line['name']}: {line['error_message']}")
-      name, _, argument = line['name'].partition('/')
-      name, _, side = name.rpartition('_')
-      samples.setdefault((name, argument), {}).setdefault(side, []).append(1e9 / line['items_per_second'])
+    core, _ = harness.cores()
+    samples = {}
+    for _ in range(2 if quick else 9):
+        command = [build / program, '--benchmark_format=json', f'--benchmark_min_time={0.01 if quick else 0.1}']
+        for line in json.loads(harness.run(command, core))['benchmarks']:
+            if line.get('error_occurred'):
+                raise harness.Failure(f"{line['name']}: {line['error_message']}")
+            name, _, argument = line['name'].partition('/')
+            name, _, side = name.rpartition('_')
+            samples.setdefault((name, argument), {}).setdefault(side, []).append(1e9 / line['items_per_second'])
 
-  rows = []
-  for key, sides in samples.items():
-    label, target = LINES.get(key, ('/'.join(part for part in key if part), None))
-    floor, gyre = sides.get('floor'), sides['gyre']
-    rows.append(harness.row(label, 'ns', floor and statistics.median(floor), statistics.median(gyre), target,
-                            floor and harness.paired_ratio(floor, gyre), sides))
-  return rows
+    rows = []
+    for key, sides in samples.items():
+        label, target = LINES.get(key, ('/'.join(part for part in key if part), None))
+        floor, gyre = sides.get('floor'), sides['gyre']
+        rows.append(harness.row(label, 'ns', floor and statistics.median(floor), statistics.median(gyre), target,
+                                floor and harness.paired_ratio(floor, gyre), sides))
+    return rows
