@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Adds up what really ran, and says so in one closing line.
+
+    summarize.py NAME=TESTLOG.json...
+
+Each log is what one `meson test` wrote. A doctest program counts as many as it has test cases, and one failure more
+if it died, hung, or complained after its last case; any other test counts as one. A log that is not there means that
+its build or its run failed: one failure. Exits with 1 when anything failed, or when nothing ran at all.
+"""
+import json
+import os
+import re
+import sys
+from collections import Counter
+
+CASES = re.compile(r"\[doctest\] test cases: +\d+ \| +(\d+) passed \| +(\d+) failed \| +(\d+) skipped")
+
+
+def count(test):
+    """What one entry of a log adds to the sum."""
+    fine = test["result"] == "OK"
+    cases = CASES.search(test.get("stdout", ""))
+    if cases:
+        passed, failed, skipped = map(int, cases.groups())
+        if failed == 0 and not (fine and passed + skipped > 0):
+            failed = 1
+        return Counter(passed=passed, failed=failed, skipped=skipped)
+    if test["result"] == "SKIP":
+        return Counter(skipped=1)
+    # A doctest program that ended well before its summary left its remaining cases out.
+    cut_short = os.path.basename(test["command"][0]).endswith("_test")
+    return Counter(passed=1) if fine and not cut_short else Counter(failed=1)
+
+
+def main():
+    total = Counter()
+    for argument in sys.argv[1:]:
+        name, path = argument.split("=", 1)
+        sums = Counter()
+        try:
+            with open(path, encoding="utf-8") as log:
+                for line in log:
+                    sums += count(json.loads(line))
+        except (OSError, ValueError):
+            sums["failed"] += 1
+            print(f"{name}: did not build, or did not run to its end")
+        print(f"{name}: {sums['passed']} of {sums['passed'] + sums['failed']}")
+        total += sums
+
+    skipped = f", {total['skipped']} skipped" if total["skipped"] else ""
+    print(f"{total['passed']} passed, {total['failed']} failed{skipped}")
+    sys.exit(1 if total["failed"] or not total["passed"] else 0)
+
+
+main()
