@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <utility>
 
 // Newer than the oldest header that gyre builds with. Source: include/uapi/linux/io_uring.h.
 #ifndef IORING_SETUP_NO_SQARRAY
@@ -233,10 +234,12 @@ std::string shortfall_notes(const ring_request& request, const ring_parameters& 
   return notes;
 }
 
-setup_error::setup_error(int error, const setup_diagnosis& diagnosis)
-    : std::system_error{error, std::generic_category(), "io_uring_setup"},
-      text_{"io_uring cannot be set up (" + std::generic_category().message(error) + "). " + diagnosis.cause + ". " +
-            diagnosis.cure + '.'} {}
+setup_error::setup_error(int error, setup_diagnosis diagnosis)
+    : std::system_error{error, std::generic_category(), "io_uring_setup"} {
+  auto text = "io_uring cannot be set up (" + std::generic_category().message(error) + "). " + diagnosis.cause + ". " +
+              diagnosis.cure + '.';
+  told_ = std::make_shared<const story>(story{std::move(diagnosis), std::move(text)});
+}
 
 namespace {
 
@@ -325,6 +328,7 @@ void tune(::io_uring& ring, const ring_request& request, ring_report& report) {
 
   std::array workers{request.iowq_bounded_workers_max, request.iowq_unbounded_workers_max};
   const int limited = io_uring_register_iowq_max_workers(&ring, workers.data());
+  report.workers_limited = limited == 0;
   if (limited < 0) note(-limited, "The number of the kernel's worker threads could not be limited");
 
   if (report.features & IORING_FEAT_NO_IOWAIT) {

@@ -7,8 +7,8 @@
 // ring_probe's.
 #pragma once
 
+#include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <system_error>
 
@@ -35,6 +35,7 @@ struct ring_report {
   unsigned sq_entries = 0;
   unsigned cq_entries = 0;
   bool ring_registered = false;  // io_uring_enter() wants enter_ring_fd and IORING_ENTER_REGISTERED_RING
+  bool workers_limited = false;  // the request's iowq_*_workers_max hold
 
   // IORING_ENTER_NO_IOWAIT where the kernel knows it, else 0: OR it into every io_uring_enter() that may wait, else a
   // sleeping executor is counted as a CPU in I/O wait. liburing adds it by itself from 2.10 on, 2.9 never does.
@@ -52,12 +53,17 @@ struct setup_diagnosis {
 /// No ring could be set up. what() names the cause and the cure, code() is the kernel's errno.
 class setup_error : public std::system_error {
  public:
-  setup_error(int error, const setup_diagnosis& diagnosis);
+  setup_error(int error, setup_diagnosis diagnosis);
 
-  const char* what() const noexcept override { return text_.what(); }
+  const char* what() const noexcept override { return told_->text.c_str(); }
+  const setup_diagnosis& diagnosis() const noexcept { return told_->diagnosis; }
 
  private:
-  std::runtime_error text_;  // a string whose copy cannot throw, as an exception's must not
+  struct story {
+    setup_diagnosis diagnosis;
+    std::string text;
+  };
+  std::shared_ptr<const story> told_;  // shared, as an exception's copy must not throw
 };
 
 /// Sets up `ring` as `request` asks, or as near to it as this machine allows.

@@ -20,7 +20,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
-#include <cstdlib>
+#include <cstdio>
 #include <functional>
 #include <future>
 #include <stdexcept>
@@ -122,6 +122,7 @@ template <typename Fn>
 std::string in_a_child(Fn fn) {
   std::array<int, 2> ends{};
   if (pipe(ends.data()) != 0) throw std::runtime_error{"pipe"};
+  std::fflush(nullptr);  // else the child may print the same once more
   const pid_t child = fork();
   if (child == 0) {
     const std::string told = fn();
