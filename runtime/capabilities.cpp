@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+// The table of facilities, in words for users; detail/ring_probe has the facts.
+#include <gyre/runtime/capabilities.hpp>
+
+#include <gyre/runtime/detail/ring_probe.hpp>
+
+#include <fstream>
+#include <string_view>
+#include <utility>
+
+namespace gyre {
+namespace {
+
+using detail::kernel_probe;
+
+// What a facility is for. A row whose `used` is empty is one that gyre does not use yet: whoever makes use of it fills
+// in both sentences here, in the same commit.
+struct row {
+  std::string_view name;
+  std::string_view since;
+  bool kernel_probe::* available;
+  std::string_view used;     // what a program has from it
+  std::string_view missing;  // what happens where it is missing
+};
+
+constexpr row rows[] = {
+    {"eventfd notification", "5.2", &kernel_probe::eventfd,
+     "an idle executor sleeps on its eventfd; other threads and foreign loops wake it", "no executor can sleep"},
+    {"eventfd on and off", "5.8", &kernel_probe::eventfd_toggle, "a busy executor is spared its own notifications",
+     "a busy executor pays for notifications that nobody needs"},
+    {"eventfd for workers only", "5.6", &kernel_probe::eventfd_async, "", ""},
+    {"deferred task work", "6.1", &kernel_probe::deferred_task_work,
+     "completions are finished when the executor asks, in batches",
+     "the kernel interrupts the executor to finish completions: slower, otherwise the same"},
+    {"registered ring descriptor", "5.18", &kernel_probe::registered_ring, "each system call is spared a look-up",
+     "each system call looks the ring up: slower, otherwise the same"},
+    {"limited worker threads", "5.15", &kernel_probe::bounded_workers,
+     "blocking requests take a bounded number of kernel threads", "a burst of blocking requests is a burst of threads"},
+    {"waiting is not I/O wait", "6.15", &kernel_probe::no_iowait, "an idle executor shows as idle",
+     "tools may show a CPU on which an executor sleeps as 100 % iowait; it is idle"},
+    {"cancel an operation", "5.5", &kernel_probe::cancel, "scopes, timeouts and shutdown end what is in flight",
+     "nothing that is in flight can be stopped"},
+    {"cancel all of a descriptor", "5.19", &kernel_probe::cancel_all, "", ""},
+    {"cancel by opcode", "6.6", &kernel_probe::cancel_by_opcode, "", ""},
+    {"cancel and wait", "6.0", &kernel_probe::cancel_sync, "", ""},
+    {"timeouts", "5.4", &kernel_probe::timeout, "one kernel timeout wakes the executor for all sleeps and deadlines",
+     "no sleep and no deadline"},
+    {"repeating timeouts", "6.4", &kernel_probe::timeout_multishot, "", ""},
+    {"linked timeouts", "5.5", &kernel_probe::link_timeout, "with_timeout on one operation is kept by the kernel",
+     "with_timeout on one operation is refused"},
+    {"links and drains", "5.3", &kernel_probe::links, "an operation and its linked timeout go in together",
+     "with_timeout on one operation is refused"},
+    {"completions only on failure", "5.17", &kernel_probe::skipped_completions,
+     "a cancel that worked costs no completion", "gyre does not run"},
+    {"32-byte completions", "5.19", &kernel_probe::wide_completions, "", ""},
+    {"multishot accept", "5.19", &kernel_probe::accept_multishot, "one request takes many connections",
+     "ops::accept_multishot is refused; accept one by one"},
+    {"multishot receive", "6.0", &kernel_probe::receive_multishot, "", ""},
+    {"multishot read", "6.7", &kernel_probe::read_multishot, "", ""},
+    {"zero-copy send", "6.1", &kernel_probe::send_zero_copy, "", ""},
+    {"zero-copy usage report", "6.2", &kernel_probe::send_zero_copy_report, "", ""},
+    {"provided buffer rings", "5.19", &kernel_probe::buffer_rings, "", ""},
+    {"buffers used bit by bit", "6.12", &kernel_probe::buffer_rings_partial, "", ""},
+    {"bundles of buffers", "6.10", &kernel_probe::bundles, "", ""},
+    {"registered buffers", "5.19", &kernel_probe::registered_buffers, "", ""},
+    {"direct descriptors", "6.0", &kernel_probe::direct_descriptors, "", ""},
+    {"direct to plain descriptor", "6.8", &kernel_probe::direct_descriptors_out, "", ""},
+    {"messages between rings", "5.18", &kernel_probe::messages, "", ""},
+    {"futex wait and wake", "6.7", &kernel_probe::futex, "", ""},
+    {"waiting for a process", "6.7", &kernel_probe::process_wait, "", ""},
+    {"epoll_ctl", "5.6", &kernel_probe::epoll_control, "", ""},
+    {"epoll_wait", "6.15", &kernel_probe::epoll_wait, "", ""},
+    {"submission thread (SQPOLL)", "5.11", &kernel_probe::submission_thread, "", ""},
+    {"polled devices (IOPOLL)", "5.1", &kernel_probe::busy_completions, "", ""},
+    {"ring resize", "6.13", &kernel_probe::resizing, "", ""},
+    {"minimum wait", "6.12", &kernel_probe::minimum_wait, "", ""},
+    {"network busy poll (NAPI)", "6.9", &kernel_probe::network_busy_poll, "", ""},
+};
+
+capabilities::facility describe(const row& row, const kernel_probe& probe) {
+  capabilities::facility facility;
+  facility.name = row.name;
+  facility.since = row.since;
+  facility.available = probe.*row.available;
+  facility.used = !row.used.empty();
+  facility.consequence = !facility.used ? "gyre does not use it yet" : facility.available ? row.used : row.missing;
+  return facility;
+}
+
+detail::ring_request executor_ring() { return {}; }
+
+// What a ring counts for in RLIMIT_MEMLOCK: 64 bytes a submission, 16 a completion, and a page for the queues' heads.
+std::string locked_kib(const detail::ring_request& ring) {
+  return std::to_string((ring.sq_entries * 64 + ring.cq_entries * 16) / 1024 + 4) + " KiB";
+}
+
+capabilities::limit memlock(const detail::machine_facts& machine, const detail::ring_request& ring) {
+  auto value =
+      machine.memlock_bytes ? std::to_string(*machine.memlock_bytes / 1024) + " KiB" : std::string{"unlimited"};
+  if (machine.may_lock_any_memory) value += " (this process is exempt: CAP_IPC_LOCK)";
+  return {
+      "memlock", std::move(value),
+      "The rings and registered buffers of all processes of a user count; an executor's ring takes " + locked_kib(ring),
+      "ulimit -l, a memlock line in /etc/security/limits.conf, LimitMEMLOCK= in a systemd unit, docker run --ulimit "
+      "memlock=-1"};
+}
+
+capabilities::limit nofile(const detail::machine_facts& machine) {
+  return {"nofile", machine.nofile_count ? std::to_string(*machine.nofile_count) : "unlimited",
+          "Each connection and each open file is one; an executor takes two",
+          "ulimit -n, a nofile line in /etc/security/limits.conf, LimitNOFILE= in a systemd unit"};
+}
+
+capabilities::limit max_map_count() {
+  std::string value{"unknown"};
+  std::ifstream{"/proc/sys/vm/max_map_count"} >> value;
+  return {"max_map_count", std::move(value), "Memory maps of a process; an executor takes two",
+          "as root: sysctl vm.max_map_count=..., and a line in /etc/sysctl.d/ to keep it"};
+}
+
+}  // namespace
+
+capabilities capabilities::query() {
+  const auto machine = detail::read_machine_facts();
+  const auto wanted = executor_ring();
+  auto probe = detail::probe_kernel(wanted);
+
+  capabilities found;
+  found.kernel_release = machine.kernel_release;
+  found.limits = {memlock(machine, wanted), nofile(machine), max_map_count()};
+  if (probe.refused) {
+    found.refused = {std::move(probe.refused->cause), std::move(probe.refused->cure)};
+    return found;
+  }
+  found.ring_notes = std::move(probe.ring.notes);
+  for (const auto& row : rows) found.facilities.push_back(describe(row, probe));
+  return found;
+}
+
+}  // namespace gyre

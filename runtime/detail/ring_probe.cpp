@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+// Questions to the kernel: opcodes by IORING_REGISTER_PROBE, features by what set-up reports, the rest by trying.
+//
+// Trying means: give the kernel a request that a kernel with the facility refuses for another reason than one without.
+// A descriptor of -1 does it mostly: flags are looked at first (EINVAL: unknown flag), the descriptor later (EBADF).
+#include <gyre/runtime/detail/ring_probe.hpp>
+
+#include <liburing.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+
+// Newer than the oldest header that gyre builds with. Source: include/uapi/linux/io_uring.h.
+#ifndef IORING_FEAT_NO_IOWAIT
+#  define IORING_FEAT_NO_IOWAIT (1U << 17)
+#endif
+
+namespace gyre::detail {
+namespace {
+
+constexpr int op_epoll_wait = 59;  // IORING_OP_EPOLL_WAIT, Linux 6.15
+constexpr int no_descriptor = -1;
+
+// A ring for trying things out: the smallest there is, and gone at the end of its block.
+class trial_ring {
+ public:
+  explicit trial_ring(unsigned flags) {
+    io_uring_params params{};
+    params.flags = flags;
+    is_up_ = io_uring_queue_init_params(4, &ring_, &params) == 0;
+  }
+  ~trial_ring() {
+    if (is_up_) io_uring_queue_exit(&ring_);
+  }
+  trial_ring(const trial_ring&) = delete;
+  trial_ring& operator=(const trial_ring&) = delete;
+
+  bool is_up() const noexcept { return is_up_; }
+  ::io_uring* get() noexcept { return &ring_; }
+
+  // The result of one request, which must end at once. EPERM where requests cannot be submitted at all.
+  template <typename Prepare>
+  int result_of(Prepare prepare) {
+    const auto number = ++submitted_count_;
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+    if (sqe == nullptr) return -EPERM;  // an earlier one is still there: the kernel does not take them
+    prepare(*sqe);
+    sqe->user_data = number;
+
+    for (;;) {
+      io_uring_cqe* cqe = nullptr;
+      if (io_uring_submit_and_wait(&ring_, 1) < 0 || io_uring_peek_cqe(&ring_, &cqe) < 0) return -EPERM;
+      const bool is_answer = cqe->user_data == number;  // a zero-copy send's notification comes in addition
+      const int result = cqe->res;
+      io_uring_cqe_seen(&ring_, cqe);
+      if (is_answer) return result;
+    }
+  }
+
+ private:
+  ::io_uring ring_{};
+  bool is_up_ = false;
+  std::uint64_t submitted_count_ = 0;
+};
+
+void ask_opcodes(trial_ring& ring, kernel_probe& answer) {
+  const std::unique_ptr<io_uring_probe, void (*)(io_uring_probe*)> opcodes{io_uring_get_probe_ring(ring.get()),
+                                                                           io_uring_free_probe};
+  if (!opcodes) return;
+  const auto has = [&](int opcode) { return io_uring_opcode_supported(opcodes.get(), opcode) != 0; };
+
+  answer.cancel = has(IORING_OP_ASYNC_CANCEL);
+  answer.timeout = has(IORING_OP_TIMEOUT);
+  answer.link_timeout = has(IORING_OP_LINK_TIMEOUT);
+  answer.links = answer.link_timeout;  // no flag of their own: links are older than the opcode that rests on them
+  answer.read_multishot = has(IORING_OP_READ_MULTISHOT);
+  answer.send_zero_copy = has(IORING_OP_SEND_ZC) && has(IORING_OP_SENDMSG_ZC);
+  answer.direct_descriptors_out = has(IORING_OP_FIXED_FD_INSTALL);
+  answer.messages = has(IORING_OP_MSG_RING);
+  answer.futex = has(IORING_OP_FUTEX_WAIT) && has(IORING_OP_FUTEX_WAKE) && has(IORING_OP_FUTEX_WAITV);
+  answer.process_wait = has(IORING_OP_WAITID);
+  answer.epoll_control = has(IORING_OP_EPOLL_CTL);
+  answer.epoll_wait = has(op_epoll_wait);
+}
+
+void read_features(const ring_report& ring, kernel_probe& answer) {
+  const auto has = [&](unsigned feature) { return (ring.features & feature) != 0; };
+
+  answer.deferred_task_work = (ring.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
+  answer.registered_ring = ring.ring_registered;
+  answer.bounded_workers = ring.workers_limited;
+  answer.no_iowait = has(IORING_FEAT_NO_IOWAIT);
+  answer.skipped_completions = has(IORING_FEAT_CQE_SKIP);
+  answer.bundles = has(IORING_FEAT_RECVSEND_BUNDLE);
+  answer.minimum_wait = has(IORING_FEAT_MIN_TIMEOUT);
+}
+
+// Without an eventfd to park on there is no executor, although there is a ring.
+void try_eventfd(trial_ring& ring, kernel_probe& answer) {
+  const int fd = eventfd(0, EFD_CLOEXEC);
+  const int error = fd < 0 ? errno : -io_uring_register_eventfd(ring.get(), fd);
+  answer.eventfd = error == 0;
+  if (!answer.eventfd) {
+    answer.refused = diagnose(error, {}, read_machine_facts());
+    if (fd >= 0) close(fd);
+    return;
+  }
+  io_uring_unregister_eventfd(ring.get());
+  answer.eventfd_async = io_uring_register_eventfd_async(ring.get(), fd) == 0;
+  if (answer.eventfd_async) io_uring_unregister_eventfd(ring.get());
+  answer.eventfd_toggle = answer.eventfd && ring.get()->cq.kflags != nullptr;  // the word in which the flag is
+  close(fd);
+}
+
+void try_cancel(trial_ring& ring, kernel_probe& answer) {
+  const auto cancels = [&](unsigned flags) {
+    return ring.result_of([&](io_uring_sqe& sqe) { io_uring_prep_cancel64(&sqe, 0, static_cast<int>(flags)); }) !=
+           -EINVAL;
+  };
+  answer.cancel_all = answer.cancel && cancels(IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY);
+  answer.cancel_by_opcode = answer.cancel && cancels(IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_OP);
+
+  io_uring_sync_cancel_reg nobody{};
+  nobody.addr = ~0ULL;
+  nobody.fd = no_descriptor;
+  nobody.timeout = {-1, -1};
+  answer.cancel_sync = io_uring_register_sync_cancel(ring.get(), &nobody) == -ENOENT;
+}
+
+void try_flags(trial_ring& ring, kernel_probe& answer) {
+  const auto knows = [&](auto prepare) { return ring.result_of(prepare) == -EBADF; };
+
+  answer.accept_multishot =
+      knows([](io_uring_sqe& sqe) { io_uring_prep_multishot_accept(&sqe, no_descriptor, nullptr, nullptr, 0); });
+  answer.receive_multishot = knows([](io_uring_sqe& sqe) {
+    io_uring_prep_recv_multishot(&sqe, no_descriptor, nullptr, 0, 0);
+    sqe.flags |= IOSQE_BUFFER_SELECT;
+  });
+  answer.send_zero_copy_report =
+      answer.send_zero_copy && knows([](io_uring_sqe& sqe) {
+        io_uring_prep_send_zc(&sqe, no_descriptor, nullptr, 0, 0, IORING_SEND_ZC_REPORT_USAGE);
+      });
+
+  __kernel_timespec at_once{};
+  answer.timeout_multishot = ring.result_of([&](io_uring_sqe& sqe) {
+    io_uring_prep_timeout(&sqe, &at_once, /*count=*/1, IORING_TIMEOUT_MULTISHOT);  // here the count is of repetitions
+  }) == -ETIME;
+}
+
+void try_buffer_rings(trial_ring& ring, kernel_probe& answer) {
+  const auto works = [&](unsigned flags) {
+    constexpr unsigned entries_count = 1;
+    constexpr int group = 0;
+    int error = 0;
+    auto* buffers = io_uring_setup_buf_ring(ring.get(), entries_count, group, flags, &error);
+    if (buffers == nullptr) return false;
+    io_uring_free_buf_ring(ring.get(), buffers, entries_count, group);
+    return true;
+  };
+  answer.buffer_rings = works(0);
+  answer.buffer_rings_partial = works(IOU_PBUF_RING_INC);
+}
+
+void try_registrations(trial_ring& ring, kernel_probe& answer) {
+  answer.registered_buffers = io_uring_register_buffers_sparse(ring.get(), 1) == 0;
+  answer.direct_descriptors =
+      io_uring_register_files_sparse(ring.get(), 1) == 0 && io_uring_register_file_alloc_range(ring.get(), 0, 1) == 0;
+
+  io_uring_napi napi{};
+  answer.network_busy_poll = io_uring_register_napi(ring.get(), &napi) == 0;
+
+  io_uring_params larger{};
+  larger.sq_entries = 8;
+  larger.cq_entries = 16;
+  answer.resizing = io_uring_resize_rings(ring.get(), &larger) == 0;
+}
+
+void try_on(trial_ring& ring, kernel_probe& answer) {
+  if (!ring.is_up()) return;
+  try_eventfd(ring, answer);
+  if (answer.refused) return;
+  ask_opcodes(ring, answer);
+  try_cancel(ring, answer);
+  try_flags(ring, answer);
+  try_buffer_rings(ring, answer);
+  try_registrations(ring, answer);
+}
+
+bool grants(unsigned setup_flags) { return trial_ring{setup_flags}.is_up(); }
+
+}  // namespace
+
+kernel_probe probe_kernel(const ring_request& executor_ring) {
+  kernel_probe answer;
+  try {
+    ::io_uring ring;
+    answer.ring = set_up_ring(ring, executor_ring);
+    io_uring_queue_exit(&ring);
+  } catch (const setup_error& error) {
+    answer.refused = error.diagnosis();
+    return answer;
+  }
+
+  read_features(answer.ring, answer);
+  trial_ring ring{answer.ring.flags & (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)};
+  try_on(ring, answer);
+  answer.wide_completions = grants(IORING_SETUP_CQE32);
+  answer.submission_thread = grants(IORING_SETUP_SQPOLL);
+  answer.busy_completions = grants(IORING_SETUP_IOPOLL);
+  return answer;
+}
+
+}  // namespace gyre::detail

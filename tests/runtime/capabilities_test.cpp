@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+// What gyre says of a machine: of this one, and of machines that forbid or lack something.
+#include <gyre/runtime/capabilities.hpp>
+#include <gyre/runtime/detail/json_text.hpp>
+
+#include "../support/forbidden.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <set>
+#include <string>
+
+namespace gyre {
+namespace {
+
+using namespace gyre::test;
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+const capabilities::facility& facility_named(const capabilities& found, const std::string& name) {
+  const auto facility = std::find_if(found.facilities.begin(), found.facilities.end(),
+                                     [&](const auto& candidate) { return candidate.name == name; });
+  REQUIRE(facility != found.facilities.end());
+  return *facility;
+}
+
+}  // namespace
+
+TEST_CASE("a machine on which gyre runs is described") {
+  utsname name{};
+  uname(&name);
+
+  const auto found = capabilities::query();
+
+  REQUIRE(found.can_run());
+  CHECK(found.kernel_release == static_cast<const char*>(name.release));
+  CHECK(found.limits.size() == 3);
+  std::set<std::string> names;
+  for (const auto& facility : found.facilities) {
+    CHECK(names.insert(facility.name).second);
+    CHECK(!facility.since.empty());
+    CHECK(facility.used != (facility.consequence == "gyre does not use it yet"));
+  }
+  for (const auto& limit : found.limits)
+    CHECK((!limit.value.empty() && !limit.meaning.empty() && !limit.raise.empty()));
+}
+
+TEST_CASE("asking leaves no descriptor behind") {
+  const auto open_descriptors_count = [] {
+    const std::filesystem::directory_iterator all{"/proc/self/fd"};
+    return std::distance(begin(all), end(all));
+  };
+  const auto before = open_descriptors_count();
+
+  (void)capabilities::query();
+
+  CHECK(open_descriptors_count() == before);
+}
+
+TEST_CASE("a machine that forbids io_uring has a cause, a cure and limits, and no facilities") {
+  const auto found = where_calls_fail(EPERM, {io_uring_setup_call}, [] { return capabilities::query(); });
+
+  REQUIRE(!found.can_run());
+  CHECK(contains(found.refused->cause, "seccomp filter"));
+  CHECK(contains(found.refused->cure, "Allow io_uring_setup"));
+  CHECK(found.facilities.empty());
+  CHECK(found.limits.size() == 3);
+}
+
+TEST_CASE("a machine that forbids registering has no eventfd to park on, so gyre does not run") {
+  const auto found = where_calls_fail(EPERM, {io_uring_register_call}, [] { return capabilities::query(); });
+
+  REQUIRE(!found.can_run());
+  CHECK(contains(found.refused->cause, "seccomp filter"));
+}
+
+TEST_CASE("what an older kernel lacks is a no with its consequence") {
+  constexpr unsigned linux_6_0 = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL |
+                                 IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SINGLE_ISSUER;
+
+  const auto found = on_a_kernel_that(knows_only(linux_6_0), [] { return capabilities::query(); });
+
+  REQUIRE(found.can_run());
+  CHECK(contains(found.ring_notes, "No IORING_SETUP_DEFER_TASKRUN"));
+  const auto& deferred = facility_named(found, "deferred task work");
+  CHECK(!deferred.available);
+  CHECK(contains(deferred.consequence, "slower"));
+  CHECK(!facility_named(found, "32-byte completions").available);
+  CHECK(!facility_named(found, "submission thread (SQPOLL)").available);
+  CHECK(facility_named(found, "cancel an operation").available);
+}
+
+TEST_CASE("text becomes JSON whatever bytes it has") {
+  CHECK(detail::json_text("") == R"("")");
+  CHECK(detail::json_text("6.1.0-18-amd64") == R"("6.1.0-18-amd64")");
+  CHECK(detail::json_text("\"quoted\" \\ \n\t") == R"("\"quoted\" \\ \u000a\u0009")");
+  CHECK(detail::json_text(std::string_view{"\0\x1f\x7f\xff", 4}) == R"("\u0000\u001f\u007f\u00ff")");
+}
+
+}  // namespace gyre
