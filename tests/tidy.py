@@ -289,10 +289,9 @@ def types_are_snake_case(project):
 
 @rule
 def macros_begin_with_gyre(project):
-    for path in project.sources(under=LIBRARY):
+    for path in project.sources(".hpp", under=LIBRARY):
         for line, found in matches(project.code[path], r"^\s*#\s*define\s+(?!GYRE_)(\w+)"):
-            if path.endswith(".hpp"):
-                yield Finding(path, line, f"macro {found[1]}", "prefer a constant or a function, or begin it with GYRE_")
+            yield Finding(path, line, f"macro {found[1]}", "prefer a constant or a function, or begin it with GYRE_")
 
 
 @rule
