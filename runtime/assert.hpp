@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// Assertions that stop the program, in every build, with the reason as text.
+//
+// An assertion checks what only a programmer can get wrong. What a peer, a disk, a user or the kernel
+// can cause is an error (error.hpp).
+#pragma once
+
+#include <source_location>
+
+namespace gyre::detail {
+
+/// Prints the broken condition, its reason and its place to standard error, and aborts.
+[[noreturn]] void assertion_failed(const char* condition, const char* reason, std::source_location where) noexcept;
+
+}  // namespace gyre::detail
+
+#define GYRE_ASSERT(condition, reason)                                                                  \
+  do {                                                                                                  \
+    if (!(condition)) [[unlikely]]                                                                      \
+      ::gyre::detail::assertion_failed(#condition, reason, std::source_location::current());            \
+  } while (false)

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// How a cancel spreads through the tree of scopes.
+#include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/cancel_scope.hpp>
+#include <gyre/runtime/executor.hpp>
+
+namespace gyre {
+
+cancel_scope::cancel_scope(gyre::executor& owner) noexcept : executor_{&owner}, parent_{nullptr} {}
+
+cancel_scope::cancel_scope(cancel_scope& parent, kind how) noexcept
+    : executor_{parent.executor_},
+      parent_{&parent},
+      stop_requested_{how == kind::plain && parent.stop_requested_},
+      shielded_{how == kind::shielded} {
+  parent.children_.push_back(*this);
+}
+
+cancel_scope::~cancel_scope() {
+  GYRE_ASSERT(waiters_.empty() && children_.empty(), "a scope is left when nothing waits in it any more");
+  clear_deadline();
+  executor_->forget_scope(*this);
+  unlink();
+}
+
+void cancel_scope::cancel() noexcept {
+  cancelled_itself_ = true;
+  if (stop_requested_) return;
+  for (cancel_scope* each = this; each != nullptr;) {
+    const bool spared = each != this && (each->shielded_ || each->stop_requested_);
+    if (!spared) each->stop_waiters();
+    each = following(*each, /*inside=*/!spared);
+  }
+}
+
+void cancel_scope::stop_waiters() noexcept {
+  stop_requested_ = true;
+  waiters_.for_each([](detail::waiter& waiting) { waiting.cancel(); });
+}
+
+cancel_scope* cancel_scope::following(cancel_scope& current, bool inside) noexcept {
+  if (inside && !current.children_.empty()) return current.children_.front();
+  for (cancel_scope* each = &current; each != this; each = each->parent_)
+    if (cancel_scope* const sibling = each->parent_->children_.after(*each)) return sibling;
+  return nullptr;
+}
+
+void cancel_scope::set_deadline(detail::clock_ns due) { executor_->timers().arm(deadline_, due); }
+
+void cancel_scope::clear_deadline() noexcept { executor_->timers().disarm(deadline_); }
+
+void cancel_scope::deadline_timer::expired(detail::timer& self) noexcept {
+  cancel_scope& scope = static_cast<deadline_timer&>(self).scope;
+  scope.deadline_expired_ = true;
+  scope.cancel();
+}
+
+}  // namespace gyre

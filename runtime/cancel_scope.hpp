@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// Regions that can be stopped: by hand, by a deadline, by the region around them.
+//
+// A scope knows everything that waits inside it. Cancelling it is level-triggered: what waits now ends stopped, and so
+// does every later wait inside. How a cancel reaches the kernel is operation.hpp's business; how a stopped coroutine
+// is taken down is detail/promise_base.hpp's; the functions that open scopes stand at the end of this file.
+#pragma once
+
+#include <gyre/runtime/detail/intrusive.hpp>
+#include <gyre/runtime/detail/timer_heap.hpp>
+#include <gyre/runtime/detail/waiter.hpp>
+
+#include <cstdint>
+
+namespace gyre {
+
+class executor;
+
+/// One node in the tree of scopes.
+///
+/// A scope is opened by with_cancel_scope(), with_timeout(), shield(), with_task_group(), and by the root task. It is
+/// neither copied nor moved, and only its executor's thread touches it.
+class cancel_scope : public detail::ring_links {
+ public:
+  cancel_scope(const cancel_scope&) = delete;
+  cancel_scope& operator=(const cancel_scope&) = delete;
+
+  /// Asks everything inside to stop: this scope, and every scope inside it that is not shielded.
+  ///
+  /// What waits in the kernel is cancelled there, and ends with its own completion: a result that was already produced
+  /// is delivered. Runs nothing inline: coroutines end in the executor's next turns. A second cancel does nothing.
+  ///
+  /// @threads  The executor's thread.
+  void cancel() noexcept;
+
+  /// Whether this scope was cancelled, or inherited it from one around it.
+  [[nodiscard]] bool stop_requested() const noexcept { return stop_requested_; }
+
+  /// The executor that everything in this scope runs on.
+  [[nodiscard]] gyre::executor& executor() const noexcept { return *executor_; }
+
+  /// The scope around this one; null for the root.
+  [[nodiscard]] cancel_scope* parent() const noexcept { return parent_; }
+
+  // What follows is for those who write scopes and waiters of their own; a user of scopes needs none of it.
+
+  enum class kind : std::uint8_t { plain, shielded };
+
+  /// The root of an executor.
+  explicit cancel_scope(gyre::executor& owner) noexcept;
+
+  /// Inside `parent`. A shielded scope does not inherit its cancel.
+  cancel_scope(cancel_scope& parent, kind how) noexcept;
+
+  ~cancel_scope();
+
+  /// Arms or moves the deadline at which the scope cancels itself.
+  void set_deadline(detail::clock_ns due);
+  void clear_deadline() noexcept;
+
+  /// Whether the deadline is what cancelled it.
+  [[nodiscard]] bool deadline_expired() const noexcept { return deadline_expired_; }
+
+  /// Whether it was cancelled by itself (by hand or deadline), whatever happened around it.
+  [[nodiscard]] bool cancelled_itself() const noexcept { return cancelled_itself_; }
+
+  /// Calls `visit(const detail::waiter&)` for all that waits in this scope and in those inside it.
+  template <class Visit>
+  void for_each_waiter(Visit visit) {
+    for (cancel_scope* each = this; each != nullptr; each = following(*each, /*inside=*/true))
+      each->waiters_.for_each([&](detail::waiter& waiting) { visit(std::as_const(waiting)); });
+  }
+
+  /// Whether nothing waits in it and no scope is open inside it.
+  [[nodiscard]] bool empty() const noexcept { return waiters_.empty() && children_.empty(); }
+
+  void enter(detail::waiter& entering) noexcept { waiters_.push_back(entering); }
+
+ private:
+  struct deadline_timer : detail::timer {
+    explicit deadline_timer(cancel_scope& its_scope) noexcept : timer{&expired}, scope{its_scope} {}
+    static void expired(detail::timer& self) noexcept;
+    cancel_scope& scope;
+  };
+
+  // The next scope of a walk through this one's tree, parents first; without `inside`, past the tree of `current`.
+  cancel_scope* following(cancel_scope& current, bool inside) noexcept;
+  void stop_waiters() noexcept;
+
+  gyre::executor* executor_;
+  cancel_scope* parent_;
+  detail::intrusive_ring<detail::waiter> waiters_;
+  detail::intrusive_ring<cancel_scope> children_;
+  deadline_timer deadline_{*this};
+  bool stop_requested_ = false;
+  bool cancelled_itself_ = false;
+  bool deadline_expired_ = false;
+  bool shielded_ = false;
+};
+
+}  // namespace gyre

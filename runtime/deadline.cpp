@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// Which keeper a deadline gets.
+#include <gyre/runtime/deadline.hpp>
+
+#include <algorithm>
+
+namespace gyre::detail {
+
+void operation_deadline::arm(operation& op) noexcept {
+  executor& loop = executor::current();
+  op_ = &op;
+  loop_ = &loop;
+  const bool reachable = op.its_kind().where_it_runs == runs_in::ring;
+  const bool linked = keeper_ == deadline_by::kernel || (reachable && duration_ <= loop.options().linked_timeout_max &&
+                                                         loop.options().linked_timeout_max.count() > 0);
+  const clock_ns due = deadline_after(loop, duration_);
+  if (linked) op.link_deadline(std::max<clock_ns>(due, 1));  // 0 means none
+  else loop.timers().arm(*this, due);
+}
+
+}  // namespace gyre::detail

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// Memory for coroutine frames: free lists by size, one set a thread, no lock.
+//
+// A frame that is freed on another thread than it came from joins the list of that other thread. A list is
+// bounded, so that a thread which only frees gives memory back. Under AddressSanitizer and ThreadSanitizer the
+// pool steps aside, so that they see every frame as an allocation of its own.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GYRE_DETAIL_POOLED_FRAMES 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define GYRE_DETAIL_POOLED_FRAMES 0
+#endif
+#endif
+#ifndef GYRE_DETAIL_POOLED_FRAMES
+#define GYRE_DETAIL_POOLED_FRAMES 1
+#endif
+
+namespace gyre::detail {
+
+class frame_pool {
+ public:
+  static constexpr std::size_t class_bytes = 64;         // sizes are rounded up to this
+  static constexpr std::size_t pooled_bytes_max = 4096;  // larger frames come from operator new
+  static constexpr std::uint32_t free_frames_max = 8192;  // kept by a thread in one class
+
+  /// The pool of the calling thread.
+  [[nodiscard]] static frame_pool& mine() noexcept;
+
+  [[nodiscard]] void* allocate(std::size_t bytes) {
+    if (bytes > pooled_bytes_max) [[unlikely]] return ::operator new(bytes);
+    size_class& chosen = classes_[class_of(bytes)];
+    if (chosen.free == nullptr) [[unlikely]] return from_heap(bytes);
+    --chosen.free_count;
+    return std::exchange(chosen.free, chosen.free->next);
+  }
+
+  void deallocate(void* memory, std::size_t bytes) noexcept {
+    if (bytes > pooled_bytes_max) [[unlikely]] return ::operator delete(memory);
+    size_class& chosen = classes_[class_of(bytes)];
+    if (chosen.free_count == free_frames_max) [[unlikely]] return ::operator delete(memory);
+    chosen.free = ::new (memory) free_frame{chosen.free};
+    ++chosen.free_count;
+  }
+
+  /// Gives every free frame back to the heap. Runs by itself when the thread ends.
+  void trim() noexcept;
+
+  /// Frames that this thread's pool had to take from the heap: stands still once it is warm.
+  [[nodiscard]] std::uint64_t heap_allocations() const noexcept { return heap_allocations_; }
+
+ private:
+  struct free_frame {
+    free_frame* next;
+  };
+  struct size_class {
+    free_frame* free = nullptr;
+    std::uint32_t free_count = 0;
+  };
+
+  static constexpr std::size_t class_of(std::size_t bytes) noexcept { return (bytes - 1) / class_bytes; }
+  void* from_heap(std::size_t bytes);
+
+  std::array<size_class, pooled_bytes_max / class_bytes> classes_{};
+  std::uint64_t heap_allocations_ = 0;
+};
+
+// Trivially destructible and constant-initialised, so that a use is a plain thread-local access without a guard;
+// a second variable, touched only when the pool first turns to the heap, empties it at the thread's end.
+[[gnu::tls_model("initial-exec")]] extern thread_local constinit frame_pool this_thread_frames;
+
+inline frame_pool& frame_pool::mine() noexcept { return this_thread_frames; }
+
+/// A frame of `bytes` bytes; std::bad_alloc when there is no memory.
+[[nodiscard]] inline void* allocate_frame(std::size_t bytes) {
+#if GYRE_DETAIL_POOLED_FRAMES
+  return frame_pool::mine().allocate(bytes);
+#else
+  return ::operator new(bytes);
+#endif
+}
+
+/// Gives back what allocate_frame(bytes) gave, on any thread.
+inline void deallocate_frame(void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#if GYRE_DETAIL_POOLED_FRAMES
+  frame_pool::mine().deallocate(memory, bytes);
+#else
+  ::operator delete(memory);
+#endif
+}
+
+}  // namespace gyre::detail

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// The kernel's side of the door: shared memory, one system call to enter, and the eventfd to sleep on.
+#include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/kernel_ring.hpp>
+#include <gyre/runtime/error.hpp>
+
+#include <liburing.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace gyre::detail {
+
+static_assert(sizeof(completion) == sizeof(io_uring_cqe));
+
+kernel_ring::kernel_ring(const ring_request& request)
+    : ring_{std::make_unique<::io_uring>()}, report_{set_up_ring(*ring_, request)} {
+  static_assert(sq_task_work == IORING_SQ_TASKRUN && sq_cq_overflow == IORING_SQ_CQ_OVERFLOW);
+  static_assert(sqe_bytes == sizeof(io_uring_sqe));
+
+  event_fd_.reset(::eventfd(0, EFD_CLOEXEC));
+  const int error = event_fd_ ? -io_uring_register_eventfd(ring_.get(), event_fd_.get()) : errno;
+  if (error != 0) {
+    io_uring_queue_exit(ring_.get());
+    throw_errno(error, "executor: the eventfd to park on");
+  }
+  io_uring_cq_eventfd_toggle(ring_.get(), false);
+
+  sqes_ = reinterpret_cast<std::byte*>(ring_->sq.sqes);
+  sq_entries_ = sq_limit_ = ring_->sq.ring_entries;
+  sq_mask_ = ring_->sq.ring_mask;
+  cq_entries_ = ring_->cq.ring_entries;
+  sq_flags_ = ring_->sq.kflags;
+  cq_tail_ = ring_->cq.ktail;
+}
+
+kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }
+
+int kernel_ring::enter(unsigned wait_count) noexcept {
+  std::atomic_ref{*ring_->sq.ktail}.store(sq_tail_, std::memory_order_release);
+  const unsigned flags = IORING_ENTER_GETEVENTS | report_.enter_flags | (report_.ring_registered ? IORING_ENTER_REGISTERED_RING : 0);
+  const int taken = io_uring_enter(static_cast<unsigned>(ring_->enter_ring_fd), unsubmitted(), wait_count, flags, nullptr);
+
+  // Not the return value but the kernel's head tells what was taken: an interrupted wait reports the count, a partly
+  // refused submission may report an error.
+  sq_limit_ = std::atomic_ref{*ring_->sq.khead}.load(std::memory_order_acquire) + sq_entries_;
+  return taken < 0 ? -taken : 0;
+}
+
+std::size_t kernel_ring::copy(std::span<completion> out) noexcept {
+  const unsigned ready = std::atomic_ref{*cq_tail_}.load(std::memory_order_acquire) - cq_head_;
+  const std::size_t count = std::min<std::size_t>(ready, out.size());
+  const unsigned first = cq_head_ & ring_->cq.ring_mask;
+  const std::size_t before_wrap = std::min<std::size_t>(count, cq_entries_ - first);
+
+  std::memcpy(out.data(), ring_->cq.cqes + first, before_wrap * sizeof(completion));
+  std::memcpy(out.data() + before_wrap, ring_->cq.cqes, (count - before_wrap) * sizeof(completion));
+  cq_head_ += static_cast<unsigned>(count);
+  std::atomic_ref{*ring_->cq.khead}.store(cq_head_, std::memory_order_release);
+  return count;
+}
+
+void kernel_ring::notify_completions(bool on) noexcept {
+  // Relaxed: the order against the look at the queues is the parking protocol's business (executor.cpp).
+  std::atomic_ref{*ring_->cq.kflags}.store(on ? 0 : IORING_CQ_EVENTFD_DISABLED, std::memory_order_relaxed);
+}
+
+void kernel_ring::sleep() noexcept {
+  std::uint64_t signals = 0;
+  const auto count = ::read(event_fd_.get(), &signals, sizeof signals);
+  GYRE_ASSERT(count == sizeof signals || errno == EINTR, "the executor's eventfd belongs to it alone");
+}
+
+void kernel_ring::wake() noexcept {
+  const std::uint64_t one = 1;
+  const auto count = ::write(event_fd_.get(), &one, sizeof one);
+  GYRE_ASSERT(count == sizeof one || errno == EINTR, "the executor's eventfd belongs to it alone");
+}
+
+clock_ns kernel_ring::now() const noexcept {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * clock_ns{1'000'000'000} + time.tv_nsec;
+}
+
+}  // namespace gyre::detail

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// The ring whose other side is the kernel.
+#pragma once
+
+#include <gyre/runtime/detail/ring.hpp>
+#include <gyre/runtime/detail/ring_setup.hpp>
+#include <gyre/runtime/unique_fd.hpp>
+
+#include <memory>
+
+struct io_uring;
+
+namespace gyre::detail {
+
+class kernel_ring final : public ring {
+ public:
+  /// Sets up a ring for the calling thread, as near to `request` as the machine allows. Throws setup_error, whose text
+  /// names cause and cure.
+  explicit kernel_ring(const ring_request& request);
+
+  /// Nothing may be in flight: the kernel would go on writing into buffers after the ring is closed.
+  ~kernel_ring() override;
+
+  int enter(unsigned wait_count) noexcept override;
+  std::size_t copy(std::span<completion> out) noexcept override;
+  void notify_completions(bool on) noexcept override;
+  int event_fd() const noexcept override { return event_fd_.get(); }
+  void sleep() noexcept override;
+  void wake() noexcept override;
+  clock_ns now() const noexcept override;
+  std::string notes() const override { return report_.notes; }
+
+ private:
+  std::unique_ptr<::io_uring> ring_;
+  ring_report report_;
+  unique_fd event_fd_;
+};
+
+}  // namespace gyre::detail

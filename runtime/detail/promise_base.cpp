@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// The walk of a stop: from the coroutine that waited to the nearest boundary.
+#include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/promise_base.hpp>
+
+#include <utility>
+
+namespace gyre::detail {
+
+std::coroutine_handle<> unwind(std::coroutine_handle<> leaf) noexcept {
+  for (;;) {
+    const promise_base& promise = promise_of(leaf);
+    const auto awaiting = promise.continuation;
+    frame_slot* const slot = promise.slot;
+    GYRE_ASSERT(slot != nullptr && slot->frame == leaf, "a stopped coroutine has an owner that holds its frame");
+
+    std::exchange(slot->frame, nullptr).destroy();
+    if (!awaiting) {
+      auto& reached = static_cast<boundary&>(*slot);
+      return reached.ended(reached, ending::stopped);
+    }
+    leaf = awaiting;
+  }
+}
+
+}  // namespace gyre::detail

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// What every gyre coroutine's promise knows: who waits for it, who owns its frame, and which scope it is in.
+//
+// A coroutine ends in one of three ways, and two of them are the same walk:
+//
+//   value, exception   final_suspend() resumes the awaiting coroutine (continuation), by symmetric transfer;
+//                      when a boundary waits instead of a coroutine, it tells the boundary `ended`.
+//   stopped            the coroutine is suspended at a co_await that will never return. unwind() destroys its
+//                      frame, then the frame of who awaits it, and so on up to the first boundary, which is told
+//                      `stopped`. Innermost first, like an exception; a loop, so that a million frames need no
+//                      more stack than one.
+//
+// A boundary is where a stop can end: a scope, a deadline, a task group's child, the root, or a coroutine of
+// somebody else's type, which hears of it as an exception.
+#pragma once
+
+#include <coroutine>
+#include <cstdint>
+#include <source_location>
+
+namespace gyre {
+class cancel_scope;
+}
+
+namespace gyre::detail {
+
+enum class ending : std::uint8_t { ended, stopped };
+
+/// Where the one owner of a frame keeps its handle. unwind() empties it when it destroys the frame.
+struct frame_slot {
+  std::coroutine_handle<> frame;
+};
+
+/// Waits for a coroutine without being one.
+struct boundary : frame_slot {
+  using ended_fn = std::coroutine_handle<> (*)(boundary& self, ending how) noexcept;
+
+  explicit boundary(ended_fn on_ended) noexcept : ended{on_ended} {}
+
+  /// Told once how the coroutine ended; returns what runs next (std::noop_coroutine() for nothing). After
+  /// `ending::ended` the frame still holds the result; after `ending::stopped` it is gone.
+  ended_fn ended;
+};
+
+class promise_base {
+ public:
+  promise_base() noexcept = default;
+  promise_base(const promise_base&) = delete;
+  promise_base& operator=(const promise_base&) = delete;
+
+  std::coroutine_handle<> continuation;  // a gyre coroutine that awaits this one; null: `slot` is a boundary
+  frame_slot* slot = nullptr;            // who owns the frame
+  cancel_scope* scope = nullptr;         // set when the coroutine is started
+  std::source_location location;         // of the co_await where it is, for diagnosis
+};
+
+/// The promise of a gyre coroutine, found from its handle: promise_base is the first base of every gyre promise,
+/// and no gyre promise is over-aligned (asserted where promises are defined).
+[[nodiscard]] inline promise_base& promise_of(std::coroutine_handle<> coroutine) noexcept {
+  return std::coroutine_handle<promise_base>::from_address(coroutine.address()).promise();
+}
+
+/// Ends a suspended coroutine as stopped: destroys frames up to the nearest boundary and tells it. Returns what
+/// runs next. `leaf` is gone afterwards.
+[[nodiscard]] std::coroutine_handle<> unwind(std::coroutine_handle<> leaf) noexcept;
+
+}  // namespace gyre::detail

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// The 4-ary heap: moves along one path from root to leaf, and tells each timer where it is.
+#include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/timer_heap.hpp>
+
+#include <algorithm>
+
+namespace gyre::detail {
+
+void timer_heap::place(std::uint32_t index, const entry& placed) noexcept {
+  entries_[index] = placed;
+  placed.what->index_ = index;
+}
+
+void timer_heap::sift_up(std::uint32_t index, entry rising) noexcept {
+  while (index > 0) {
+    const std::uint32_t parent = (index - 1) / arity;
+    if (entries_[parent].due <= rising.due) break;
+    place(index, entries_[parent]);
+    index = parent;
+  }
+  place(index, rising);
+}
+
+void timer_heap::sift_down(std::uint32_t index, entry sinking) noexcept {
+  const auto count = static_cast<std::uint32_t>(entries_.size());
+  for (;;) {
+    const std::uint32_t first = index * arity + 1;
+    if (first >= count) break;
+    std::uint32_t least = first;
+    for (std::uint32_t child = first + 1; child < std::min(first + arity, count); ++child)
+      if (entries_[child].due < entries_[least].due) least = child;
+    if (sinking.due <= entries_[least].due) break;
+    place(index, entries_[least]);
+    index = least;
+  }
+  place(index, sinking);
+}
+
+void timer_heap::arm(timer& armed, clock_ns due) {
+  if (armed.armed()) disarm(armed);
+  GYRE_ASSERT(entries_.size() < timer::not_armed, "no more timers than an index can count");
+  entries_.push_back({due, &armed});
+  sift_up(static_cast<std::uint32_t>(entries_.size() - 1), {due, &armed});
+}
+
+void timer_heap::disarm(timer& armed) noexcept {
+  if (armed.armed()) remove_at(armed.index_);
+}
+
+void timer_heap::remove_at(std::uint32_t index) noexcept {
+  entries_[index].what->index_ = timer::not_armed;
+  const entry last = entries_.back();
+  entries_.pop_back();
+  if (index == entries_.size()) return;
+  const bool rises = index > 0 && last.due < entries_[(index - 1) / arity].due;
+  if (rises) sift_up(index, last);
+  else sift_down(index, last);
+}
+
+timer* timer_heap::pop_due(clock_ns now) noexcept {
+  if (entries_.empty() || entries_.front().due > now) return nullptr;
+  timer* const due = entries_.front().what;
+  remove_at(0);
+  return due;
+}
+
+}  // namespace gyre::detail

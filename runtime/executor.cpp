@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: MIT
+// The turn of an executor, step by step, and the protocol of its sleep.
+#include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/kernel_ring.hpp>
+#include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/operation.hpp>
+
+#include <liburing.h>
+#include <poll.h>
+
+#include <array>
+#include <cerrno>
+#include <thread>
+#include <utility>
+
+namespace gyre {
+namespace {
+
+[[gnu::tls_model("initial-exec")]] thread_local constinit executor* current_executor = nullptr;
+
+// Makes an executor the current one of this thread for as long as it lives.
+class current_guard {
+ public:
+  explicit current_guard(executor& entering) noexcept : before_{std::exchange(current_executor, &entering)} {}
+  ~current_guard() { current_executor = before_; }
+  current_guard(const current_guard&) = delete;
+  current_guard& operator=(const current_guard&) = delete;
+
+ private:
+  executor* before_;
+};
+
+detail::ring_request request_for(const executor_options& options) {
+  return {.sq_entries = options.sq_entries,
+          .cq_entries = options.cq_entries,
+          .iowq_bounded_workers_max = options.iowq_bounded_workers_max,
+          .iowq_unbounded_workers_max = options.iowq_unbounded_workers_max};
+}
+
+std::uint64_t tagged(detail::completion_handler& handler) noexcept {
+  return reinterpret_cast<std::uint64_t>(&handler) | detail::handler_tag;
+}
+
+__kernel_timespec timespec_of(detail::clock_ns time) noexcept {
+  constexpr detail::clock_ns second = 1'000'000'000;
+  return {.tv_sec = time / second, .tv_nsec = time % second};
+}
+
+}  // namespace
+
+// The one timeout that the kernel holds for an executor: for the earliest of its timers, armed only when it is about to
+// park. A timer that went away leaves it armed: a wake too many costs less than a move at every cancelled sleep.
+struct executor::kernel_timeout : detail::completion_handler {
+  explicit kernel_timeout(executor& its_executor) noexcept : completion_handler{&fired}, owner{its_executor} {}
+
+  static void fired(completion_handler& self, std::int32_t, std::uint32_t) noexcept {
+    static_cast<kernel_timeout&>(self).armed = false;
+  }
+
+  executor& owner;
+  bool armed = false;
+  detail::clock_ns due = 0;
+  __kernel_timespec time{};
+};
+
+// parking::ring_wait: a multishot poll of the eventfd, which is never read, so that a write to it ends the wait.
+struct executor::wake_poll : detail::completion_handler {
+  wake_poll() noexcept : completion_handler{&woken} {}
+
+  static void woken(completion_handler& self, std::int32_t, std::uint32_t flags) noexcept {
+    if ((flags & IORING_CQE_F_MORE) == 0) static_cast<wake_poll&>(self).armed = false;
+  }
+
+  bool armed = false;
+};
+
+executor::executor(executor_options options)
+    : executor{std::make_unique<detail::kernel_ring>(request_for(options)), options} {}
+
+executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
+    : options_{options},
+      ring_{std::move(ring)},
+      link_times_{std::make_unique<link_time[]>(ring_->sq_entries())},
+      timeout_{std::make_unique<kernel_timeout>(*this)} {
+  GYRE_ASSERT(options.turn_budget > 0, "a turn resumes something");
+  if (options.park == parking::ring_wait) wake_poll_ = std::make_unique<wake_poll>();
+  now();
+}
+
+executor::~executor() {
+  GYRE_ASSERT(current_executor != this, "an executor is not destroyed in its own turn");
+  GYRE_ASSERT(std::this_thread::get_id() == thread_, "an executor is destroyed on the thread that made it");
+  GYRE_ASSERT(root_scope_.empty(), "an executor was destroyed while tasks are still running on it");
+  drain();
+}
+
+executor& executor::current() noexcept {
+  GYRE_ASSERT(current_executor != nullptr, "this needs an executor: it was called outside any turn, or on a thread that runs none");
+  return *current_executor;
+}
+
+detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds duration) noexcept {
+  constexpr clock_ns far_future = INT64_MAX;
+  const clock_ns now = loop.now();
+  return duration.count() > far_future - now ? far_future : now + duration.count();
+}
+
+bool executor::has_current() noexcept { return current_executor != nullptr; }
+
+bool executor::turn(bool may_park) {
+  GYRE_ASSERT(std::this_thread::get_id() == thread_, "an executor was used from another thread than the one that made it");
+  const current_guard guard{*this};
+  ++counted_.turns;
+  run_ready_batch();
+  take_posted();
+  expire_timers();
+
+  const bool idle = may_park && ready_.empty() && !std::exchange(returning_, false);
+  if (idle) arm_wakers();
+  if (idle && options_.park == parking::ring_wait) wait_in_ring();
+  else flush();
+  reap();
+  if (idle && options_.park == parking::eventfd && !has_work()) park();
+  return has_work();
+}
+
+bool executor::work_is_visible() const noexcept {
+  return ring_->has_completions() || ring_->wants_enter() || !posted_.empty();
+}
+
+// Requests that have no submission entry yet.
+bool executor::has_queued() const noexcept {
+  return !backlog_.empty() || !operation_cancels_.empty() || !handler_cancels_.empty();
+}
+
+bool executor::has_work() const noexcept { return !ready_.empty() || work_is_visible() || has_queued() || ring_->unsubmitted() > 0; }
+
+void executor::run_ready() {
+  while (turn(/*may_park=*/false)) {}
+}
+
+// Runs what was ready when the turn began, up to the budget. What becomes ready meanwhile waits for the next turn.
+void executor::run_ready_batch() noexcept {
+  detail::intrusive_queue<detail::runnable> batch;
+  batch.take_front(ready_);
+  unsigned left = options_.turn_budget;
+  for (; left > 0; --left) {
+    detail::runnable* const work = batch.pop_front();
+    if (work == nullptr) break;
+    work->kind->run(*work);
+  }
+  counted_.resumes += options_.turn_budget - left;
+  ready_.take_front(batch);
+}
+
+void executor::take_posted() noexcept {
+  if (posted_.empty()) return;
+  for (detail::runnable* each = posted_.take_all(); each != nullptr;) {
+    detail::runnable* const following = each->next;
+    ready_.push_back(*each);
+    each = following;
+  }
+}
+
+void executor::expire_timers() noexcept {
+  if (timers_.empty()) return;
+  const detail::clock_ns due = now();
+  while (detail::timer* const expired = timers_.pop_due(due)) expired->expire(*expired);
+}
+
+// ------------------------------------------------------------------------------------------------ submission
+
+void executor::submit(operation& op) noexcept {
+  const bool waits_its_turn = !backlog_.empty() || ring_->free_sqes() < op.entries_count();
+  if (!waits_its_turn) [[likely]] return describe(op);
+  op.stage_ = operation::stage::queued;
+  backlog_.push_back(op);
+  ++counted_.backlogged;
+}
+
+void executor::describe(operation& op) noexcept {
+  io_uring_sqe& sqe = *ring_->try_sqe();
+  op.describe(sqe);
+  ++in_kernel_count_;
+  if (op.linked_due_ == 0) [[likely]] return;
+
+  // The timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
+  sqe.flags |= IOSQE_IO_LINK;
+  io_uring_sqe& timeout = *ring_->try_sqe();
+  link_time& time = link_times_[ring_->last_sqe_index()];
+  const __kernel_timespec due = timespec_of(op.linked_due_);
+  time = {.seconds = due.tv_sec, .nanoseconds = due.tv_nsec};
+  static_assert(sizeof(link_time) == sizeof(__kernel_timespec));
+  io_uring_initialize_sqe(&timeout);
+  io_uring_prep_link_timeout(&timeout, reinterpret_cast<__kernel_timespec*>(&time), IORING_TIMEOUT_ABS);
+  timeout.flags |= IOSQE_CQE_SKIP_SUCCESS;
+  timeout.user_data = detail::nobody;
+}
+
+void executor::submit_cancel(operation& op) noexcept {
+  op.cancel_ = operation::cancel_request::queued;
+  operation_cancels_.push_back(op);
+}
+
+void executor::submit_cancel(detail::completion_handler& handler) noexcept {
+  if (std::exchange(handler.cancel_queued, true)) return;
+  handler_cancels_.push_back(handler);
+}
+
+void executor::drop_queued(operation& op) noexcept {
+  const bool was_queued = backlog_.remove(op);
+  GYRE_ASSERT(was_queued, "a queued operation is in the backlog");
+  op.finish(-ECANCELED, 0);
+}
+
+io_uring_sqe* executor::try_submit(detail::completion_handler& handler) noexcept {
+  io_uring_sqe* const sqe = ring_->try_sqe();
+  if (sqe == nullptr) return nullptr;
+  io_uring_initialize_sqe(sqe);
+  sqe->user_data = tagged(handler);
+  ++in_kernel_count_;
+  return sqe;
+}
+
+void executor::cancel_entry(std::uint64_t user_data) noexcept {
+  io_uring_sqe& sqe = *ring_->try_sqe();
+  io_uring_initialize_sqe(&sqe);
+  io_uring_prep_cancel64(&sqe, user_data, 0);
+  sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;  // only -ENOENT and -EALREADY are told, and both are normal
+  sqe.user_data = detail::nobody;
+  ++counted_.cancels;
+}
+
+void executor::flush_cancels() noexcept {
+  while (ring_->free_sqes() > 0) {
+    if (auto* const op = static_cast<operation*>(operation_cancels_.pop_front())) {
+      op->cancel_ = operation::cancel_request::sent;
+      cancel_entry(reinterpret_cast<std::uint64_t>(op));
+    } else if (auto* const handler = handler_cancels_.pop_front()) {
+      handler->cancel_queued = false;
+      cancel_entry(tagged(*handler));
+    } else {
+      return;
+    }
+  }
+}
+
+void executor::flush_backlog() noexcept {
+  while (auto* const op = static_cast<operation*>(backlog_.front())) {
+    if (ring_->free_sqes() < op->entries_count()) return;
+    backlog_.pop_front();
+    describe(*op);
+  }
+}
+
+// Gives the kernel everything there is. Cancels go first, so that a full queue never delays one. When the kernel refuses for
+// want of room, what is left stays where it is: the reap makes room, and the next turn goes on.
+void executor::flush() noexcept {
+  for (;;) {
+    flush_cancels();
+    flush_backlog();
+    const bool full = has_queued();
+    if (ring_->unsubmitted() > 0 || ring_->wants_enter()) {
+      if (!enter(/*wait_count=*/0)) return;
+    }
+    if (!full) return;
+  }
+}
+
+// Returns whether everything was taken.
+bool executor::enter(unsigned wait_count) noexcept {
+  if (ring_->overflowed()) ++counted_.overflows;
+  const unsigned offered = ring_->unsubmitted();
+  const int error = ring_->enter(wait_count);
+  ++counted_.enters;
+  counted_.sqes += offered - ring_->unsubmitted();
+  if (error == 0 || error == EINTR) [[likely]] return ring_->unsubmitted() == 0;
+
+  const bool wants_room = error == EBUSY || error == EAGAIN || error == ENOMEM;
+  if (!wants_room) detail::fatal_errno(error, "executor: io_uring_enter(2) fails for a reason that no retry mends");
+  ++counted_.refusals;
+  return false;
+}
+
+// ------------------------------------------------------------------------------------------------- completion
+
+// Takes back what the kernel finished. One enter() runs at most some 20 pieces of its work, so goes on while it has more;
+// bounded, since a peer that sends without pause would otherwise keep everybody else from running.
+void executor::reap() noexcept {
+  constexpr unsigned enters_max = 16;
+  std::array<detail::completion, 128> batch;  // a copy frees the ring's places at once
+  for (unsigned enters = 0;; ++enters) {
+    while (const std::size_t count = ring_->copy(batch)) {
+      counted_.cqes += count;
+      for (std::size_t i = 0; i < count; ++i) complete(batch[i]);
+    }
+    if (enters == enters_max || !ring_->wants_enter()) return;
+    if (!enter(/*wait_count=*/0) && !ring_->has_completions()) return;
+  }
+}
+
+void executor::complete(const detail::completion& done) noexcept {
+  if (done.user_data == detail::nobody) return;
+  if ((done.flags & IORING_CQE_F_MORE) == 0) {
+    GYRE_ASSERT(in_kernel_count_ > 0, "more completions than requests");
+    --in_kernel_count_;
+  }
+  if ((done.user_data & detail::handler_tag) != 0) {
+    auto& handler = *reinterpret_cast<detail::completion_handler*>(done.user_data & ~detail::handler_tag);
+    if (handler.cancel_queued && (done.flags & IORING_CQE_F_MORE) == 0) {
+      handler_cancels_.remove(handler);
+      handler.cancel_queued = false;
+    }
+    return handler.complete(handler, done.res, done.flags);
+  }
+  auto& op = *reinterpret_cast<operation*>(done.user_data);
+  GYRE_ASSERT(op.stage_ == operation::stage::in_kernel, "a completion for something that is not in flight");
+  if (op.cancel_ == operation::cancel_request::queued) [[unlikely]] operation_cancels_.remove(op);
+  op.finish(done.res, done.flags);
+}
+
+// ---------------------------------------------------------------------------------------------------- parking
+
+// What ends a sleep besides completions of operations: the earliest timer, and with parking::ring_wait other threads.
+void executor::arm_wakers() noexcept {
+  constexpr unsigned entries_needed = 2;
+  if (ring_->free_sqes() < entries_needed) flush();
+  if (ring_->free_sqes() < entries_needed) return;  // refused: there is more to do than to sleep
+  if (wake_poll_ && !wake_poll_->armed) {
+    io_uring_prep_poll_multishot(try_submit(*wake_poll_), ring_->event_fd(), POLLIN);
+    wake_poll_->armed = true;
+  }
+  if (!timers_.empty()) arm_kernel_timeout(timers_.earliest());
+}
+
+void executor::arm_kernel_timeout(detail::clock_ns due) noexcept {
+  if (timeout_->armed && timeout_->due <= due) return;
+  timeout_->due = due;
+  timeout_->time = timespec_of(due);
+  if (std::exchange(timeout_->armed, true)) {
+    io_uring_sqe& move = *ring_->try_sqe();  // -ENOENT: it has just fired, and the next turn arms it anew
+    io_uring_initialize_sqe(&move);
+    io_uring_prep_timeout_update(&move, &timeout_->time, tagged(*timeout_), IORING_TIMEOUT_ABS);
+    move.flags |= IOSQE_CQE_SKIP_SUCCESS;
+    move.user_data = detail::nobody;
+  } else {
+    io_uring_prep_timeout(try_submit(*timeout_), &timeout_->time, 0, IORING_TIMEOUT_ABS);
+  }
+}
+
+void executor::park() noexcept {
+  state_.store(state::parked, std::memory_order_relaxed);
+  ring_->notify_completions(true);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!work_is_visible()) {
+    ++counted_.parks;
+    ring_->sleep();
+  }
+  state_.store(state::running, std::memory_order_relaxed);
+  ring_->notify_completions(false);
+  now();
+}
+
+// The same promise as park(), with the ring itself to sleep in: what other threads write to is polled by the ring.
+void executor::wait_in_ring() noexcept {
+  flush_cancels();
+  flush_backlog();
+  state_.store(state::parked, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const bool sleeps = wake_poll_->armed && !ring_->has_completions() && posted_.empty() && !has_queued();
+  if (sleeps) ++counted_.parks;
+  enter(sleeps ? 1 : 0);
+  state_.store(state::running, std::memory_order_relaxed);
+  now();
+}
+
+void executor::post(detail::runnable& work) noexcept {
+  posted_.push(work);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const bool parked = state_.load(std::memory_order_relaxed) == state::parked;
+  if (parked && state_.exchange(state::running, std::memory_order_relaxed) == state::parked) {
+    wakes_written_.fetch_add(1, std::memory_order_relaxed);
+    ring_->wake();
+  } else {
+    wakes_suppressed_.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+namespace {
+
+struct posted_function final : detail::runnable {
+  explicit posted_function(std::function<void()> its_fn) : runnable{kind_of_function}, fn{std::move(its_fn)} {}
+
+  static void run(runnable& self) noexcept {
+    const std::unique_ptr<posted_function> owner{static_cast<posted_function*>(&self)};
+    owner->fn();
+  }
+
+  static constexpr detail::runnable_kind kind_of_function{&posted_function::run};
+  std::function<void()> fn;
+};
+
+}  // namespace
+
+void executor::post(std::function<void()> fn) { post(*std::make_unique<posted_function>(std::move(fn)).release()); }
+
+// --------------------------------------------------------------------------------------------------- its end
+
+// The kernel must be done with all memory before the ring is closed: closing it waits for nothing.
+void executor::drain() noexcept {
+  run_ready();
+  const current_guard guard{*this};
+  if (timeout_->armed) submit_cancel(*timeout_);
+  if (wake_poll_ && wake_poll_->armed) submit_cancel(*wake_poll_);
+  while (in_kernel_count_ > 0) {
+    flush();
+    reap();
+    if (in_kernel_count_ > 0 && !has_work()) enter(/*wait_count=*/1);
+  }
+}
+
+executor_statistics executor::statistics() const noexcept {
+  executor_statistics all = counted_;
+  all.wakes_written = wakes_written_.load(std::memory_order_relaxed);
+  all.wakes_suppressed = wakes_suppressed_.load(std::memory_order_relaxed);
+  return all;
+}
+
+}  // namespace gyre

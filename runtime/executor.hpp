@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: MIT
+// One thread, one ring: submits operations, takes back their completions, resumes who waited, parks when idle.
+//
+// A turn:
+//
+//   1  run what is ready, up to a budget
+//   2  take what other threads posted; expire timers
+//   3  flush: cancels first, then operations that found the queue full; one enter() submits all and runs the
+//      kernel's task work; none when there is nothing to tell the kernel
+//   4  copy the completions out, free their places, queue those who waited
+//   5  if nothing is ready: arm one kernel timeout for the earliest timer, and park
+//
+// Nothing is resumed in steps 2 to 5: a coroutine that ran there could submit and reap again, and grow the stack with
+// each completion.
+//
+// Parking: the executor sleeps in read(2) on an eventfd that is registered with its ring and that other threads write to.
+//
+//   state = parked; completions signal the eventfd
+//   full fence
+//   look again: completions, task work, posted        -- anything there: undo, do not sleep
+//   read(eventfd)
+//   state = running; completions no longer signal
+//
+// Who posts pushes first, fences, and then writes the eventfd only if it was the one to take `parked` away. So either the
+// look sees the push, or the poster sees `parked`; a busy executor is never written to. Completions that were queued while
+// they did not signal are remembered by nobody, which is why the look comes after, and not before, they do.
+#pragma once
+
+#include <gyre/runtime/cancel_scope.hpp>
+#include <gyre/runtime/detail/intrusive.hpp>
+#include <gyre/runtime/detail/mpsc_stack.hpp>
+#include <gyre/runtime/detail/ring.hpp>
+#include <gyre/runtime/detail/runnable.hpp>
+#include <gyre/runtime/detail/timer_heap.hpp>
+#include <gyre/runtime/task.hpp>
+
+#include <gyre/runtime/error.hpp>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
+
+namespace gyre {
+
+class operation;
+
+/// How an executor sleeps when there is nothing to do.
+enum class parking : std::uint8_t {
+  eventfd,   ///< In read(2) on the eventfd registered with its ring. A foreign loop can wait for the same descriptor.
+  ring_wait  ///< In the io_uring_enter(2) that submits: one system call less a park, for programs that embed nothing.
+};
+
+/// What an executor is made with. The defaults suit a server.
+struct executor_options {
+  /// Submission entries; 1 to 32768, rounded up to a power of two. More awaits than entries cost a system call each time
+  /// the queue fills; nothing fails.
+  unsigned sq_entries = 512;
+
+  /// Completion entries; at least twice sq_entries, to 65536. Also sizes the kernel's table for cancels by operation.
+  unsigned cq_entries = 8192;
+
+  parking park = parking::eventfd;
+
+  /// Coroutines resumed in one turn before the kernel is looked at again.
+  unsigned turn_budget = 256;
+
+  /// with_timeout() on one operation uses a linked timeout in the kernel up to this duration, and the executor's own
+  /// timers above it; zero: never linked. Same meaning either way: see deadline.hpp.
+  std::chrono::nanoseconds linked_timeout_max = std::chrono::seconds{1};
+
+  /// Kernel threads for operations that block, on regular files and on everything else. 0: the kernel's own limits.
+  unsigned iowq_bounded_workers_max = 8;
+  unsigned iowq_unbounded_workers_max = 64;
+};
+
+/// What an executor has counted since it was made.
+struct executor_statistics {
+  std::uint64_t turns = 0;
+  std::uint64_t enters = 0;            ///< io_uring_enter(2) calls.
+  std::uint64_t sqes = 0;              ///< Entries given to the ring, cancels and timeouts included.
+  std::uint64_t cqes = 0;              ///< Completions taken from it.
+  std::uint64_t cancels = 0;           ///< Cancel requests among the entries.
+  std::uint64_t resumes = 0;           ///< Things taken from the ready queue and run.
+  std::uint64_t parks = 0;             ///< Times it went to sleep.
+  std::uint64_t wakes_written = 0;     ///< Posts that had to write the eventfd.
+  std::uint64_t wakes_suppressed = 0;  ///< Posts that found it awake.
+  std::uint64_t overflows = 0;         ///< Times the completion queue was found to have overflowed.
+  std::uint64_t refusals = 0;          ///< Times the kernel refused a submission for want of room (EBUSY, EAGAIN).
+  std::uint64_t backlogged = 0;        ///< Operations that found the submission queue full and waited for a place.
+};
+
+template <class T>
+class root_task;
+
+namespace detail {
+
+/// Takes completions that belong to no awaiting coroutine: multishot requests, and the executor's own. Lives until the
+/// completion that has no IORING_CQE_F_MORE.
+struct completion_handler {
+  using complete_fn = void (*)(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept;
+
+  explicit completion_handler(complete_fn on_completion) noexcept : complete{on_completion} {}
+  completion_handler(const completion_handler&) = delete;
+  completion_handler& operator=(const completion_handler&) = delete;
+
+  complete_fn complete;
+  completion_handler* next = nullptr;  // link in the executor's list of cancels
+  bool cancel_queued = false;
+};
+
+/// The user_data of an entry: an operation's address, or a handler's with this bit.
+inline constexpr std::uint64_t handler_tag = 1;
+/// The user_data of an entry whose completion nobody waits for: cancels, linked timeouts.
+inline constexpr std::uint64_t nobody = 0;
+}  // namespace detail
+
+class executor {
+ public:
+  /// An executor of the calling thread, which is the only one that may run it.
+  ///
+  /// @errors  std::system_error whose text names the cause and the cure when the kernel gives no ring.
+  /// @limits  Each costs about 64 bytes an entry of its submission queue and 16 an entry of its completion queue, which
+  ///          count against RLIMIT_MEMLOCK. A ring that does not fit is made smaller, and notes() says so.
+  explicit executor(executor_options options = {});
+
+  /// An executor on another ring: for tests, and for machines without io_uring.
+  executor(std::unique_ptr<detail::ring> ring, executor_options options);
+
+  executor(const executor&) = delete;
+  executor& operator=(const executor&) = delete;
+
+  /// Every task must have ended. Waits until the kernel has given back everything that is still in flight.
+  ~executor();
+
+  /// The executor whose turn it is on this thread. There must be one.
+  [[nodiscard]] static executor& current() noexcept;
+
+  /// Whether this thread is in a turn of an executor.
+  [[nodiscard]] static bool has_current() noexcept;
+
+  /// Runs `root` to its end and returns its value, or throws its exception.
+  ///
+  /// @return   The task's value; std::system_error(operation_canceled) when its scope was cancelled.
+  /// @threads  The thread that made the executor, outside any turn of it.
+  template <class T>
+  T run(task<T> root);
+
+  /// Calls `make_root()` and runs the task that it returns. The callable outlives the task.
+  template <class Fn>
+    requires std::invocable<Fn&>
+  auto run(Fn make_root) {
+    return run(std::invoke(make_root));
+  }
+
+  /// Starts `root` in the executor's next turn and returns its owner; drive it with turn(). See root_task.
+  template <class T>
+  [[nodiscard]] root_task<T> start(task<T> root);
+
+  /// One turn. Returns whether there is something to do at once.
+  ///
+  /// @param may_park  Whether it may sleep until there is something to do.
+  bool turn(bool may_park);
+
+  /// Turns without parking until nothing is ready and nothing waits for the kernel to look at it.
+  void run_ready();
+
+  /// Has `work` run in a turn of this executor.
+  ///
+  /// @param work  Kept alive by the caller until it has run.
+  /// @threads     Any thread, and signal handlers. Writes the eventfd only if the executor sleeps.
+  void post(detail::runnable& work) noexcept;
+
+  /// Has `fn()` called in a turn of this executor. Allocates; fn must not throw.
+  ///
+  /// @threads  Any thread.
+  void post(std::function<void()> fn);
+
+  /// The scope of everything that runs here. Cancelling it stops the program's root task.
+  [[nodiscard]] cancel_scope& root_scope() noexcept { return root_scope_; }
+
+  [[nodiscard]] executor_statistics statistics() const noexcept;
+  [[nodiscard]] const executor_options& options() const noexcept { return options_; }
+
+  /// Where the ring is less than was asked for, in sentences; empty when it is all.
+  [[nodiscard]] std::string notes() const { return ring_->notes(); }
+
+  /// The descriptor that a foreign loop polls for readability before it calls turn(false).
+  [[nodiscard]] int poll_fd() const noexcept { return ring_->event_fd(); }
+
+  /// Requests in flight in the kernel.
+  [[nodiscard]] std::uint32_t in_kernel_count() const noexcept { return in_kernel_count_; }
+
+  // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
+
+  /// The executor's clock, as of the last time that somebody looked. Refreshed by now().
+  [[nodiscard]] detail::clock_ns coarse_now() const noexcept { return coarse_now_; }
+  detail::clock_ns now() noexcept { return coarse_now_ = ring_->now(); }
+
+  [[nodiscard]] detail::timer_heap& timers() noexcept { return timers_; }
+  [[nodiscard]] detail::ring& ring() noexcept { return *ring_; }
+
+  /// Queues `work` for the next time ready things are run.
+  void make_ready(detail::runnable& work) noexcept { ready_.push_back(work); }
+
+  /// Describes `op` to the ring, or lets it wait for a place.
+  void submit(operation& op) noexcept;
+
+  /// Has the kernel asked to stop `op`, before anything else is submitted.
+  void submit_cancel(operation& op) noexcept;
+
+  /// Ends `op`, which the kernel has not seen, as cancelled.
+  void drop_queued(operation& op) noexcept;
+
+  /// As submit_cancel(operation&), for a handler's request.
+  void submit_cancel(detail::completion_handler& handler) noexcept;
+
+  /// An entry for a request of `handler`, zeroed and tagged; null when the queue is full: try again next turn.
+  [[nodiscard]] io_uring_sqe* try_submit(detail::completion_handler& handler) noexcept;
+
+  /// A root task has ended: whoever drives the executor gets it back without a sleep.
+  void return_soon() noexcept { returning_ = true; }
+
+  void forget_scope(cancel_scope& leaving) noexcept {
+    if (foreign_scope_ == &leaving) foreign_scope_ = leaving.parent();
+  }
+  void set_foreign_scope(cancel_scope& scope) noexcept { foreign_scope_ = &scope; }
+  [[nodiscard]] cancel_scope& foreign_scope() noexcept { return foreign_scope_ ? *foreign_scope_ : root_scope_; }
+
+ private:
+  struct kernel_timeout;
+  struct wake_poll;
+  struct link_time {
+    std::int64_t seconds;
+    long long nanoseconds;
+  };
+
+  void describe(operation& op) noexcept;
+  void cancel_entry(std::uint64_t user_data) noexcept;
+  void run_ready_batch() noexcept;
+  void take_posted() noexcept;
+  void expire_timers() noexcept;
+  void flush() noexcept;
+  void flush_cancels() noexcept;
+  void flush_backlog() noexcept;
+  bool enter(unsigned wait_count) noexcept;
+  void reap() noexcept;
+  void complete(const detail::completion& done) noexcept;
+  void arm_wakers() noexcept;
+  void arm_kernel_timeout(detail::clock_ns due) noexcept;
+  void park() noexcept;
+  void wait_in_ring() noexcept;
+  [[nodiscard]] bool work_is_visible() const noexcept;
+  [[nodiscard]] bool has_queued() const noexcept;
+  [[nodiscard]] bool has_work() const noexcept;
+  void drain() noexcept;
+
+  // Set by the constructor, constant ever after.
+  const executor_options options_;
+  const std::unique_ptr<detail::ring> ring_;
+  const std::thread::id thread_ = std::this_thread::get_id();
+
+  // Touched by the thread that runs the executor, and by no other.
+  detail::intrusive_queue<detail::runnable> ready_;
+  detail::intrusive_queue<detail::runnable> backlog_;  // operations without a submission entry
+  detail::intrusive_queue<detail::runnable> operation_cancels_;  // of operations in the kernel
+  detail::intrusive_queue<detail::completion_handler> handler_cancels_;
+  std::unique_ptr<link_time[]> link_times_;  // one a submission entry: read by the kernel when it takes the entry
+  std::uint32_t in_kernel_count_ = 0;
+  detail::clock_ns coarse_now_ = 0;
+  detail::timer_heap timers_;
+  std::unique_ptr<kernel_timeout> timeout_;
+  std::unique_ptr<wake_poll> wake_poll_;  // parking::ring_wait only
+  cancel_scope root_scope_{*this};
+  cancel_scope* foreign_scope_ = nullptr;
+  bool returning_ = false;  // a root task ended: the turn returns instead of parking
+  executor_statistics counted_;
+
+  // Touched by any thread.
+  enum class state : std::uint8_t { running, parked };
+  detail::mpsc_stack posted_;
+  std::atomic<state> state_ = state::running;
+  std::atomic<std::uint64_t> wakes_written_ = 0;
+  std::atomic<std::uint64_t> wakes_suppressed_ = 0;
+};
+
+namespace detail {
+
+/// The point in time `duration` from now; the far future when that cannot be counted.
+[[nodiscard]] clock_ns deadline_after(executor& loop, std::chrono::nanoseconds duration) noexcept;
+
+}  // namespace detail
+
+/// A task that the program itself drives: started by executor::start(), run by executor::turn().
+///
+/// It must have ended before it is destroyed: cancel() it, and turn until done().
+template <class T>
+class root_task : detail::runnable, detail::bounded_task<T> {
+ public:
+  root_task(executor& loop, task<T> root)
+      : runnable{kind_of_root}, detail::bounded_task<T>{std::move(root), &root_ended}, scope_{loop.root_scope(), cancel_scope::kind::plain} {
+    loop.make_ready(*this);
+  }
+
+  ~root_task() { GYRE_ASSERT(done_, "a root task was destroyed before it ended: cancel it, and turn its executor until it is done"); }
+
+  [[nodiscard]] bool done() const noexcept { return done_; }
+
+  /// Whether it ended by a cancel of its scope: there is no value then.
+  [[nodiscard]] bool stopped() const noexcept { return stopped_; }
+
+  [[nodiscard]] cancel_scope& scope() noexcept { return scope_; }
+  void cancel() noexcept { scope_.cancel(); }
+
+  /// Its value, or its exception; system_error(operation_canceled) when it was stopped. Once, when done.
+  T get() {
+    GYRE_ASSERT(done_, "a task has a result when it has ended");
+    if (stopped_) detail::throw_errno(ECANCELED, "the root task was cancelled");
+    return this->take_result();
+  }
+
+ private:
+  static void start(runnable& self) noexcept {
+    auto& root = static_cast<root_task&>(self);
+    root.begin(root.scope_).resume();
+  }
+
+  static std::coroutine_handle<> root_ended(detail::boundary& self, detail::ending how) noexcept {
+    auto& root = static_cast<root_task&>(self);
+    root.done_ = true;
+    root.stopped_ = how == detail::ending::stopped;
+    root.scope_.executor().return_soon();
+    return std::noop_coroutine();
+  }
+
+  static constexpr detail::runnable_kind kind_of_root{&root_task::start};
+
+  cancel_scope scope_;
+  bool done_ = false;
+  bool stopped_ = false;
+};
+
+template <class T>
+root_task<T> executor::start(task<T> root) {
+  return root_task<T>{*this, std::move(root)};
+}
+
+template <class T>
+T executor::run(task<T> root) {
+  root_task<T> running{*this, std::move(root)};
+  while (!running.done()) turn(/*may_park=*/true);
+  return running.get();
+}
+
+}  // namespace gyre

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+// One request to the kernel: the base of every awaitable operation.
+//
+// An operation is the queue node, the request and the place for its result, all in one object that lives in the awaiting
+// coroutine's frame. It allocates nothing. How a request is described is the derived class's business (ops/); when it is
+// submitted and resumed is executor's.
+//
+//   idle        -> queued      co_await, when the submission queue is full
+//   idle/queued -> in_kernel   described to the ring; from here on the kernel may touch what it points to
+//   in_kernel   -> finished    its own completion was reaped. Nothing else ends it.
+//   queued      -> finished    cancelled before the kernel ever saw it
+//
+// Until it is awaited, an operation is a plain value and can be moved. From then on it stays where it is.
+//
+// Cancel is two completions. Who asks the kernel to stop something still waits for that something: the request becomes a
+// second entry, "cancel the one tagged &op", and both complete, in either order (io_uring_cancelation(7)):
+//
+//   the cancel   0 or more: found · -ENOENT already finished · -EALREADY too late to stop. Ignored.
+//   the op       -ECANCELED, -EINTR or a leaked restart code: stopped, if its scope was cancelled; timed_out, if its
+//                deadline asked for it; an error otherwise. Anything else: it won the race, and is delivered.
+//
+// Orders, all tested on the scripted ring (tests/runtime/cancel_race_test.cpp): a cancel before submission, after it,
+// after the completion is posted but not reaped, after it is reaped but not resumed, after the resume.
+#pragma once
+
+#include <gyre/runtime/detail/timer_heap.hpp>
+#include <gyre/runtime/detail/waiter.hpp>
+#include <gyre/runtime/error.hpp>
+#include <gyre/runtime/result.hpp>
+#include <gyre/runtime/unique_fd.hpp>
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+struct io_uring_sqe;
+
+namespace gyre {
+
+class operation;
+
+/// Whether the kernel may run an operation in a worker thread, where a linked timeout does not reach it.
+enum class runs_in : std::uint8_t { ring, worker };
+
+/// What all operations of one opcode share.
+struct operation_kind : detail::waiter_kind {
+  using prepare_fn = void (*)(operation& self, io_uring_sqe& sqe) noexcept;
+  using advance_fn = bool (*)(operation& self) noexcept;
+
+  /// @param its_name  As error texts begin and diagnosis shows it; a literal.
+  /// @param prepare   Describes the request in an entry that is zero but for what liburing's prep functions fill.
+  /// @param where     See runs_in.
+  /// @param advance   For composed operations: called at a completion that is no error; returns true to go on with
+  ///                  another request, which prepare() then describes.
+  constexpr operation_kind(const char* its_name, prepare_fn prepare, runs_in where, advance_fn advance = nullptr) noexcept;
+
+  prepare_fn prepare_entry;
+  advance_fn advance_or_null;
+  runs_in where_it_runs;
+};
+
+class operation : public detail::waiter {
+ public:
+  operation& operator=(operation&&) = delete;
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
+    GYRE_ASSERT(stage_ == stage::idle, "an operation is awaited once");
+    if (begin(awaiter)) [[likely]] start();
+    else refuse();
+  }
+
+  /// Ends it as timed out, unless its own completion comes first. For deadlines.
+  void expire() noexcept;
+
+  /// Has a linked timeout submitted with it: absolute, on the executor's clock. Before it is awaited.
+  void link_deadline(detail::clock_ns due) noexcept { linked_due_ = due; }
+
+  /// The executor it was awaited on.
+  [[nodiscard]] gyre::executor& executor() const noexcept;
+
+  [[nodiscard]] const operation_kind& its_kind() const noexcept { return static_cast<const operation_kind&>(*kind); }
+
+ protected:
+  explicit operation(const operation_kind& opcode) noexcept : waiter{opcode} {}
+
+  operation(operation&& other) noexcept : waiter{other.its_kind()} {
+    GYRE_ASSERT(other.stage_ == stage::idle, "an operation stays where it was awaited");
+    stop_as_error_ = other.stop_as_error_;
+    linked_due_ = other.linked_due_;
+  }
+
+  ~operation() {
+    GYRE_ASSERT(stage_ == stage::idle || stage_ == stage::finished, "an operation was destroyed in flight: the kernel still owns its memory");
+  }
+
+  /// The kernel's answer: valid when finished; negative is -errno.
+  [[nodiscard]] std::int32_t res() const noexcept { return res_; }
+  [[nodiscard]] std::uint32_t cqe_flags() const noexcept { return cqe_flags_; }
+  [[nodiscard]] bool failed() const noexcept { return res_ < 0; }
+  [[nodiscard]] bool finished() const noexcept { return stage_ == stage::finished; }
+  [[nodiscard]] std::error_code error() const noexcept { return detail::errno_code(-res_); }
+  [[noreturn]] void throw_error() const;
+
+  /// For operations whose result is more than the last answer.
+  void set_res(std::int32_t res) noexcept { res_ = res; }
+
+ private:
+  friend class executor;
+  friend struct operation_kind;
+  enum class stage : std::uint8_t { idle, queued, in_kernel, finished };
+  enum class cancel_request : std::uint8_t { none, queued, sent };
+
+  void start() noexcept;
+  void refuse() noexcept;
+  void describe(io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] unsigned entries_count() const noexcept { return linked_due_ != 0 ? 2 : 1; }
+  void finish(std::int32_t res, std::uint32_t flags) noexcept;
+  [[nodiscard]] bool judge_failure() noexcept;
+  void request_cancel() noexcept;
+  static void cancel_waiting(detail::waiter& self) noexcept;
+
+  std::int32_t res_ = 0;
+  std::uint32_t cqe_flags_ = 0;
+  stage stage_ = stage::idle;
+  cancel_request cancel_ = cancel_request::none;
+  bool expired_ = false;
+  detail::clock_ns linked_due_ = 0;  // 0: no linked timeout
+};
+static_assert(sizeof(operation) <= 88, "every suspended operation pays for each byte");
+
+constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where, advance_fn advance) noexcept
+    : waiter_kind{{&operation::run}, &operation::cancel_waiting, its_name},
+      prepare_entry{prepare},
+      advance_or_null{advance},
+      where_it_runs{where} {}
+
+/// An operation with a typed result. `Self` derives from it; T is size_t, int, void, unique_fd, or anything that Self's
+/// own value() makes.
+template <class Self, class T>
+class operation_of : public operation {
+ public:
+  using value_type = T;
+
+  /// The result, or std::system_error with the operation's name when the kernel said no.
+  T await_resume() {
+    if (failed()) [[unlikely]] self().fail();
+    return self().value();
+  }
+
+  /// The same without an exception: for as_result().
+  [[nodiscard]] result<T> await_result() {
+    if (failed()) [[unlikely]] return error();
+    if constexpr (std::is_void_v<T>) return {};
+    else return self().value();
+  }
+
+ protected:
+  using operation::operation;
+  operation_of(operation_of&&) noexcept = default;
+  ~operation_of() {
+    if constexpr (std::is_same_v<T, unique_fd>) close_untaken();
+  }
+
+  /// What the kernel's answer means. Called once, when it is no error.
+  [[nodiscard]] T value() noexcept {
+    if constexpr (std::is_same_v<T, unique_fd>) return unique_fd{take_fd()};
+    else if constexpr (!std::is_void_v<T>) return static_cast<T>(res());
+  }
+
+  [[noreturn]] void fail() const { throw_error(); }
+
+ private:
+  Self& self() noexcept { return static_cast<Self&>(*this); }
+
+  int take_fd() noexcept {
+    const int fd = res();
+    set_res(-1);
+    return fd;
+  }
+
+  // The kernel opened it, and nobody lives to take it.
+  void close_untaken() noexcept {
+    if (finished() && !failed()) unique_fd{take_fd()}.reset();
+  }
+};
+
+}  // namespace gyre

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+// How a cancel is described to the kernel.
+#include <gyre/runtime/ops/cancel.hpp>
+
+#include <liburing.h>
+
+#include <cerrno>
+
+namespace gyre::ops {
+
+bool cancel_fd::found_none() const noexcept { return res() == -ENOENT; }
+
+void cancel_fd::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_cancel_fd(3)
+  io_uring_prep_cancel_fd(&sqe, static_cast<cancel_fd&>(self).fd_.get(), IORING_ASYNC_CANCEL_ALL);
+}
+constinit const operation_kind cancel_fd::opcode{"cancel_fd", &cancel_fd::prepare, runs_in::ring};
+
+}  // namespace gyre::ops

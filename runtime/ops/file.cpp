@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// How the operations on open files are described to the kernel.
+#include <gyre/runtime/ops/file.hpp>
+
+#include <liburing.h>
+
+#include <algorithm>
+
+namespace gyre::ops {
+namespace {
+
+unsigned one_transfer(std::size_t bytes) noexcept { return static_cast<unsigned>(std::min(bytes, transfer_bytes_max)); }
+
+}  // namespace
+
+void read::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_read(3)
+  auto& op = static_cast<read&>(self);
+  io_uring_prep_read(&sqe, op.fd_.get(), op.buffer_.data(), one_transfer(op.buffer_.size()), op.offset_);
+}
+constinit const operation_kind read::opcode{"read", &read::prepare, runs_in::worker};
+
+void write::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_write(3)
+  auto& op = static_cast<write&>(self);
+  io_uring_prep_write(&sqe, op.fd_.get(), op.bytes_.data(), one_transfer(op.bytes_.size()), op.offset_);
+}
+constinit const operation_kind write::opcode{"write", &write::prepare, runs_in::worker};
+
+void readv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_readv(3)
+  auto& op = static_cast<readv&>(self);
+  io_uring_prep_readv(&sqe, op.fd_.get(), op.buffers_.data(), static_cast<unsigned>(op.buffers_.size()), op.offset_);
+}
+constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::worker};
+
+void writev::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_writev(3)
+  auto& op = static_cast<writev&>(self);
+  io_uring_prep_writev(&sqe, op.fd_.get(), op.buffers_.data(), static_cast<unsigned>(op.buffers_.size()), op.offset_);
+}
+constinit const operation_kind writev::opcode{"writev", &writev::prepare, runs_in::worker};
+
+void fsync::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_fsync(3)
+  auto& op = static_cast<fsync&>(self);
+  io_uring_prep_fsync(&sqe, op.fd_.get(), op.what_ == sync_what::data ? IORING_FSYNC_DATASYNC : 0);
+}
+constinit const operation_kind fsync::opcode{"fsync", &fsync::prepare, runs_in::worker};
+
+void close::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_close(3)
+  io_uring_prep_close(&sqe, static_cast<close&>(self).fd_.release());
+}
+constinit const operation_kind close::opcode{"close", &close::prepare, runs_in::worker};
+
+}  // namespace gyre::ops

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+// Operations on open files: read, write, sync, close.
+//
+// On sockets use ops/socket.hpp: a write operation there can raise SIGPIPE, which gyre blocks only in run().
+#pragma once
+
+#include <gyre/runtime/fd_ref.hpp>
+#include <gyre/runtime/operation.hpp>
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace gyre::ops {
+
+/// read(2), NOTES: one call moves at most this many bytes on Linux, whatever it is asked for.
+inline constexpr std::size_t transfer_bytes_max = 0x7fff'f000;
+
+/// As an offset: the file's own position, which the operation moves. For pipes, terminals, and files read in order.
+inline constexpr std::uint64_t current_position = ~std::uint64_t{0};
+
+/// Reads bytes at a position of the file into a buffer.
+///
+/// @param fd      Open for reading.
+/// @param buffer  Where the bytes land. May be empty.
+/// @param offset  Distance from the start of the file, in bytes; current_position for what has no positions.
+/// @return        Bytes read, at most buffer.size(). 0 means end of file, or an empty buffer. Fewer than asked for is normal.
+/// @errors        is_a_directory    fd names a directory
+///                invalid_argument  O_DIRECT and a misaligned buffer, offset or size
+///                io_error          the device failed; the buffer's contents are unspecified
+/// @cancellation  Safe at a given offset. At current_position, bytes that were read are delivered, never lost.
+/// @limits        Moves at most transfer_bytes_max bytes a call, however large the buffer.
+/// @source        io_uring_prep_read(3); read(2). Linux 5.6.
+class [[nodiscard]] read final : public operation_of<read, std::size_t> {
+ public:
+  read(fd_ref fd, std::span<std::byte> buffer, std::uint64_t offset = current_position) noexcept
+      : operation_of{opcode}, fd_{fd}, buffer_{buffer}, offset_{offset} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref fd_;
+  std::span<std::byte> buffer_;
+  std::uint64_t offset_;
+};
+
+/// Writes bytes at a position of the file.
+///
+/// @param fd      Open for writing. Not a socket: see the top of this file.
+/// @param bytes   What is written. May be empty.
+/// @param offset  As for read.
+/// @return        Bytes written, at most bytes.size(). Fewer than asked for is normal.
+/// @errors        no_space_on_device  the file system is full
+///                file_too_large      RLIMIT_FSIZE, or the file system's limit
+///                io_error            the device failed; what the file holds there is unspecified
+/// @cancellation  What was written before the cancel is reported, or unspecified on a file.
+/// @limits        As for read.
+/// @source        io_uring_prep_write(3); write(2). Linux 5.6.
+class [[nodiscard]] write final : public operation_of<write, std::size_t> {
+ public:
+  write(fd_ref fd, std::span<const std::byte> bytes, std::uint64_t offset = current_position) noexcept
+      : operation_of{opcode}, fd_{fd}, bytes_{bytes}, offset_{offset} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref fd_;
+  std::span<const std::byte> bytes_;
+  std::uint64_t offset_;
+};
+
+/// Reads into several buffers, in their order: read() otherwise.
+///
+/// @param buffers  At most IOV_MAX (1024). They, and the array itself, stay until the operation has ended.
+/// @errors         As for read; invalid_argument also for more than IOV_MAX buffers.
+/// @source         io_uring_prep_readv(3); readv(2). Linux 5.1.
+class [[nodiscard]] readv final : public operation_of<readv, std::size_t> {
+ public:
+  readv(fd_ref fd, std::span<const ::iovec> buffers, std::uint64_t offset = current_position) noexcept
+      : operation_of{opcode}, fd_{fd}, buffers_{buffers}, offset_{offset} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref fd_;
+  std::span<const ::iovec> buffers_;
+  std::uint64_t offset_;
+};
+
+/// Writes several buffers, in their order: write() otherwise.
+///
+/// @param buffers  At most IOV_MAX (1024). They, and the array itself, stay until the operation has ended.
+/// @errors         As for write; invalid_argument also for more than IOV_MAX buffers.
+/// @source         io_uring_prep_writev(3); writev(2). Linux 5.1.
+class [[nodiscard]] writev final : public operation_of<writev, std::size_t> {
+ public:
+  writev(fd_ref fd, std::span<const ::iovec> buffers, std::uint64_t offset = current_position) noexcept
+      : operation_of{opcode}, fd_{fd}, buffers_{buffers}, offset_{offset} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref fd_;
+  std::span<const ::iovec> buffers_;
+  std::uint64_t offset_;
+};
+
+/// What fsync makes durable.
+enum class sync_what : std::uint8_t {
+  everything,  ///< Data and all metadata: fsync(2).
+  data         ///< Data, and the metadata needed to read it back: fdatasync(2).
+};
+
+/// Waits until what was written to the file is on its device.
+///
+/// @errors        io_error, no_space_on_device: data that was written earlier is lost; a retry may report success falsely.
+/// @cancellation  A sync that a kernel worker has begun runs to its end, and the coroutine waits for it.
+/// @source        io_uring_prep_fsync(3); fsync(2). Linux 5.1.
+class [[nodiscard]] fsync final : public operation_of<fsync, void> {
+ public:
+  explicit fsync(fd_ref fd, sync_what what = sync_what::everything) noexcept : operation_of{opcode}, fd_{fd}, what_{what} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref fd_;
+  sync_what what_;
+};
+
+/// Closes a descriptor and tells how that went.
+///
+/// @param fd      Taken over: it is closed in every case, also when the operation is stopped before it began.
+/// @errors        io_error, no_space_on_device, disk_quota_exceeded: some file systems report a late write failure here.
+/// @cancellation  Safe: nothing is leaked.
+/// @source        io_uring_prep_close(3); close(2). Linux 5.6.
+class [[nodiscard]] close final : public operation_of<close, void> {
+ public:
+  explicit close(unique_fd fd) noexcept : operation_of{opcode}, fd_{std::move(fd)} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  unique_fd fd_;  // owned until the kernel is told
+};
+
+}  // namespace gyre::ops

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// Operations about no file at all.
+#pragma once
+
+#include <gyre/runtime/operation.hpp>
+
+namespace gyre::ops {
+
+/// Does nothing, by way of the kernel: a turn of the ring, for tests, benchmarks, and fairness.
+///
+/// @cancellation  Safe; it always completes at once, so a cancel finds it done.
+/// @source        io_uring_prep_nop(3). Linux 5.1.
+class [[nodiscard]] nop final : public operation_of<nop, void> {
+ public:
+  nop() noexcept : operation_of{opcode} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+};
+
+}  // namespace gyre::ops

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// How the operations on sockets are described to the kernel.
+#include <gyre/runtime/ops/file.hpp>
+#include <gyre/runtime/ops/socket.hpp>
+
+#include <liburing.h>
+
+#include <algorithm>
+
+namespace gyre::ops {
+namespace {
+
+std::size_t one_transfer(std::size_t bytes) noexcept { return std::min(bytes, transfer_bytes_max); }
+
+}  // namespace
+
+void socket::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_socket(3)
+  auto& op = static_cast<socket&>(self);
+  io_uring_prep_socket(&sqe, op.domain_, op.type_ | SOCK_CLOEXEC, op.protocol_, 0);
+}
+constinit const operation_kind socket::opcode{"socket", &socket::prepare, runs_in::ring};
+
+void accept::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_accept(3)
+  auto& op = static_cast<accept&>(self);
+  io_uring_prep_accept(&sqe, op.listener_.get(), op.peer_, op.peer_size_, SOCK_CLOEXEC);
+}
+constinit const operation_kind accept::opcode{"accept", &accept::prepare, runs_in::ring};
+
+void connect::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_connect(3)
+  auto& op = static_cast<connect&>(self);
+  io_uring_prep_connect(&sqe, op.socket_.get(), op.address_, op.address_size_);
+}
+constinit const operation_kind connect::opcode{"connect", &connect::prepare, runs_in::ring};
+
+void recv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3)
+  auto& op = static_cast<recv&>(self);
+  io_uring_prep_recv(&sqe, op.socket_.get(), op.buffer_.data(), one_transfer(op.buffer_.size()), op.flags_);
+}
+constinit const operation_kind recv::opcode{"recv", &recv::prepare, runs_in::ring};
+
+void send::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3)
+  auto& op = static_cast<send&>(self);
+  io_uring_prep_send(&sqe, op.socket_.get(), op.bytes_.data(), one_transfer(op.bytes_.size()), op.flags_ | MSG_NOSIGNAL);
+}
+constinit const operation_kind send::opcode{"send", &send::prepare, runs_in::ring};
+
+void send_all::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3), MSG_WAITALL: the kernel goes on by itself
+  auto& op = static_cast<send_all&>(self);
+  const auto rest = op.bytes_.subspan(op.sent_bytes_);
+  io_uring_prep_send(&sqe, op.socket_.get(), rest.data(), one_transfer(rest.size()), MSG_NOSIGNAL | MSG_WAITALL);
+}
+constinit const operation_kind send_all::opcode{"send_all", &send_all::prepare, runs_in::ring, &send_all::advance};
+
+// MSG_WAITALL can still come back early: a signal, a cancel, or more bytes than one transfer moves.
+bool send_all::advance(operation& self) noexcept {
+  auto& op = static_cast<send_all&>(self);
+  op.sent_bytes_ += static_cast<std::size_t>(op.res());
+  if (op.sent_bytes_ == op.bytes_.size()) return false;
+  if (op.res() > 0) return true;
+  op.set_res(-EIO);  // a stream socket that takes nothing and says no error: do not spin on it
+  return false;
+}
+
+void recv_all::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3), MSG_WAITALL: the kernel goes on by itself
+  auto& op = static_cast<recv_all&>(self);
+  const auto rest = op.buffer_.subspan(op.received_bytes_);
+  io_uring_prep_recv(&sqe, op.socket_.get(), rest.data(), one_transfer(rest.size()), MSG_WAITALL);
+}
+constinit const operation_kind recv_all::opcode{"recv_all", &recv_all::prepare, runs_in::ring, &recv_all::advance};
+
+bool recv_all::advance(operation& self) noexcept {
+  auto& op = static_cast<recv_all&>(self);
+  op.received_bytes_ += static_cast<std::size_t>(op.res());
+  if (op.received_bytes_ == op.buffer_.size()) return false;
+  op.ended_early_ = op.res() == 0;
+  return !op.ended_early_;
+}
+
+void shutdown::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_shutdown(3)
+  auto& op = static_cast<shutdown&>(self);
+  io_uring_prep_shutdown(&sqe, op.socket_.get(), op.how_);
+}
+constinit const operation_kind shutdown::opcode{"shutdown", &shutdown::prepare, runs_in::worker};
+
+}  // namespace gyre::ops

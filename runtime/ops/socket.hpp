@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+// Operations on sockets. None of them raises SIGPIPE.
+//
+// accept as a stream of connections: ops/accept_stream.hpp. Typed sockets: net/.
+#pragma once
+
+#include <gyre/runtime/fd_ref.hpp>
+#include <gyre/runtime/operation.hpp>
+
+#include <sys/socket.h>
+
+#include <cstddef>
+#include <span>
+
+namespace gyre::ops {
+
+/// Makes a socket.
+///
+/// @param domain, type, protocol  socket(2)'s; SOCK_CLOEXEC is added.
+/// @return        The descriptor. If the coroutine ends before it takes it, it is closed.
+/// @errors        address_family_not_supported, protocol_not_supported, too_many_files_open, …: socket(2)
+/// @cancellation  Safe: nothing is leaked.
+/// @source        io_uring_prep_socket(3); socket(2). Linux 5.19.
+class [[nodiscard]] socket final : public operation_of<socket, unique_fd> {
+ public:
+  socket(int domain, int type, int protocol = 0) noexcept
+      : operation_of{opcode}, domain_{domain}, type_{type}, protocol_{protocol} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  int domain_;
+  int type_;
+  int protocol_;
+};
+
+/// Takes the next connection of a listening socket.
+///
+/// @param peer, peer_size  Where the peer's address lands, and its size in and out; null when it is not wanted.
+/// @return        The connection's descriptor, close-on-exec. If the coroutine ends before it takes it, it is closed.
+/// @errors        too_many_files_open   RLIMIT_NOFILE; the connection stays in the backlog
+///                connection_aborted    the peer went away before it was taken: go on
+///                invalid_argument      the socket does not listen (any more): shutdown() ends an accept so
+/// @cancellation  Safe: a connection is delivered, or stays in the backlog.
+/// @source        io_uring_prep_accept(3); accept(2). Linux 5.5.
+class [[nodiscard]] accept final : public operation_of<accept, unique_fd> {
+ public:
+  explicit accept(fd_ref listener, ::sockaddr* peer = nullptr, ::socklen_t* peer_size = nullptr) noexcept
+      : operation_of{opcode}, listener_{listener}, peer_{peer}, peer_size_{peer_size} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref listener_;
+  ::sockaddr* peer_;
+  ::socklen_t* peer_size_;
+};
+
+/// Connects a socket to an address.
+///
+/// @param address, address_size  Stay until the operation has ended.
+/// @errors        connection_refused, timed_out, network_unreachable, …: connect(2)
+/// @cancellation  The socket is then neither connected nor free: close it.
+/// @source        io_uring_prep_connect(3); connect(2). Linux 5.5.
+class [[nodiscard]] connect final : public operation_of<connect, void> {
+ public:
+  connect(fd_ref socket, const ::sockaddr* address, ::socklen_t address_size) noexcept
+      : operation_of{opcode}, socket_{socket}, address_{address}, address_size_{address_size} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref socket_;
+  const ::sockaddr* address_;
+  ::socklen_t address_size_;
+};
+
+/// Receives bytes.
+///
+/// @param buffer  Where the bytes land. Not empty: nothing could tell an end from an empty read.
+/// @param flags   MSG_* of recv(2).
+/// @return        Bytes received, at most buffer.size(). 0: the peer has shut down its side.
+/// @errors        connection_reset, timed_out (keep-alive), not_connected, …: recv(2)
+/// @cancellation  Safe: bytes are delivered, or stay in the socket. With MSG_WAITALL a part may be delivered.
+/// @limits        As read(2): 0x7fff'f000 bytes.
+/// @source        io_uring_prep_recv(3); recv(2). Linux 5.6.
+class [[nodiscard]] recv final : public operation_of<recv, std::size_t> {
+ public:
+  explicit recv(fd_ref socket, std::span<std::byte> buffer, int flags = 0) noexcept
+      : operation_of{opcode}, socket_{socket}, flags_{flags}, buffer_{buffer} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref socket_;
+  int flags_;
+  std::span<std::byte> buffer_;
+};
+
+/// Sends bytes.
+///
+/// @param bytes   What is sent.
+/// @param flags   MSG_* of send(2); MSG_NOSIGNAL is added.
+/// @return        Bytes that the socket took, at most bytes.size(). Fewer than asked for is normal.
+/// @errors        broken_pipe, connection_reset: the peer is gone; …: send(2)
+/// @cancellation  What the socket took is reported, never lost.
+/// @limits        As write(2): 0x7fff'f000 bytes.
+/// @source        io_uring_prep_send(3); send(2). Linux 5.6.
+class [[nodiscard]] send final : public operation_of<send, std::size_t> {
+ public:
+  explicit send(fd_ref socket, std::span<const std::byte> bytes, int flags = 0) noexcept
+      : operation_of{opcode}, socket_{socket}, flags_{flags}, bytes_{bytes} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref socket_;
+  int flags_;
+  std::span<const std::byte> bytes_;
+};
+
+/// Sends all of the bytes, however many requests that takes: a stream socket may take a part at a time.
+///
+/// @param bytes   What is sent. May be empty: then nothing happens.
+/// @errors        As for send, as a transfer_error whose bytes() says how many were sent before.
+///                errc::no_progress when the socket took nothing without an error.
+/// @cancellation  Some of the bytes may have been sent: the stream is then broken.
+/// @source        io_uring_prep_send(3), MSG_WAITALL. Linux 5.6.
+class [[nodiscard]] send_all final : public operation_of<send_all, void> {
+ public:
+  explicit send_all(fd_ref socket, std::span<const std::byte> bytes) noexcept
+      : operation_of{opcode}, socket_{socket}, bytes_{bytes} {}
+
+ private:
+  friend operation_of<send_all, void>;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  static bool advance(operation& self) noexcept;
+  void value() const noexcept {}
+  [[noreturn]] void fail() const { throw transfer_error{error(), sent_bytes_, "send_all"}; }
+
+  fd_ref socket_;
+  std::span<const std::byte> bytes_;
+  std::size_t sent_bytes_ = 0;
+};
+
+/// Receives until the buffer is full, however many requests that takes.
+///
+/// @param buffer  Filled completely on success. May be empty: then nothing happens.
+/// @errors        As for recv, as a transfer_error whose bytes() says how many lie in the buffer;
+///                errc::end_of_stream when the peer shut down before the buffer was full.
+/// @cancellation  Bytes that were received into the buffer are lost to the stream.
+/// @source        io_uring_prep_recv(3), MSG_WAITALL. Linux 5.6.
+class [[nodiscard]] recv_all final : public operation_of<recv_all, void> {
+ public:
+  explicit recv_all(fd_ref socket, std::span<std::byte> buffer) noexcept
+      : operation_of{opcode}, socket_{socket}, buffer_{buffer} {}
+
+  void await_resume() {
+    if (ended_early_) throw transfer_error{make_error_code(errc::end_of_stream), received_bytes_, "recv_all"};
+    operation_of::await_resume();
+  }
+  [[nodiscard]] result<void> await_result() {
+    if (ended_early_) return make_error_code(errc::end_of_stream);
+    return operation_of::await_result();
+  }
+
+ private:
+  friend operation_of<recv_all, void>;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  static bool advance(operation& self) noexcept;
+  void value() const noexcept {}
+  [[noreturn]] void fail() const { throw transfer_error{error(), received_bytes_, "recv_all"}; }
+
+  fd_ref socket_;
+  std::span<std::byte> buffer_;
+  std::size_t received_bytes_ = 0;
+  bool ended_early_ = false;
+};
+
+/// Shuts down one or both directions of a connection.
+///
+/// @param how     SHUT_RD, SHUT_WR or SHUT_RDWR.
+/// @errors        not_connected
+/// @cancellation  Once begun it is done. shutdown(2) never blocks: called directly it saves a trip to a kernel worker.
+/// @source        io_uring_prep_shutdown(3); shutdown(2). Linux 5.11.
+class [[nodiscard]] shutdown final : public operation_of<shutdown, void> {
+ public:
+  explicit shutdown(fd_ref socket, int how) noexcept : operation_of{opcode}, socket_{socket}, how_{how} {}
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref socket_;
+  int how_;
+};
+
+}  // namespace gyre::ops

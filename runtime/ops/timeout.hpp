@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Timeouts that the kernel keeps.
+//
+// To sleep use timer.hpp, for deadlines deadline.hpp: the executor's own timers cost no system call, while cancelling one kernel
+// timeout among N is linear in N. These are for what must be exact, or must not need the executor to run.
+#pragma once
+
+#include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/operation.hpp>
+
+#include <chrono>
+#include <cstdint>
+
+namespace gyre::ops {
+
+/// Completes after a duration.
+///
+/// @param duration  From the moment at which the kernel takes the request; zero or less: at once.
+/// @cancellation    Safe. Linear in the kernel timeouts that the executor has: see the top of this file.
+/// @source          io_uring_prep_timeout(3), CLOCK_MONOTONIC. Linux 5.4.
+class [[nodiscard]] timeout final : public operation_of<timeout, void> {
+ public:
+  explicit timeout(std::chrono::nanoseconds duration) noexcept;
+
+  void await_resume() {
+    if (!elapsed()) operation_of::await_resume();
+  }
+  [[nodiscard]] result<void> await_result() {
+    if (elapsed()) return {};
+    return operation_of::await_result();
+  }
+
+ private:
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] bool elapsed() const noexcept;
+
+  struct time {  // struct __kernel_timespec
+    std::int64_t seconds;
+    long long nanoseconds;
+  } time_;
+};
+
+/// Links `op` to a timeout in the kernel, whatever executor_options::linked_timeout_max says: with_timeout() otherwise.
+///
+/// @param op  An operation that the kernel does not run in a worker thread, where a linked timeout never fires: asserted.
+/// @source    io_uring_prep_link_timeout(3). Linux 5.5.
+template <class Op>
+  requires std::derived_from<Op, operation>
+[[nodiscard]] detail::timed_operation<Op> link_timeout(Op op, std::chrono::nanoseconds duration) noexcept {
+  GYRE_ASSERT(op.its_kind().where_it_runs == runs_in::ring, "a linked timeout never fires on what a kernel worker runs: use with_timeout()");
+  return detail::timed_operation<Op>{std::move(op), duration, detail::deadline_by::kernel};
+}
+
+}  // namespace gyre::ops

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: MIT
+// A lazy coroutine with one awaiter and three ways to end: a value, an exception, or stopped.
+//
+// A task starts when it is awaited, on the executor and in the scope of who awaits it, by symmetric transfer; it ends the same
+// way. How a stop takes it down is detail/promise_base.hpp's business.
+#pragma once
+
+#include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/frame_pool.hpp>
+#include <gyre/runtime/detail/promise_base.hpp>
+#include <gyre/runtime/detail/waiter.hpp>
+#include <gyre/runtime/error.hpp>
+
+#include <cerrno>
+#include <concepts>
+#include <coroutine>
+#include <exception>
+#include <memory>
+#include <source_location>
+#include <type_traits>
+#include <utility>
+
+// With this attribute clang 20 and newer put the frame of an immediately awaited task into the frame of who awaits it.
+#if defined(__clang__) && defined(__has_cpp_attribute)
+#if __has_cpp_attribute(clang::coro_await_elidable)
+#define GYRE_DETAIL_AWAIT_ELIDABLE [[clang::coro_await_elidable]]
+#endif
+#endif
+#ifndef GYRE_DETAIL_AWAIT_ELIDABLE
+#define GYRE_DETAIL_AWAIT_ELIDABLE
+#endif
+
+namespace gyre {
+
+template <class T = void>
+class task;
+
+namespace detail {
+
+/// Marks awaitables that know of scopes by themselves; any other is taken for somebody else's.
+template <class Awaitable>
+concept own_awaitable =
+    std::derived_from<Awaitable, waiter> || requires { typename Awaitable::gyre_awaitable; };
+
+/// Has coroutines of somebody else's type that run below find `scope`.
+void enter_foreign(cancel_scope& scope) noexcept;
+
+/// The scope that a coroutine is in, whatever its type.
+[[nodiscard]] cancel_scope& scope_of_foreign() noexcept;
+
+/// Where a coroutine's value or exception lies until it is taken.
+template <class T>
+class result_slot {
+  using stored = std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>, T>;
+
+ public:
+  result_slot() noexcept {}
+  ~result_slot() {
+    if (holds_ == holds::value) std::destroy_at(&value_);
+    else if (holds_ == holds::exception) std::destroy_at(&exception_);
+  }
+
+  template <class U>
+  void return_value(U&& value) noexcept(std::is_nothrow_constructible_v<stored, U>) {
+    if constexpr (std::is_reference_v<T>) std::construct_at(&value_, std::addressof(value));
+    else std::construct_at(&value_, std::forward<U>(value));
+    holds_ = holds::value;
+  }
+
+  void store_exception() noexcept {
+    std::construct_at(&exception_, std::current_exception());
+    holds_ = holds::exception;
+  }
+
+  T take() {
+    if (holds_ == holds::exception) [[unlikely]] std::rethrow_exception(std::move(exception_));
+    if constexpr (std::is_reference_v<T>) return static_cast<T>(*value_);
+    else return std::move(value_);
+  }
+
+ private:
+  enum class holds : unsigned char { nothing, value, exception };
+  union {
+    stored value_;
+    std::exception_ptr exception_;
+  };
+  holds holds_ = holds::nothing;
+};
+
+template <>
+class result_slot<void> {
+ public:
+  void return_void() noexcept {}
+  void store_exception() noexcept { exception_ = std::current_exception(); }
+  void take() {
+    if (exception_) [[unlikely]] std::rethrow_exception(std::move(exception_));
+  }
+
+ private:
+  std::exception_ptr exception_;
+};
+
+template <class T>
+class task_awaiter;
+
+/// What the promises of all gyre coroutine types do alike.
+class coroutine_promise : public promise_base {
+ public:
+  static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
+  static void operator delete(void* frame, std::size_t bytes) noexcept { deallocate_frame(frame, bytes); }
+
+  std::suspend_always initial_suspend() noexcept { return {}; }
+
+  class final_awaiter {
+   public:
+    final_awaiter() noexcept {}
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> finished) noexcept {
+      const promise_base& promise = finished.promise();
+      if (promise.continuation) [[likely]] return promise.continuation;
+      auto& waiting = static_cast<boundary&>(*promise.slot);
+      return waiting.ended(waiting, ending::ended);
+    }
+    void await_resume() const noexcept {}
+  };
+  final_awaiter final_suspend() noexcept { return {}; }
+
+  template <class T>
+  task_awaiter<T> await_transform(task<T>&& child, std::source_location where = std::source_location::current()) noexcept;
+
+  template <class Awaitable>
+  Awaitable&& await_transform(Awaitable&& awaited, std::source_location where = std::source_location::current()) noexcept {
+    location = where;
+    if constexpr (!own_awaitable<std::remove_cvref_t<Awaitable>>) enter_foreign(*scope);
+    return std::forward<Awaitable>(awaited);
+  }
+};
+
+template <class T>
+class task_promise final : public coroutine_promise, public result_slot<T> {
+ public:
+  task<T> get_return_object() noexcept;
+  void unhandled_exception() noexcept { this->store_exception(); }
+};
+
+/// Awaits a task from a gyre coroutine: hands the scope down, and takes the result.
+template <class T>
+class task_awaiter : frame_slot {
+ public:
+  using gyre_awaitable = void;
+
+  explicit task_awaiter(std::coroutine_handle<task_promise<T>> child) noexcept : frame_slot{child} {}
+  task_awaiter(const task_awaiter&) = delete;
+  task_awaiter& operator=(const task_awaiter&) = delete;
+  ~task_awaiter() {
+    if (frame) frame.destroy();
+  }
+
+  bool await_ready() const noexcept { return false; }
+
+  template <gyre_promise Promise>
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+    promise_base& child = promise();
+    child.continuation = awaiting;
+    child.slot = this;
+    child.scope = awaiting.promise().scope;
+    return frame;
+  }
+
+  T await_resume() { return promise().take(); }
+
+ private:
+  task_promise<T>& promise() const noexcept {
+    return std::coroutine_handle<task_promise<T>>::from_address(frame.address()).promise();
+  }
+};
+
+/// Owns a task that a boundary waits for.
+template <class T>
+class bounded_task : public boundary {
+ public:
+  explicit bounded_task(ended_fn on_ended) noexcept : boundary{on_ended} {}
+  bounded_task(task<T>&& body, ended_fn on_ended) noexcept : boundary{on_ended} { hold(std::move(body)); }
+  /// Before begin() only: from then on the task knows where its owner is.
+  bounded_task(bounded_task&& other) noexcept : boundary{other.ended} { frame = std::exchange(other.frame, nullptr); }
+  bounded_task& operator=(bounded_task&&) = delete;
+  ~bounded_task() {
+    if (frame) frame.destroy();
+  }
+
+  /// Takes the task over. Once, before begin().
+  void hold(task<T>&& body) noexcept { frame = body.release(); }
+
+  /// What to resume so that the task runs, in `scope`.
+  [[nodiscard]] std::coroutine_handle<> begin(cancel_scope& scope) noexcept {
+    promise().slot = this;
+    promise().scope = &scope;
+    return frame;
+  }
+
+  /// The value or the exception, after ending::ended. Destroys the frame.
+  T take_result() {
+    const destroy_frame destroys_it{*this};
+    return promise().take();
+  }
+
+ private:
+  struct destroy_frame {
+    explicit destroy_frame(bounded_task& its_owner) noexcept : owner{its_owner} {}
+    ~destroy_frame() { std::exchange(owner.frame, nullptr).destroy(); }
+    bounded_task& owner;
+  };
+
+  task_promise<T>& promise() const noexcept {
+    return std::coroutine_handle<task_promise<T>>::from_address(frame.address()).promise();
+  }
+};
+
+/// Who awaits, by whatever coroutine type: its handle, its scope, and what to do when it is to be stopped.
+class awaiting_coroutine {
+ public:
+  awaiting_coroutine() noexcept = default;
+
+  template <class Promise>
+  explicit awaiting_coroutine(std::coroutine_handle<Promise> awaiting) noexcept : handle_{awaiting} {
+    if constexpr (gyre_promise<Promise>) scope_ = awaiting.promise().scope;
+    else scope_ = &scope_of_foreign(), foreign_ = true;
+  }
+
+  [[nodiscard]] cancel_scope& scope() const noexcept { return *scope_; }
+
+  [[nodiscard]] std::coroutine_handle<> resumed() const noexcept {
+    if (foreign_) enter_foreign(*scope_);
+    return handle_;
+  }
+
+  /// Whether stopped() can be used: somebody else's coroutine hears of a stop by an exception.
+  [[nodiscard]] bool can_be_stopped() const noexcept { return !foreign_; }
+  [[nodiscard]] std::coroutine_handle<> stopped() const noexcept { return unwind(handle_); }
+
+ private:
+  std::coroutine_handle<> handle_;
+  cancel_scope* scope_ = nullptr;
+  bool foreign_ = false;
+};
+
+/// Awaits a task as a boundary: a stop ends here and is thrown as operation_canceled. For coroutines of somebody else's
+/// type, and for stopped_as_error().
+template <class T>
+class stop_catching_awaiter : bounded_task<T> {
+ public:
+  using gyre_awaitable = void;
+
+  explicit stop_catching_awaiter(task<T>&& body) noexcept : bounded_task<T>{std::move(body), &body_ended} {}
+
+  bool await_ready() const noexcept { return false; }
+
+  template <class Promise>
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+    awaiting_ = awaiting_coroutine{awaiting};
+    return this->begin(awaiting_.scope());
+  }
+
+  T await_resume() {
+    if (stopped_) throw_errno(ECANCELED, "task");
+    return this->take_result();
+  }
+
+ private:
+  static std::coroutine_handle<> body_ended(boundary& self, ending how) noexcept {
+    auto& awaiter = static_cast<stop_catching_awaiter&>(self);
+    awaiter.stopped_ = how == ending::stopped;
+    return awaiter.awaiting_.resumed();
+  }
+
+  awaiting_coroutine awaiting_;
+  bool stopped_ = false;
+};
+
+}  // namespace detail
+
+/// A coroutine that computes a T, or nothing.
+///
+/// Lazy: it runs when it is awaited, `co_await f(…)`, or started by a task group, and only once. A task that is never awaited
+/// destroys its arguments and does nothing else.
+///
+/// @errors        An exception that leaves the body is rethrown in the awaiting coroutine.
+/// @cancellation  When its scope is cancelled, the co_await where it waits does not return: its frame is destroyed, destructors
+///                run, `catch` blocks do not.
+/// @threads       Runs on the executor of who awaits it. Until then it can be moved to another thread.
+/// @limits        T is an object type that can be moved, a reference, or void; not over-aligned.
+template <class T>
+class [[nodiscard]] GYRE_DETAIL_AWAIT_ELIDABLE task {
+ public:
+  using promise_type = detail::task_promise<T>;
+  using value_type = T;
+
+  task(task&& other) noexcept : frame_{std::exchange(other.frame_, nullptr)} {}
+  task& operator=(task&& other) noexcept {
+    if (this != &other) {
+      if (frame_) frame_.destroy();
+      frame_ = std::exchange(other.frame_, nullptr);
+    }
+    return *this;
+  }
+  ~task() {
+    if (frame_) frame_.destroy();
+  }
+
+  /// Whether it can be awaited: it was neither awaited nor moved from.
+  [[nodiscard]] explicit operator bool() const noexcept { return frame_ != nullptr; }
+
+  /// For coroutines of somebody else's type; gyre's own go a shorter way. A stop arrives as operation_canceled.
+  [[nodiscard]] detail::stop_catching_awaiter<T> operator co_await() && noexcept {
+    return detail::stop_catching_awaiter<T>{std::move(*this)};
+  }
+
+  /// Gives the frame to who will run and destroy it.
+  [[nodiscard]] std::coroutine_handle<promise_type> release() noexcept {
+    GYRE_ASSERT(frame_ != nullptr, "a task is awaited once: this one was awaited, started or moved from before");
+    return std::exchange(frame_, nullptr);
+  }
+
+ private:
+  friend promise_type;
+  explicit task(std::coroutine_handle<promise_type> frame) noexcept : frame_{frame} {}
+
+  std::coroutine_handle<promise_type> frame_;
+};
+
+namespace detail {
+
+template <class>
+struct awaited;
+template <class T>
+struct awaited<task<T>> {
+  using type = T;
+};
+template <own_awaitable Awaitable>
+struct awaited<Awaitable> {
+  using type = decltype(std::declval<Awaitable&>().await_resume());
+};
+/// What a co_await of it gives: the T of task<T>, or what an awaitable of gyre's resumes with.
+template <class Awaitable>
+using awaited_t = typename awaited<Awaitable>::type;
+
+template <class>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<task<T>> = true;
+
+template <class T>
+task<T> task_promise<T>::get_return_object() noexcept {
+  static_assert(alignof(task_promise) <= 2 * alignof(void*), "a task's value is not over-aligned: return a pointer to it");
+  const auto mine = std::coroutine_handle<task_promise>::from_promise(*this);
+  GYRE_ASSERT(&promise_of(mine) == this, "the promise lies where promise_of() looks for it");
+  return task<T>{mine};
+}
+
+template <class T>
+task_awaiter<T> coroutine_promise::await_transform(task<T>&& child, std::source_location where) noexcept {
+  location = where;
+  return task_awaiter<T>{child.release()};
+}
+
+}  // namespace detail
+}  // namespace gyre
