@@ -3,6 +3,7 @@
 #include <gyre/runtime/capabilities.hpp>
 
 #include <gyre/runtime/detail/ring_probe.hpp>
+#include <gyre/runtime/executor.hpp>
 
 #include <fstream>
 #include <string_view>
@@ -88,7 +89,14 @@ capabilities::facility describe(const row& row, const kernel_probe& probe) {
   return facility;
 }
 
-detail::ring_request executor_ring() { return {}; }
+// What an executor with default options asks for.
+detail::ring_request executor_ring() {
+  const executor_options defaults;
+  return {.sq_entries = defaults.sq_entries,
+          .cq_entries = defaults.cq_entries,
+          .iowq_bounded_workers_max = defaults.iowq_bounded_workers_max,
+          .iowq_unbounded_workers_max = defaults.iowq_unbounded_workers_max};
+}
 
 // What a ring counts for in RLIMIT_MEMLOCK: 64 bytes a submission, 16 a completion, and a page for the queues' heads.
 std::string locked_kib(const detail::ring_request& ring) {

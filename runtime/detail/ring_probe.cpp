@@ -12,15 +12,13 @@
 #include <cerrno>
 #include <memory>
 
-// Newer than the oldest header that gyre builds with. Source: include/uapi/linux/io_uring.h.
-#ifndef IORING_FEAT_NO_IOWAIT
-#  define IORING_FEAT_NO_IOWAIT (1U << 17)
-#endif
-
 namespace gyre::detail {
 namespace {
 
-constexpr int op_epoll_wait = 59;  // IORING_OP_EPOLL_WAIT, Linux 6.15
+// Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.15.
+constexpr unsigned feature_no_iowait = 1U << 17;  // IORING_FEAT_NO_IOWAIT
+constexpr int op_epoll_wait = 59;                 // IORING_OP_EPOLL_WAIT
+
 constexpr int no_descriptor = -1;
 
 // A ring for trying things out: the smallest there is, and gone at the end of its block.
@@ -91,7 +89,7 @@ void read_features(const ring_report& ring, kernel_probe& answer) {
   answer.deferred_task_work = (ring.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
   answer.registered_ring = ring.ring_registered;
   answer.bounded_workers = ring.workers_limited;
-  answer.no_iowait = has(IORING_FEAT_NO_IOWAIT);
+  answer.no_iowait = has(feature_no_iowait);
   answer.skipped_completions = has(IORING_FEAT_CQE_SKIP);
   answer.bundles = has(IORING_FEAT_RECVSEND_BUNDLE);
   answer.minimum_wait = has(IORING_FEAT_MIN_TIMEOUT);

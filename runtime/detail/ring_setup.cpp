@@ -17,19 +17,12 @@
 #include <limits>
 #include <utility>
 
-// Newer than the oldest header that gyre builds with. Source: include/uapi/linux/io_uring.h.
-#ifndef IORING_SETUP_NO_SQARRAY
-#  define IORING_SETUP_NO_SQARRAY (1U << 16)
-#endif
-#ifndef IORING_FEAT_NO_IOWAIT
-#  define IORING_FEAT_NO_IOWAIT (1U << 17)
-#endif
-#ifndef IORING_ENTER_NO_IOWAIT
-#  define IORING_ENTER_NO_IOWAIT (1U << 7)
-#endif
-
 namespace gyre::detail {
 namespace {
+
+// Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.15.
+constexpr unsigned feature_no_iowait = 1U << 17;  // IORING_FEAT_NO_IOWAIT
+constexpr unsigned enter_no_iowait = 1U << 7;     // IORING_ENTER_NO_IOWAIT
 
 // io_uring/io_uring.c: IORING_MAX_ENTRIES, IORING_MAX_CQ_ENTRIES.
 constexpr unsigned sq_entries_limit = 32768;
@@ -331,8 +324,8 @@ void tune(::io_uring& ring, const ring_request& request, ring_report& report) {
   report.workers_limited = limited == 0;
   if (limited < 0) note(-limited, "The number of the kernel's worker threads could not be limited");
 
-  if (report.features & IORING_FEAT_NO_IOWAIT) {
-    report.enter_flags = IORING_ENTER_NO_IOWAIT;
+  if (report.features & feature_no_iowait) {
+    report.enter_flags = enter_no_iowait;
 #if !IO_URING_CHECK_VERSION(2, 10)
     io_uring_set_iowait(&ring, false);
 #endif

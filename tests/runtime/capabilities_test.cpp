@@ -64,9 +64,10 @@ TEST_CASE("asking leaves no descriptor behind") {
 TEST_CASE("a machine that forbids io_uring has a cause, a cure and limits, and no facilities") {
   const auto found = where_calls_fail(EPERM, {io_uring_setup_call}, [] { return capabilities::query(); });
 
-  REQUIRE(!found.can_run());
-  CHECK(contains(found.refused->cause, "seccomp filter"));
-  CHECK(contains(found.refused->cure, "Allow io_uring_setup"));
+  const auto refused = found.refused.value_or(capabilities::refusal{});
+  CHECK(!found.can_run());
+  CHECK(contains(refused.cause, "seccomp filter"));
+  CHECK(contains(refused.cure, "Allow io_uring_setup"));
   CHECK(found.facilities.empty());
   CHECK(found.limits.size() == 3);
 }
@@ -74,8 +75,8 @@ TEST_CASE("a machine that forbids io_uring has a cause, a cure and limits, and n
 TEST_CASE("a machine that forbids registering has no eventfd to park on, so gyre does not run") {
   const auto found = where_calls_fail(EPERM, {io_uring_register_call}, [] { return capabilities::query(); });
 
-  REQUIRE(!found.can_run());
-  CHECK(contains(found.refused->cause, "seccomp filter"));
+  CHECK(!found.can_run());
+  CHECK(contains(found.refused.value_or(capabilities::refusal{}).cause, "seccomp filter"));
 }
 
 TEST_CASE("what an older kernel lacks is a no with its consequence") {

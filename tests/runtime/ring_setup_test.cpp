@@ -175,7 +175,7 @@ TEST_CASE("any errno at any step ends, or leads to less of one thing and no more
 TEST_CASE("a refused flag and refused memory are both walked around, in whichever order they come") {
   auto tried = first_attempt({.sq_entries = 128, .cq_entries = 512});
 
-  for (const int error : {ENOMEM, EINVAL, ENOMEM, EINVAL}) tried = next_attempt(error, tried).value();
+  for (const int error : {ENOMEM, EINVAL, ENOMEM, EINVAL}) tried = next_attempt(error, tried).value_or(tried);
 
   CHECK(tried == ring_parameters{.sq_entries = 64, .cq_entries = 128, .flags = linux_5_19});
 }
@@ -374,7 +374,8 @@ TEST_CASE("an unprivileged process with a small memlock limit gets smaller rings
   constexpr uid_t nobody_else = 64123;  // the limit is the user's: it must have no rings yet
 
   const auto told = in_a_child([] {
-    const rlimit small{.rlim_cur = 120 * 1024, .rlim_max = 120 * 1024};
+    constexpr rlim_t limit_bytes = 120 * 1024UL;
+    const rlimit small{.rlim_cur = limit_bytes, .rlim_max = limit_bytes};
     if (setrlimit(RLIMIT_MEMLOCK, &small) != 0 || setuid(nobody_else) != 0) return std::string{"no such child"};
 
     std::string notes;

@@ -78,8 +78,8 @@ inline void supervise(int listener, const setup_judge& judge) {
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0) continue;
     io_uring_params params{};
     iovec here{&params, sizeof params};
-    iovec there{reinterpret_cast<void*>(call.data.args[1]),
-                sizeof params};  // NOLINT: an address, as the kernel gives it
+    void* const address = reinterpret_cast<void*>(call.data.args[1]);  // NOLINT(performance-no-int-to-ptr)
+    iovec there{address, sizeof params};
     process_vm_readv(getpid(), &here, 1, &there, 1, 0);
 
     seccomp_notif_resp answer{};
