@@ -280,7 +280,8 @@ def no_code_in_comments(project):
 
 @rule
 def types_are_snake_case(project):
-    declared = r"^\s*(?:class|struct|union|enum(?: class| struct)?)\s+(?:\[\[[^\]]*\]\]\s*)?([A-Z]\w*)(?!.*>\s*$)"
+    # Attributes and a macro of them may stand before the name.
+    declared = r"^\s*(?:class|struct|union|enum(?: class| struct)?)\s+(?:\[\[[^\]]*\]\]\s*|GYRE_\w+\s+)*(?!GYRE_)([A-Z]\w*)"
     for path in project.sources():
         for pattern in (declared, r"\bconcept\s+([A-Z]\w*)"):
             for line, found in matches(project.code[path], pattern):
@@ -370,7 +371,7 @@ HEADER = HEAD + "#pragma once\n"
 SOUND = {
     "meson.build": "",
     "runtime/meson.build": "headers = ['a.hpp', 'b.hpp']\nunits = ['a.cpp', 'detail/ring.cpp', 'detail/d.hpp']\n",
-    "runtime/a.hpp": HEADER + "#include <gyre/runtime/detail/d.hpp>\nnamespace gyre {\nclass [[nodiscard]] a {};\n}\n",
+    "runtime/a.hpp": HEADER + "#include <gyre/runtime/detail/d.hpp>\nnamespace gyre {\nclass [[nodiscard]] GYRE_X a {};\n}\n",
     "runtime/b.hpp": HEADER + "template <class T>\nstruct b { void await_suspend(T) noexcept; };\n",
     "runtime/a.cpp": HEAD + "#include <liburing.h>\nvoid f() { io_uring_prep_nop(0); }  // TODO(perf): slow.\n",
     "runtime/detail/d.hpp": HEADER + "// Says `io_uring_submit()` in a comment; that is all right.\n",
