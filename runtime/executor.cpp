@@ -51,27 +51,27 @@ __kernel_timespec timespec_of(detail::clock_ns time) noexcept {
 // The one timeout that the kernel holds for an executor: for the earliest of its timers, armed only when it is about to
 // park. A timer that went away leaves it armed: a wake too many costs less than a move at every cancelled sleep.
 struct executor::kernel_timeout : detail::completion_handler {
-  explicit kernel_timeout(executor& its_executor) noexcept : completion_handler{&fired}, owner{its_executor} {}
+  kernel_timeout() noexcept : completion_handler{&fired, &prepare} {}
 
-  static void fired(completion_handler& self, std::int32_t, std::uint32_t) noexcept {
-    static_cast<kernel_timeout&>(self).armed = false;
+  static void fired(completion_handler&, std::int32_t, std::uint32_t) noexcept {}
+  static void prepare(completion_handler& self, io_uring_sqe& sqe) noexcept {
+    io_uring_prep_timeout(&sqe, &static_cast<kernel_timeout&>(self).time, 0, IORING_TIMEOUT_ABS);
   }
 
-  executor& owner;
-  bool armed = false;
   detail::clock_ns due = 0;
   __kernel_timespec time{};
 };
 
 // parking::ring_wait: a multishot poll of the eventfd, which is never read, so that a write to it ends the wait.
 struct executor::wake_poll : detail::completion_handler {
-  wake_poll() noexcept : completion_handler{&woken} {}
+  explicit wake_poll(int event_fd) noexcept : completion_handler{&woken, &prepare}, polled_fd{event_fd} {}
 
-  static void woken(completion_handler& self, std::int32_t, std::uint32_t flags) noexcept {
-    if ((flags & IORING_CQE_F_MORE) == 0) static_cast<wake_poll&>(self).armed = false;
+  static void woken(completion_handler&, std::int32_t, std::uint32_t) noexcept {}
+  static void prepare(completion_handler& self, io_uring_sqe& sqe) noexcept {
+    io_uring_prep_poll_multishot(&sqe, static_cast<wake_poll&>(self).polled_fd, POLLIN);
   }
 
-  bool armed = false;
+  int polled_fd;
 };
 
 executor::executor(executor_options options)
@@ -81,9 +81,9 @@ executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
     : options_{options},
       ring_{std::move(ring)},
       link_times_{std::make_unique<link_time[]>(ring_->sq_entries())},
-      timeout_{std::make_unique<kernel_timeout>(*this)} {
+      timeout_{std::make_unique<kernel_timeout>()} {
   GYRE_ASSERT(options.turn_budget > 0, "a turn resumes something");
-  if (options.park == parking::ring_wait) wake_poll_ = std::make_unique<wake_poll>();
+  if (options.park == parking::ring_wait) wake_poll_ = std::make_unique<wake_poll>(ring_->event_fd());
   now();
 }
 
@@ -130,7 +130,7 @@ bool executor::work_is_visible() const noexcept {
 
 // Requests that have no submission entry yet.
 bool executor::has_queued() const noexcept {
-  return !backlog_.empty() || !operation_cancels_.empty() || !handler_cancels_.empty();
+  return !backlog_.empty() || !handler_backlog_.empty() || !operation_cancels_.empty() || !handler_cancels_.empty();
 }
 
 bool executor::has_work() const noexcept { return !ready_.empty() || work_is_visible() || has_queued() || ring_->unsubmitted() > 0; }
@@ -202,24 +202,37 @@ void executor::submit_cancel(operation& op) noexcept {
   operation_cancels_.push_back(op);
 }
 
+void executor::submit(detail::completion_handler& handler) noexcept {
+  GYRE_ASSERT(handler.where == detail::completion_handler::place::none, "a handler has one request at a time");
+  if (ring_->free_sqes() > 0) return describe(handler);
+  handler.where = detail::completion_handler::place::queued;
+  handler_backlog_.push_back(handler);
+}
+
+void executor::describe(detail::completion_handler& handler) noexcept {
+  io_uring_sqe& sqe = *ring_->try_sqe();
+  io_uring_initialize_sqe(&sqe);
+  handler.prepare(handler, sqe);
+  sqe.user_data = tagged(handler);
+  handler.where = detail::completion_handler::place::in_kernel;
+  ++in_kernel_count_;
+}
+
 void executor::submit_cancel(detail::completion_handler& handler) noexcept {
-  if (std::exchange(handler.cancel_queued, true)) return;
-  handler_cancels_.push_back(handler);
+  using place = detail::completion_handler::place;
+  if (handler.where == place::in_kernel && !std::exchange(handler.cancel_queued, true)) {
+    handler_cancels_.push_back(handler);
+  } else if (handler.where == place::queued) {
+    handler_backlog_.remove(handler);
+    handler.where = place::none;
+    handler.complete(handler, -ECANCELED, 0);
+  }
 }
 
 void executor::drop_queued(operation& op) noexcept {
   const bool was_queued = backlog_.remove(op);
   GYRE_ASSERT(was_queued, "a queued operation is in the backlog");
   op.finish(-ECANCELED, 0);
-}
-
-io_uring_sqe* executor::try_submit(detail::completion_handler& handler) noexcept {
-  io_uring_sqe* const sqe = ring_->try_sqe();
-  if (sqe == nullptr) return nullptr;
-  io_uring_initialize_sqe(sqe);
-  sqe->user_data = tagged(handler);
-  ++in_kernel_count_;
-  return sqe;
 }
 
 void executor::cancel_entry(std::uint64_t user_data) noexcept {
@@ -246,6 +259,11 @@ void executor::flush_cancels() noexcept {
 }
 
 void executor::flush_backlog() noexcept {
+  while (ring_->free_sqes() > 0) {
+    auto* const handler = handler_backlog_.pop_front();
+    if (handler == nullptr) break;
+    describe(*handler);
+  }
   while (auto* const op = static_cast<operation*>(backlog_.front())) {
     if (ring_->free_sqes() < op->entries_count()) return;
     backlog_.pop_front();
@@ -307,11 +325,7 @@ void executor::complete(const detail::completion& done) noexcept {
   }
   if ((done.user_data & detail::handler_tag) != 0) {
     auto& handler = *reinterpret_cast<detail::completion_handler*>(done.user_data & ~detail::handler_tag);
-    if (handler.cancel_queued && (done.flags & IORING_CQE_F_MORE) == 0) {
-      handler_cancels_.remove(handler);
-      handler.cancel_queued = false;
-    }
-    return handler.complete(handler, done.res, done.flags);
+    return complete(handler, done);
   }
   auto& op = *reinterpret_cast<operation*>(done.user_data);
   GYRE_ASSERT(op.stage_ == operation::stage::in_kernel, "a completion for something that is not in flight");
@@ -319,33 +333,42 @@ void executor::complete(const detail::completion& done) noexcept {
   op.finish(done.res, done.flags);
 }
 
+void executor::complete(detail::completion_handler& handler, const detail::completion& done) noexcept {
+  if ((done.flags & IORING_CQE_F_MORE) == 0) {
+    handler.where = detail::completion_handler::place::none;
+    if (std::exchange(handler.cancel_queued, false)) handler_cancels_.remove(handler);
+  }
+  handler.complete(handler, done.res, done.flags);
+}
+
 // ---------------------------------------------------------------------------------------------------- parking
 
 // What ends a sleep besides completions of operations: the earliest timer, and with parking::ring_wait other threads.
 void executor::arm_wakers() noexcept {
-  constexpr unsigned entries_needed = 2;
-  if (ring_->free_sqes() < entries_needed) flush();
-  if (ring_->free_sqes() < entries_needed) return;  // refused: there is more to do than to sleep
-  if (wake_poll_ && !wake_poll_->armed) {
-    io_uring_prep_poll_multishot(try_submit(*wake_poll_), ring_->event_fd(), POLLIN);
-    wake_poll_->armed = true;
-  }
+  using place = detail::completion_handler::place;
+  if (wake_poll_ && wake_poll_->where == place::none) submit(*wake_poll_);
   if (!timers_.empty()) arm_kernel_timeout(timers_.earliest());
 }
 
 void executor::arm_kernel_timeout(detail::clock_ns due) noexcept {
-  if (timeout_->armed && timeout_->due <= due) return;
+  using place = detail::completion_handler::place;
+  if (timeout_->where == place::in_kernel) {
+    if (timeout_->due <= due) return;
+    if (ring_->free_sqes() == 0) flush();
+    if (ring_->free_sqes() == 0) return;  // refused: there is more to do than to sleep
+  }
   timeout_->due = due;
   timeout_->time = timespec_of(due);
-  if (std::exchange(timeout_->armed, true)) {
-    io_uring_sqe& move = *ring_->try_sqe();  // -ENOENT: it has just fired, and the next turn arms it anew
-    io_uring_initialize_sqe(&move);
-    io_uring_prep_timeout_update(&move, &timeout_->time, tagged(*timeout_), IORING_TIMEOUT_ABS);
-    move.flags |= IOSQE_CQE_SKIP_SUCCESS;
-    move.user_data = detail::nobody;
-  } else {
-    io_uring_prep_timeout(try_submit(*timeout_), &timeout_->time, 0, IORING_TIMEOUT_ABS);
-  }
+  if (timeout_->where == place::none) submit(*timeout_);
+  else if (timeout_->where == place::in_kernel) move_kernel_timeout();
+}
+
+void executor::move_kernel_timeout() noexcept {
+  io_uring_sqe& sqe = *ring_->try_sqe();  // -ENOENT: it has just fired, and the next turn arms it anew
+  io_uring_initialize_sqe(&sqe);
+  io_uring_prep_timeout_update(&sqe, &timeout_->time, tagged(*timeout_), IORING_TIMEOUT_ABS);
+  sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
+  sqe.user_data = detail::nobody;
 }
 
 void executor::park() noexcept {
@@ -367,7 +390,7 @@ void executor::wait_in_ring() noexcept {
   flush_backlog();
   state_.store(state::parked, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  const bool sleeps = wake_poll_->armed && !ring_->has_completions() && posted_.empty() && !has_queued();
+  const bool sleeps = wake_poll_->where == detail::completion_handler::place::in_kernel && !ring_->has_completions() && posted_.empty() && !has_queued();
   if (sleeps) ++counted_.parks;
   enter(sleeps ? 1 : 0);
   state_.store(state::running, std::memory_order_relaxed);
@@ -410,13 +433,25 @@ void executor::post(std::function<void()> fn) { post(*std::make_unique<posted_fu
 void executor::drain() noexcept {
   run_ready();
   const current_guard guard{*this};
-  if (timeout_->armed) submit_cancel(*timeout_);
-  if (wake_poll_ && wake_poll_->armed) submit_cancel(*wake_poll_);
+  submit_cancel(*timeout_);
+  if (wake_poll_) submit_cancel(*wake_poll_);
+  cancel_all_in_kernel();
   while (in_kernel_count_ > 0) {
     flush();
     reap();
     if (in_kernel_count_ > 0 && !has_work()) enter(/*wait_count=*/1);
   }
+}
+
+// For requests whose streams outlive the executor.
+void executor::cancel_all_in_kernel() noexcept {
+  if (in_kernel_count_ == 0) return;
+  flush();
+  if (ring_->free_sqes() == 0) return;
+  io_uring_sqe& sqe = *ring_->try_sqe();
+  io_uring_initialize_sqe(&sqe);
+  io_uring_prep_cancel64(&sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+  sqe.user_data = detail::nobody;
 }
 
 executor_statistics executor::statistics() const noexcept {

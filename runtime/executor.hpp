@@ -103,13 +103,19 @@ namespace detail {
 /// completion that has no IORING_CQE_F_MORE.
 struct completion_handler {
   using complete_fn = void (*)(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept;
+  using prepare_fn = void (*)(completion_handler& self, io_uring_sqe& sqe) noexcept;
 
-  explicit completion_handler(complete_fn on_completion) noexcept : complete{on_completion} {}
+  completion_handler(complete_fn on_completion, prepare_fn on_submission) noexcept
+      : complete{on_completion}, prepare{on_submission} {}
   completion_handler(const completion_handler&) = delete;
   completion_handler& operator=(const completion_handler&) = delete;
 
+  enum class place : std::uint8_t { none, queued, in_kernel };
+
   complete_fn complete;
-  completion_handler* next = nullptr;  // link in the executor's list of cancels
+  prepare_fn prepare;                  // describes the request in an entry that is zero but for its user_data
+  completion_handler* next = nullptr;  // link in the executor's backlog, or in its list of cancels
+  place where = place::none;
   bool cancel_queued = false;
 };
 
@@ -216,11 +222,9 @@ class executor {
   /// Ends `op`, which the kernel has not seen, as cancelled.
   void drop_queued(operation& op) noexcept;
 
-  /// As submit_cancel(operation&), for a handler's request.
+  /// The same for a handler's request. One that is still waiting for a place ends at once, with -ECANCELED.
+  void submit(detail::completion_handler& handler) noexcept;
   void submit_cancel(detail::completion_handler& handler) noexcept;
-
-  /// An entry for a request of `handler`, zeroed and tagged; null when the queue is full: try again next turn.
-  [[nodiscard]] io_uring_sqe* try_submit(detail::completion_handler& handler) noexcept;
 
   /// A root task has ended: whoever drives the executor gets it back without a sleep.
   void return_soon() noexcept { returning_ = true; }
@@ -240,6 +244,7 @@ class executor {
   };
 
   void describe(operation& op) noexcept;
+  void describe(detail::completion_handler& handler) noexcept;
   void cancel_entry(std::uint64_t user_data) noexcept;
   void run_ready_batch() noexcept;
   void take_posted() noexcept;
@@ -250,14 +255,17 @@ class executor {
   bool enter(unsigned wait_count) noexcept;
   void reap() noexcept;
   void complete(const detail::completion& done) noexcept;
+  void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
   void arm_wakers() noexcept;
   void arm_kernel_timeout(detail::clock_ns due) noexcept;
+  void move_kernel_timeout() noexcept;
   void park() noexcept;
   void wait_in_ring() noexcept;
   [[nodiscard]] bool work_is_visible() const noexcept;
   [[nodiscard]] bool has_queued() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
   void drain() noexcept;
+  void cancel_all_in_kernel() noexcept;
 
   // Set by the constructor, constant ever after.
   const executor_options options_;
@@ -268,6 +276,7 @@ class executor {
   detail::intrusive_queue<detail::runnable> ready_;
   detail::intrusive_queue<detail::runnable> backlog_;  // operations without a submission entry
   detail::intrusive_queue<detail::runnable> operation_cancels_;  // of operations in the kernel
+  detail::intrusive_queue<detail::completion_handler> handler_backlog_;
   detail::intrusive_queue<detail::completion_handler> handler_cancels_;
   std::unique_ptr<link_time[]> link_times_;  // one a submission entry: read by the kernel when it takes the entry
   std::uint32_t in_kernel_count_ = 0;

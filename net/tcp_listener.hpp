@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// A socket that takes TCP connections.
+#pragma once
+
+#include <gyre/net/address.hpp>
+#include <gyre/net/tcp_stream.hpp>
+#include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/ops/accept_stream.hpp>
+#include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/task.hpp>
+#include <gyre/runtime/unique_fd.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+namespace gyre::net {
+
+/// Where and how to listen.
+struct listen_options {
+  /// The address to bind; its port is replaced by `port` when that is not 0. Default: all IPv4 addresses.
+  address at = address::any(0);
+
+  /// 0: the kernel chooses; see tcp_listener::local_address().
+  std::uint16_t port = 0;
+
+  /// Connections that wait to be accepted; the kernel's net.core.somaxconn is an upper bound.
+  int backlog = 4096;
+
+  /// Whether several sockets, one an executor, may listen on the same port (SO_REUSEPORT).
+  bool reuse_port = false;
+};
+
+class tcp_listener {
+ public:
+  /// Binds and listens, at once: neither blocks. A server that restarts can bind while old connections linger (SO_REUSEADDR).
+  ///
+  /// @errors  std::system_error: address_in_use, permission_denied (a port below 1024), address_not_available.
+  [[nodiscard]] static tcp_listener bind(listen_options options);
+
+  /// Takes the next connection. Connections that were aborted before they were taken are passed over.
+  ///
+  /// @errors        too_many_files_open and the like: the connection stays in the backlog; wait before trying again.
+  /// @cancellation  Safe: a connection is delivered, or stays in the backlog.
+  [[nodiscard]] task<tcp_stream> accept();
+
+  /// The connections as they come, by one request that stays in the kernel: cheaper than accept() for a server.
+  ///
+  /// @cancellation  See ops::accept_stream.
+  [[nodiscard]] class incoming_connections incoming();
+
+  /// What it is bound to; tells the port that the kernel chose.
+  [[nodiscard]] address local_address() const;
+
+  [[nodiscard]] fd_ref fd() const noexcept { return fd_; }
+
+ private:
+  explicit tcp_listener(unique_fd listening) noexcept : fd_{std::move(listening)} {}
+
+  unique_fd fd_;
+};
+
+/// A stream of connections: `while (auto peer = co_await incoming.next())`.
+class incoming_connections {
+ public:
+  explicit incoming_connections(fd_ref listener) : accepted_{listener} {}
+
+  /// The next connection; empty when the listener was shut down.
+  ///
+  /// @errors        As tcp_listener::accept().
+  /// @cancellation  Safe: a connection that has come stays in the stream, and is closed with it.
+  [[nodiscard]] task<std::optional<tcp_stream>> next();
+
+ private:
+  ops::accept_stream accepted_;
+};
+
+}  // namespace gyre::net
