@@ -56,7 +56,7 @@ constexpr row rows[] = {
      "a cancel that worked costs no completion", "gyre does not run"},
     {"32-byte completions", "5.19", &kernel_probe::wide_completions, "", ""},
     {"multishot accept", "5.19", &kernel_probe::accept_multishot, "one request takes many connections",
-     "ops::accept_multishot is refused; accept one by one"},
+     "ops::accept_stream is refused; accept one by one"},
     {"multishot receive", "6.0", &kernel_probe::receive_multishot, "", ""},
     {"multishot read", "6.7", &kernel_probe::read_multishot, "", ""},
     {"zero-copy send", "6.1", &kernel_probe::send_zero_copy, "", ""},

@@ -20,7 +20,7 @@ using gyre::capabilities;
 using gyre::detail::json_text;
 
 #ifndef GYRE_VERSION
-#  define GYRE_VERSION "unknown"  // the build passes it
+#define GYRE_VERSION "unknown"  // the build passes it
 #endif
 
 enum exit_status { runs = 0, cannot_run = 1, wrong_usage = 2, no_answer = 3 };
