@@ -17,9 +17,8 @@ cancel_scope::cancel_scope(cancel_scope& parent, kind how) noexcept
 }
 
 cancel_scope::~cancel_scope() {
-  GYRE_ASSERT(waiters_.empty() && children_.empty(), "a scope is left when nothing waits in it any more");
+  GYRE_ASSERT(empty(), "a scope is left when everything inside has ended");
   clear_deadline();
-  executor_->forget_scope(*this);
   unlink();
 }
 
@@ -35,7 +34,10 @@ void cancel_scope::cancel() noexcept {
 
 void cancel_scope::stop_waiters() noexcept {
   stop_requested_ = true;
-  waiters_.for_each([](detail::waiter& waiting) { waiting.cancel(); });
+  boundaries_.for_each([](detail::boundary& bound) {
+    for (detail::waiter* waiting = bound.waiting; waiting != nullptr; waiting = waiting->below())
+      if (waiting->is_waiting()) waiting->cancel();
+  });
 }
 
 cancel_scope* cancel_scope::following(cancel_scope& current, bool inside) noexcept {

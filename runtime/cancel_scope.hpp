@@ -11,6 +11,7 @@
 #include <gyre/runtime/detail/waiter.hpp>
 
 #include <cstdint>
+#include <utility>
 
 namespace gyre {
 
@@ -68,13 +69,19 @@ class cancel_scope : public detail::ring_links {
   template <class Visit>
   void for_each_waiter(Visit visit) {
     for (cancel_scope* each = this; each != nullptr; each = following(*each, /*inside=*/true))
-      each->waiters_.for_each([&](detail::waiter& waiting) { visit(std::as_const(waiting)); });
+      each->boundaries_.for_each([&](detail::boundary& bound) {
+        for (detail::waiter* waiting = bound.waiting; waiting != nullptr; waiting = waiting->below()) visit(std::as_const(*waiting));
+      });
   }
 
-  /// Whether nothing waits in it and no scope is open inside it.
-  [[nodiscard]] bool empty() const noexcept { return waiters_.empty() && children_.empty(); }
+  /// Whether no coroutine runs in it and no scope is open inside it.
+  [[nodiscard]] bool empty() const noexcept { return boundaries_.empty() && children_.empty(); }
 
-  void enter(detail::waiter& entering) noexcept { waiters_.push_back(entering); }
+  /// A line of coroutines that begins here; it leaves by boundary.unlink().
+  void enter(detail::boundary& entering) noexcept {
+    entering.scope = this;
+    boundaries_.push_back(entering);
+  }
 
  private:
   struct deadline_timer : detail::timer {
@@ -89,7 +96,7 @@ class cancel_scope : public detail::ring_links {
 
   gyre::executor* executor_;
   cancel_scope* parent_;
-  detail::intrusive_ring<detail::waiter> waiters_;
+  detail::intrusive_ring<detail::boundary> boundaries_;
   detail::intrusive_ring<cancel_scope> children_;
   deadline_timer deadline_{*this};
   bool stop_requested_ = false;

@@ -10,13 +10,17 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <thread>
 #include <utility>
 
 namespace gyre {
+
+thread_local constinit executor* detail::current_executor = nullptr;
+
 namespace {
 
-[[gnu::tls_model("initial-exec")]] thread_local constinit executor* current_executor = nullptr;
+using detail::current_executor;
 
 // Makes an executor the current one of this thread for as long as it lives.
 class current_guard {
@@ -94,18 +98,11 @@ executor::~executor() {
   drain();
 }
 
-executor& executor::current() noexcept {
-  GYRE_ASSERT(current_executor != nullptr, "this needs an executor: it was called outside any turn, or on a thread that runs none");
-  return *current_executor;
-}
-
 detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds duration) noexcept {
   constexpr clock_ns far_future = INT64_MAX;
   const clock_ns now = loop.now();
   return duration.count() > far_future - now ? far_future : now + duration.count();
 }
-
-bool executor::has_current() noexcept { return current_executor != nullptr; }
 
 bool executor::turn(bool may_park) {
   GYRE_ASSERT(std::this_thread::get_id() == thread_, "an executor was used from another thread than the one that made it");
@@ -170,35 +167,55 @@ void executor::expire_timers() noexcept {
 
 // ------------------------------------------------------------------------------------------------ submission
 
+void operation::start(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
+  executor& loop = executor::current();
+  loop.begin(*this, awaiter, bound);
+  stage_ = stage::in_kernel;
+  if (bound.scope->stop_requested()) [[unlikely]] return finish_stopped();
+  loop.submit(*this);
+}
+
 void executor::submit(operation& op) noexcept {
-  const bool waits_its_turn = !backlog_.empty() || ring_->free_sqes() < op.entries_count();
-  if (!waits_its_turn) [[likely]] return describe(op);
+  const bool has_place = ring_->free_sqes() > 0 && backlog_.empty() && !op.has_linked_timeout();
+  if (has_place) [[likely]] return describe(op);
+  submit_with_care(op);
+}
+
+// The short way's exceptions: a full queue, operations that were there before, a timeout that needs a place as well.
+void executor::submit_with_care(operation& op) noexcept {
+  if (backlog_.empty() && ring_->free_sqes() >= op.entries_count()) return describe_linked(op);
   op.stage_ = operation::stage::queued;
   backlog_.push_back(op);
   ++counted_.backlogged;
 }
 
-void executor::describe(operation& op) noexcept {
+inline void executor::describe(operation& op) noexcept {
   io_uring_sqe& sqe = *ring_->try_sqe();
-  op.describe(sqe);
+  std::memset(&sqe, 0, sizeof sqe);
+  sqe.user_data = reinterpret_cast<std::uint64_t>(&op);
+  op.stage_ = operation::stage::in_kernel;
   ++in_kernel_count_;
-  if (op.linked_due_ == 0) [[likely]] return;
+  op.its_kind().prepare_entry(op, sqe);
+}
 
-  // The timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
-  sqe.flags |= IOSQE_IO_LINK;
-  io_uring_sqe& timeout = *ring_->try_sqe();
+// The timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
+void executor::describe_linked(operation& op) noexcept {
+  describe(op);
+  if (!op.has_linked_timeout()) return;
+  ring_->last_sqe().flags |= IOSQE_IO_LINK;
+  io_uring_sqe& sqe = *ring_->try_sqe();
   link_time& time = link_times_[ring_->last_sqe_index()];
   const __kernel_timespec due = timespec_of(op.linked_due_);
   time = {.seconds = due.tv_sec, .nanoseconds = due.tv_nsec};
   static_assert(sizeof(link_time) == sizeof(__kernel_timespec));
-  io_uring_initialize_sqe(&timeout);
-  io_uring_prep_link_timeout(&timeout, reinterpret_cast<__kernel_timespec*>(&time), IORING_TIMEOUT_ABS);
-  timeout.flags |= IOSQE_CQE_SKIP_SUCCESS;
-  timeout.user_data = detail::nobody;
+  std::memset(&sqe, 0, sizeof sqe);
+  io_uring_prep_link_timeout(&sqe, reinterpret_cast<__kernel_timespec*>(&time), IORING_TIMEOUT_ABS);
+  sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
+  sqe.user_data = detail::nobody;
 }
 
 void executor::submit_cancel(operation& op) noexcept {
-  op.cancel_ = operation::cancel_request::queued;
+  op.stage_ = operation::stage::cancel_queued;
   operation_cancels_.push_back(op);
 }
 
@@ -211,7 +228,7 @@ void executor::submit(detail::completion_handler& handler) noexcept {
 
 void executor::describe(detail::completion_handler& handler) noexcept {
   io_uring_sqe& sqe = *ring_->try_sqe();
-  io_uring_initialize_sqe(&sqe);
+  std::memset(&sqe, 0, sizeof sqe);
   handler.prepare(handler, sqe);
   sqe.user_data = tagged(handler);
   handler.where = detail::completion_handler::place::in_kernel;
@@ -237,7 +254,7 @@ void executor::drop_queued(operation& op) noexcept {
 
 void executor::cancel_entry(std::uint64_t user_data) noexcept {
   io_uring_sqe& sqe = *ring_->try_sqe();
-  io_uring_initialize_sqe(&sqe);
+  std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_cancel64(&sqe, user_data, 0);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;  // only -ENOENT and -EALREADY are told, and both are normal
   sqe.user_data = detail::nobody;
@@ -247,7 +264,7 @@ void executor::cancel_entry(std::uint64_t user_data) noexcept {
 void executor::flush_cancels() noexcept {
   while (ring_->free_sqes() > 0) {
     if (auto* const op = static_cast<operation*>(operation_cancels_.pop_front())) {
-      op->cancel_ = operation::cancel_request::sent;
+      op->stage_ = operation::stage::cancel_sent;
       cancel_entry(reinterpret_cast<std::uint64_t>(op));
     } else if (auto* const handler = handler_cancels_.pop_front()) {
       handler->cancel_queued = false;
@@ -267,7 +284,7 @@ void executor::flush_backlog() noexcept {
   while (auto* const op = static_cast<operation*>(backlog_.front())) {
     if (ring_->free_sqes() < op->entries_count()) return;
     backlog_.pop_front();
-    describe(*op);
+    describe_linked(*op);
   }
 }
 
@@ -317,19 +334,26 @@ void executor::reap() noexcept {
   }
 }
 
-void executor::complete(const detail::completion& done) noexcept {
+inline void executor::complete(const detail::completion& done) noexcept {
   if (done.user_data == detail::nobody) return;
-  if ((done.flags & IORING_CQE_F_MORE) == 0) {
-    GYRE_ASSERT(in_kernel_count_ > 0, "more completions than requests");
-    --in_kernel_count_;
-  }
-  if ((done.user_data & detail::handler_tag) != 0) {
-    auto& handler = *reinterpret_cast<detail::completion_handler*>(done.user_data & ~detail::handler_tag);
-    return complete(handler, done);
-  }
+  const bool terminal = (done.flags & IORING_CQE_F_MORE) == 0;
+  GYRE_ASSERT(in_kernel_count_ > 0, "more completions than requests");
+  if (terminal) --in_kernel_count_;
+  if ((done.user_data & detail::handler_tag) != 0) [[unlikely]]
+    return complete(*reinterpret_cast<detail::completion_handler*>(done.user_data & ~detail::handler_tag), done);
+
   auto& op = *reinterpret_cast<operation*>(done.user_data);
-  GYRE_ASSERT(op.stage_ == operation::stage::in_kernel, "a completion for something that is not in flight");
-  if (op.cancel_ == operation::cancel_request::queued) [[unlikely]] operation_cancels_.remove(op);
+  const bool plain = op.stage_ == operation::stage::in_kernel && done.res >= 0 && op.its_kind().advance_or_null == nullptr;
+  if (!plain) [[unlikely]] return complete_with_care(op, done);
+  op.res_ = done.res;
+  op.cqe_flags_ = done.flags;
+  op.stage_ = operation::stage::ready;
+  ready_.push_back(op);
+}
+
+void executor::complete_with_care(operation& op, const detail::completion& done) noexcept {
+  GYRE_ASSERT(op.stage_ >= operation::stage::in_kernel, "a completion for something that is not in flight");
+  if (op.stage_ == operation::stage::cancel_queued) operation_cancels_.remove(op);
   op.finish(done.res, done.flags);
 }
 
@@ -365,7 +389,7 @@ void executor::arm_kernel_timeout(detail::clock_ns due) noexcept {
 
 void executor::move_kernel_timeout() noexcept {
   io_uring_sqe& sqe = *ring_->try_sqe();  // -ENOENT: it has just fired, and the next turn arms it anew
-  io_uring_initialize_sqe(&sqe);
+  std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_timeout_update(&sqe, &timeout_->time, tagged(*timeout_), IORING_TIMEOUT_ABS);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
   sqe.user_data = detail::nobody;
@@ -449,7 +473,7 @@ void executor::cancel_all_in_kernel() noexcept {
   flush();
   if (ring_->free_sqes() == 0) return;
   io_uring_sqe& sqe = *ring_->try_sqe();
-  io_uring_initialize_sqe(&sqe);
+  std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_cancel64(&sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
   sqe.user_data = detail::nobody;
 }

@@ -97,7 +97,12 @@ struct executor_statistics {
 template <class T>
 class root_task;
 
+class executor;
+
 namespace detail {
+
+// The executor whose turn it is on this thread. Constant-initialised: a use is a plain thread-local access.
+[[gnu::tls_model("initial-exec")]] extern thread_local constinit executor* current_executor;
 
 /// Takes completions that belong to no awaiting coroutine: multishot requests, and the executor's own. Lives until the
 /// completion that has no IORING_CQE_F_MORE.
@@ -144,10 +149,13 @@ class executor {
   ~executor();
 
   /// The executor whose turn it is on this thread. There must be one.
-  [[nodiscard]] static executor& current() noexcept;
+  [[nodiscard]] static executor& current() noexcept {
+    GYRE_ASSERT(detail::current_executor != nullptr, "this needs an executor: it was called outside any turn, or on a thread that runs none");
+    return *detail::current_executor;
+  }
 
   /// Whether this thread is in a turn of an executor.
-  [[nodiscard]] static bool has_current() noexcept;
+  [[nodiscard]] static bool has_current() noexcept { return detail::current_executor != nullptr; }
 
   /// Runs `root` to its end and returns its value, or throws its exception.
   ///
@@ -159,7 +167,7 @@ class executor {
   /// Calls `make_root()` and runs the task that it returns. The callable outlives the task.
   template <class Fn>
     requires std::invocable<Fn&>
-  auto run(Fn make_root) {
+  decltype(auto) run(Fn make_root) {
     return run(std::invoke(make_root));
   }
 
@@ -205,13 +213,27 @@ class executor {
 
   /// The executor's clock, as of the last time that somebody looked. Refreshed by now().
   [[nodiscard]] detail::clock_ns coarse_now() const noexcept { return coarse_now_; }
-  detail::clock_ns now() noexcept { return coarse_now_ = ring_->now(); }
+  detail::clock_ns now() noexcept {
+    coarse_now_ = ring_->now();
+    coarse_now_ms_ = static_cast<std::uint32_t>(coarse_now_ / 1'000'000);
+    return coarse_now_;
+  }
 
   [[nodiscard]] detail::timer_heap& timers() noexcept { return timers_; }
   [[nodiscard]] detail::ring& ring() noexcept { return *ring_; }
 
   /// Queues `work` for the next time ready things are run.
   void make_ready(detail::runnable& work) noexcept { ready_.push_back(work); }
+
+  /// Notes that `awaiter` begins to wait in `entering`, below `bound`.
+  void begin(detail::waiter& entering, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
+    GYRE_ASSERT(entering.stage_ == detail::waiter::stage::idle, "an operation is awaited once");
+    GYRE_ASSERT(&bound.scope->executor() == this, "an executor was used from another thread, or from a turn of another executor");
+    entering.awaiter_ = awaiter;
+    entering.bound_ = &bound;
+    entering.below_ = std::exchange(bound.waiting, &entering);
+    entering.since_ms_ = coarse_now_ms_;
+  }
 
   /// Describes `op` to the ring, or lets it wait for a place.
   void submit(operation& op) noexcept;
@@ -229,13 +251,18 @@ class executor {
   /// A root task has ended: whoever drives the executor gets it back without a sleep.
   void return_soon() noexcept { returning_ = true; }
 
-  void forget_scope(cancel_scope& leaving) noexcept {
-    if (foreign_scope_ == &leaving) foreign_scope_ = leaving.parent();
+  /// See detail::enter_foreign().
+  void set_foreign_boundary(detail::boundary& bound) noexcept { foreign_ = &bound; }
+  [[nodiscard]] detail::boundary& foreign_boundary() noexcept {
+    GYRE_ASSERT(foreign_ != nullptr, "a coroutine of another library awaits gyre's operations only below a gyre task");
+    return *foreign_;
   }
-  void set_foreign_scope(cancel_scope& scope) noexcept { foreign_scope_ = &scope; }
-  [[nodiscard]] cancel_scope& foreign_scope() noexcept { return foreign_scope_ ? *foreign_scope_ : root_scope_; }
+  void forget_boundary(const detail::boundary& leaving) noexcept {
+    if (foreign_ == &leaving) foreign_ = nullptr;
+  }
 
  private:
+  friend class operation;
   struct kernel_timeout;
   struct wake_poll;
   struct link_time {
@@ -244,6 +271,8 @@ class executor {
   };
 
   void describe(operation& op) noexcept;
+  void describe_linked(operation& op) noexcept;
+  void submit_with_care(operation& op) noexcept;
   void describe(detail::completion_handler& handler) noexcept;
   void cancel_entry(std::uint64_t user_data) noexcept;
   void run_ready_batch() noexcept;
@@ -255,6 +284,7 @@ class executor {
   bool enter(unsigned wait_count) noexcept;
   void reap() noexcept;
   void complete(const detail::completion& done) noexcept;
+  void complete_with_care(operation& op, const detail::completion& done) noexcept;
   void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
   void arm_wakers() noexcept;
   void arm_kernel_timeout(detail::clock_ns due) noexcept;
@@ -281,11 +311,12 @@ class executor {
   std::unique_ptr<link_time[]> link_times_;  // one a submission entry: read by the kernel when it takes the entry
   std::uint32_t in_kernel_count_ = 0;
   detail::clock_ns coarse_now_ = 0;
+  std::uint32_t coarse_now_ms_ = 0;
   detail::timer_heap timers_;
   std::unique_ptr<kernel_timeout> timeout_;
   std::unique_ptr<wake_poll> wake_poll_;  // parking::ring_wait only
   cancel_scope root_scope_{*this};
-  cancel_scope* foreign_scope_ = nullptr;
+  detail::boundary* foreign_ = nullptr;
   bool returning_ = false;  // a root task ended: the turn returns instead of parking
   executor_statistics counted_;
 
@@ -340,6 +371,7 @@ class root_task : detail::runnable, detail::bounded_task<T> {
 
   static std::coroutine_handle<> root_ended(detail::boundary& self, detail::ending how) noexcept {
     auto& root = static_cast<root_task&>(self);
+    root.leave_scope();
     root.done_ = true;
     root.stopped_ = how == detail::ending::stopped;
     root.scope_.executor().return_soon();

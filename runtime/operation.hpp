@@ -5,10 +5,12 @@
 // coroutine's frame. It allocates nothing. How a request is described is the derived class's business (ops/); when it is
 // submitted and resumed is executor's.
 //
-//   idle        -> queued      co_await, when the submission queue is full
-//   idle/queued -> in_kernel   described to the ring; from here on the kernel may touch what it points to
-//   in_kernel   -> finished    its own completion was reaped. Nothing else ends it.
-//   queued      -> finished    cancelled before the kernel ever saw it
+//   idle        -> queued        co_await, when the submission queue is full
+//   idle/queued -> in_kernel     described to the ring; from here on the kernel may touch what it points to
+//   in_kernel   -> cancel_queued -> cancel_sent      its scope was cancelled, or its deadline has passed
+//   any of these three -> ready  its own completion was reaped. Nothing else ends it.
+//   queued      -> ready         cancelled before the kernel ever saw it
+//   ready       -> done          the coroutine was resumed or unwound
 //
 // Until it is awaited, an operation is a plain value and can be moved. From then on it stays where it is.
 //
@@ -68,40 +70,33 @@ class operation : public detail::waiter {
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
-    GYRE_ASSERT(stage_ == stage::idle, "an operation is awaited once");
-    if (begin(awaiter)) [[likely]] start();
-    else refuse();
+    start(awaiter, bound_of(awaiter));
   }
 
   /// Ends it as timed out, unless its own completion comes first. For deadlines.
   void expire() noexcept;
 
   /// Has a linked timeout submitted with it: absolute, on the executor's clock. Before it is awaited.
-  void link_deadline(detail::clock_ns due) noexcept { linked_due_ = due; }
-
-  /// The executor it was awaited on.
-  [[nodiscard]] gyre::executor& executor() const noexcept;
+  void link_deadline(detail::clock_ns due) noexcept {
+    flags_ |= linked;
+    linked_due_ = due;
+  }
 
   [[nodiscard]] const operation_kind& its_kind() const noexcept { return static_cast<const operation_kind&>(*kind); }
 
  protected:
   explicit operation(const operation_kind& opcode) noexcept : waiter{opcode} {}
 
-  operation(operation&& other) noexcept : waiter{other.its_kind()} {
+  operation(operation&& other) noexcept : waiter{other.its_kind(), other.flags_} {
     GYRE_ASSERT(other.stage_ == stage::idle, "an operation stays where it was awaited");
-    stop_as_error_ = other.stop_as_error_;
-    linked_due_ = other.linked_due_;
-  }
-
-  ~operation() {
-    GYRE_ASSERT(stage_ == stage::idle || stage_ == stage::finished, "an operation was destroyed in flight: the kernel still owns its memory");
+    if ((flags_ & linked) != 0) linked_due_ = other.linked_due_;
   }
 
   /// The kernel's answer: valid when finished; negative is -errno.
   [[nodiscard]] std::int32_t res() const noexcept { return res_; }
   [[nodiscard]] std::uint32_t cqe_flags() const noexcept { return cqe_flags_; }
   [[nodiscard]] bool failed() const noexcept { return res_ < 0; }
-  [[nodiscard]] bool finished() const noexcept { return stage_ == stage::finished; }
+  [[nodiscard]] bool finished() const noexcept { return stage_ == stage::done; }
   [[nodiscard]] std::error_code error() const noexcept { return detail::errno_code(-res_); }
   [[noreturn]] void throw_error() const;
 
@@ -111,26 +106,23 @@ class operation : public detail::waiter {
  private:
   friend class executor;
   friend struct operation_kind;
-  enum class stage : std::uint8_t { idle, queued, in_kernel, finished };
-  enum class cancel_request : std::uint8_t { none, queued, sent };
 
-  void start() noexcept;
-  void refuse() noexcept;
-  void describe(io_uring_sqe& sqe) noexcept;
-  [[nodiscard]] unsigned entries_count() const noexcept { return linked_due_ != 0 ? 2 : 1; }
+  void start(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;  // executor.cpp
   void finish(std::int32_t res, std::uint32_t flags) noexcept;
+  void finish_stopped() noexcept;
   [[nodiscard]] bool judge_failure() noexcept;
   void request_cancel() noexcept;
   static void cancel_waiting(detail::waiter& self) noexcept;
 
-  std::int32_t res_ = 0;
-  std::uint32_t cqe_flags_ = 0;
-  stage stage_ = stage::idle;
-  cancel_request cancel_ = cancel_request::none;
-  bool expired_ = false;
-  detail::clock_ns linked_due_ = 0;  // 0: no linked timeout
+  [[nodiscard]] bool has_linked_timeout() const noexcept { return (flags_ & linked) != 0; }
+  [[nodiscard]] unsigned entries_count() const noexcept { return has_linked_timeout() ? 2 : 1; }
+
+  // The first two are set by the completion, the third with the flag `linked`: nobody looks before.
+  std::int32_t res_;
+  std::uint32_t cqe_flags_;
+  detail::clock_ns linked_due_;
 };
-static_assert(sizeof(operation) <= 88, "every suspended operation pays for each byte");
+static_assert(sizeof(operation) <= 64, "every suspended operation pays for each byte");
 
 constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where, advance_fn advance) noexcept
     : waiter_kind{{&operation::run}, &operation::cancel_waiting, its_name},

@@ -60,8 +60,9 @@ class scoped_task : protected bounded_task<T> {
  private:
   static std::coroutine_handle<> body_ended(boundary& self, ending how) noexcept {
     auto& awaiter = static_cast<scoped_task&>(static_cast<bounded_task<T>&>(self));
-    awaiter.stopped_ = how == ending::stopped;
+    awaiter.leave_scope();
     awaiter.scope_.reset();
+    awaiter.stopped_ = how == ending::stopped;
     const bool goes_on = awaiter.stopped_ && !awaiter.stopped_here();
     if (goes_on && awaiter.awaiting_.can_be_stopped()) return awaiter.awaiting_.stopped();
     return awaiter.awaiting_.resumed();

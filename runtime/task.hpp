@@ -6,6 +6,7 @@
 #pragma once
 
 #include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/cancel_scope.hpp>
 #include <gyre/runtime/detail/frame_pool.hpp>
 #include <gyre/runtime/detail/promise_base.hpp>
 #include <gyre/runtime/detail/waiter.hpp>
@@ -41,12 +42,6 @@ namespace detail {
 template <class Awaitable>
 concept own_awaitable =
     std::derived_from<Awaitable, waiter> || requires { typename Awaitable::gyre_awaitable; };
-
-/// Has coroutines of somebody else's type that run below find `scope`.
-void enter_foreign(cancel_scope& scope) noexcept;
-
-/// The scope that a coroutine is in, whatever its type.
-[[nodiscard]] cancel_scope& scope_of_foreign() noexcept;
 
 /// Where a coroutine's value or exception lies until it is taken.
 template <class T>
@@ -119,8 +114,7 @@ class coroutine_promise : public promise_base {
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> finished) noexcept {
       const promise_base& promise = finished.promise();
       if (promise.continuation) [[likely]] return promise.continuation;
-      auto& waiting = static_cast<boundary&>(*promise.slot);
-      return waiting.ended(waiting, ending::ended);
+      return promise.bound->ended(*promise.bound, ending::ended);
     }
     void await_resume() const noexcept {}
   };
@@ -132,7 +126,7 @@ class coroutine_promise : public promise_base {
   template <class Awaitable>
   Awaitable&& await_transform(Awaitable&& awaited, std::source_location where = std::source_location::current()) noexcept {
     location = where;
-    if constexpr (!own_awaitable<std::remove_cvref_t<Awaitable>>) enter_foreign(*scope);
+    if constexpr (!own_awaitable<std::remove_cvref_t<Awaitable>>) enter_foreign(*bound);
     return std::forward<Awaitable>(awaited);
   }
 };
@@ -164,7 +158,7 @@ class task_awaiter : frame_slot {
     promise_base& child = promise();
     child.continuation = awaiting;
     child.slot = this;
-    child.scope = awaiting.promise().scope;
+    child.bound = awaiting.promise().bound;
     return frame;
   }
 
@@ -193,10 +187,17 @@ class bounded_task : public boundary {
   void hold(task<T>&& body) noexcept { frame = body.release(); }
 
   /// What to resume so that the task runs, in `scope`.
-  [[nodiscard]] std::coroutine_handle<> begin(cancel_scope& scope) noexcept {
+  [[nodiscard]] std::coroutine_handle<> begin(cancel_scope& in) noexcept {
     promise().slot = this;
-    promise().scope = &scope;
+    promise().bound = this;
+    in.enter(*this);
     return frame;
+  }
+
+  /// Leaves its scope: the first thing that `ended` does.
+  void leave_scope() noexcept {
+    unlink();
+    if (foreign_below) [[unlikely]] forget_foreign(*this);
   }
 
   /// The value or the exception, after ending::ended. Destroys the frame.
@@ -224,14 +225,14 @@ class awaiting_coroutine {
 
   template <class Promise>
   explicit awaiting_coroutine(std::coroutine_handle<Promise> awaiting) noexcept : handle_{awaiting} {
-    if constexpr (gyre_promise<Promise>) scope_ = awaiting.promise().scope;
-    else scope_ = &scope_of_foreign(), foreign_ = true;
+    if constexpr (gyre_promise<Promise>) bound_ = awaiting.promise().bound;
+    else bound_ = &foreign_boundary(), foreign_ = true;
   }
 
-  [[nodiscard]] cancel_scope& scope() const noexcept { return *scope_; }
+  [[nodiscard]] cancel_scope& scope() const noexcept { return *bound_->scope; }
 
   [[nodiscard]] std::coroutine_handle<> resumed() const noexcept {
-    if (foreign_) enter_foreign(*scope_);
+    if (foreign_) enter_foreign(*bound_);
     return handle_;
   }
 
@@ -241,7 +242,7 @@ class awaiting_coroutine {
 
  private:
   std::coroutine_handle<> handle_;
-  cancel_scope* scope_ = nullptr;
+  boundary* bound_ = nullptr;
   bool foreign_ = false;
 };
 
@@ -270,6 +271,7 @@ class stop_catching_awaiter : bounded_task<T> {
  private:
   static std::coroutine_handle<> body_ended(boundary& self, ending how) noexcept {
     auto& awaiter = static_cast<stop_catching_awaiter&>(self);
+    awaiter.leave_scope();
     awaiter.stopped_ = how == ending::stopped;
     return awaiter.awaiting_.resumed();
   }

@@ -26,6 +26,7 @@ class task_group::child final : detail::runnable, detail::bounded_task<void> {
 
   static std::coroutine_handle<> ended(detail::boundary& self, detail::ending how) noexcept {
     auto& running = static_cast<child&>(self);
+    running.leave_scope();
     if (how == detail::ending::ended) running.take();
     return running.leave();
   }

@@ -144,6 +144,7 @@ class task_group_region : bounded_task<void> {
  private:
   static std::coroutine_handle<> body_ended(boundary& self, ending how) noexcept {
     auto& region = static_cast<task_group_region&>(self);
+    region.leave_scope();
     region.group_.body_runs_ = false;
     if (how == ending::ended) region.take_body_result();
     return region.group_.leave_if_empty();

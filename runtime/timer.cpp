@@ -10,22 +10,22 @@ namespace gyre {
 
 constinit const detail::waiter_kind sleep_operation::kind_of_sleep{{&sleep_operation::run}, &sleep_operation::cancel_waiting, "sleep"};
 
-void sleep_operation::arm() noexcept { scope_->executor().timers().arm(*this, due_); }
+void sleep_operation::arm() noexcept { loop().timers().arm(*this, due_); }
 
-void sleep_operation::expired(detail::timer& self) noexcept { static_cast<sleep_operation&>(self).settle(/*stopped=*/false); }
+void sleep_operation::expired(detail::timer& self) noexcept { static_cast<sleep_operation&>(self).settle(/*as_stopped=*/false); }
 
 void sleep_operation::cancel_waiting(detail::waiter& self) noexcept {
   auto& sleep = static_cast<sleep_operation&>(self);
-  sleep.scope_->executor().timers().disarm(sleep);
-  sleep.settle(/*stopped=*/true);
+  sleep.loop().timers().disarm(sleep);
+  sleep.settle(/*as_stopped=*/true);
 }
 
 void sleep_operation::await_resume() const {
-  if (stopped()) [[unlikely]] detail::throw_errno(ECANCELED, "sleep");
+  if (was_stopped()) [[unlikely]] detail::throw_errno(ECANCELED, "sleep");
 }
 
 result<void> sleep_operation::await_result() const noexcept {
-  if (stopped()) return detail::errno_code(ECANCELED);
+  if (was_stopped()) return detail::errno_code(ECANCELED);
   return {};
 }
 

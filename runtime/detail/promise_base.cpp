@@ -14,11 +14,9 @@ std::coroutine_handle<> unwind(std::coroutine_handle<> leaf) noexcept {
     frame_slot* const slot = promise.slot;
     GYRE_ASSERT(slot != nullptr && slot->frame == leaf, "a stopped coroutine has an owner that holds its frame");
 
+    boundary& reached = *promise.bound;
     std::exchange(slot->frame, nullptr).destroy();
-    if (!awaiting) {
-      auto& reached = static_cast<boundary&>(*slot);
-      return reached.ended(reached, ending::stopped);
-    }
+    if (!awaiting) return reached.ended(reached, ending::stopped);
     leaf = awaiting;
   }
 }

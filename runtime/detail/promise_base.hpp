@@ -11,8 +11,12 @@
 //                      more stack than one.
 //
 // A boundary is where a stop can end: a scope, a deadline, a task group's child, the root, or a coroutine of
-// somebody else's type, which hears of it as an exception.
+// somebody else's type, which hears of it as an exception. Between a boundary and the next one below it runs one line of
+// coroutines, of which only the innermost can wait; so the boundary knows what it waits for, and a cancel of the scope
+// finds it there.
 #pragma once
+
+#include <gyre/runtime/detail/intrusive.hpp>
 
 #include <coroutine>
 #include <cstdint>
@@ -31,8 +35,11 @@ struct frame_slot {
   std::coroutine_handle<> frame;
 };
 
-/// Waits for a coroutine without being one.
-struct boundary : frame_slot {
+class waiter;
+
+/// Waits for a coroutine without being one. While the coroutine runs it is in its scope's list.
+class boundary : public frame_slot, public ring_links {
+ public:
   using ended_fn = std::coroutine_handle<> (*)(boundary& self, ending how) noexcept;
 
   explicit boundary(ended_fn on_ended) noexcept : ended{on_ended} {}
@@ -40,6 +47,14 @@ struct boundary : frame_slot {
   /// Told once how the coroutine ended; returns what runs next (std::noop_coroutine() for nothing). After
   /// `ending::ended` the frame still holds the result; after `ending::stopped` it is gone.
   ended_fn ended;
+
+  cancel_scope* scope = nullptr;  // set when the coroutine is started
+
+  // What is waited for: one waiter; a stack of them, linked by waiter::below_, when coroutines of somebody else's type run
+  // side by side below.
+  waiter* waiting = nullptr;
+
+  bool foreign_below = false;  // a coroutine of somebody else's type has run below
 };
 
 class promise_base {
@@ -48,9 +63,9 @@ class promise_base {
   promise_base(const promise_base&) = delete;
   promise_base& operator=(const promise_base&) = delete;
 
-  std::coroutine_handle<> continuation;  // a gyre coroutine that awaits this one; null: `slot` is a boundary
+  std::coroutine_handle<> continuation;  // a gyre coroutine that awaits this one; null: `slot` is the boundary
   frame_slot* slot = nullptr;            // who owns the frame
-  cancel_scope* scope = nullptr;         // set when the coroutine is started
+  boundary* bound = nullptr;             // where a stop ends; set when the coroutine is started
   std::source_location location;         // of the co_await where it is, for diagnosis
 };
 

@@ -43,6 +43,11 @@ class ring {
   /// The place of the entry that try_sqe() gave last, below sq_entries().
   [[nodiscard]] unsigned last_sqe_index() const noexcept { return (sq_tail_ - 1) & sq_mask_; }
 
+  /// The entry that try_sqe() gave last.
+  [[nodiscard]] io_uring_sqe& last_sqe() const noexcept {
+    return *reinterpret_cast<io_uring_sqe*>(sqes_ + last_sqe_index() * sqe_bytes);
+  }
+
   /// Entries that try_sqe() will give before it says no.
   [[nodiscard]] unsigned free_sqes() const noexcept { return sq_limit_ - sq_tail_; }
 

@@ -2,44 +2,53 @@
 // The beginning and the end of a wait.
 #include <gyre/runtime/detail/waiter.hpp>
 #include <gyre/runtime/executor.hpp>
-#include <gyre/runtime/task.hpp>
+
+#include <utility>
 
 namespace gyre::detail {
 
-bool waiter::enter_scope(std::coroutine_handle<> awaiter, cancel_scope& scope) noexcept {
-  GYRE_ASSERT(phase_ == phase::idle, "one coroutine waits in a waiter, once");
-  executor& loop = scope.executor();
-  GYRE_ASSERT(&executor::current() == &loop, "an executor was used from another thread, or from a turn of another executor");
-  awaiter_ = awaiter;
-  scope_ = &scope;
-  since_ms_ = static_cast<std::uint32_t>(loop.coarse_now() / 1'000'000);
-  phase_ = phase::waiting;
-  scope.enter(*this);
-  if (!scope.stop_requested()) [[likely]] return true;
-  settle(/*stopped=*/true);
+gyre::executor& waiter::loop() const noexcept { return bound_->scope->executor(); }
+
+bool waiter::begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept {
+  gyre::executor::current().begin(*this, awaiter, bound);
+  stage_ = stage::waiting;
+  if (!bound.scope->stop_requested()) [[likely]] return true;
+  settle(/*as_stopped=*/true);
   return false;
 }
 
-void waiter::settle(bool stopped) noexcept {
-  GYRE_ASSERT(phase_ == phase::waiting, "a wait ends once");
-  phase_ = phase::ready;
-  stopped_ = stopped;
-  unlink();
-  scope_->executor().make_ready(*this);
+void waiter::settle(bool as_stopped) noexcept {
+  GYRE_ASSERT(is_waiting(), "a wait ends once");
+  stage_ = stage::ready;
+  if (as_stopped) flags_ |= stopped;
+  loop().make_ready(*this);
+}
+
+// Out of the way of a cancel. Nearly always it is the only one, or the newest.
+inline void waiter::leave_boundary() noexcept {
+  waiter** link = &bound_->waiting;
+  while (*link != this) link = &(*link)->below_;
+  *link = below_;
 }
 
 void waiter::run(runnable& self) noexcept {
   auto& ready = static_cast<waiter&>(self);
-  ready.phase_ = phase::done;
-  if (ready.stopped_ && !ready.stop_as_error_) [[unlikely]] return unwind(ready.awaiter_).resume();
-  if (ready.foreign_) [[unlikely]] ready.scope_->executor().set_foreign_scope(*ready.scope_);
+  ready.leave_boundary();
+  ready.stage_ = stage::done;
+  if ((ready.flags_ & (stopped | foreign)) != 0) [[unlikely]] {
+    if ((ready.flags_ & stop_as_error) == 0) return unwind(ready.awaiter_).resume();
+    if ((ready.flags_ & foreign) != 0) enter_foreign(*ready.bound_);
+  }
   ready.awaiter_.resume();  // `ready` may no longer exist after this line
 }
 
-cancel_scope& waiter::foreign_scope() noexcept { return scope_of_foreign(); }
+boundary& foreign_boundary() noexcept { return executor::current().foreign_boundary(); }
 
-void enter_foreign(cancel_scope& scope) noexcept { scope.executor().set_foreign_scope(scope); }
+void enter_foreign(boundary& bound) noexcept {
+  bound.foreign_below = true;
+  bound.scope->executor().set_foreign_boundary(bound);
+}
 
-cancel_scope& scope_of_foreign() noexcept { return executor::current().foreign_scope(); }
+void forget_foreign(boundary& bound) noexcept { bound.scope->executor().forget_boundary(bound); }
 
 }  // namespace gyre::detail

@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Something that a coroutine waits for inside a cancel scope: the common part of operations, sleeps and locks.
 //
-// A waiter lives in the awaiting frame. From begin() to settle() it is in its scope's list, where a cancel finds it; from
-// settle() until it runs it is in the executor's ready queue; then the coroutine resumes, or is unwound as stopped.
+// A waiter lives in the awaiting frame. From begin() until it runs, the boundary above the coroutine points to it, so that a cancel of the
+// scope finds it. settle() ends the wait and puts it in the executor's ready queue; when it runs, the coroutine resumes, or is
+// unwound as stopped. All of it happens on the executor's thread.
 //
-//   idle -> waiting -> ready -> done
-//
-// All of it happens on the executor's thread.
+//   idle -> waiting -> ready -> done          locks, sleeps, streams
+//   idle -> queued -> in_kernel -> …          operations: see operation.hpp
 #pragma once
 
 #include <gyre/runtime/assert.hpp>
-#include <gyre/runtime/detail/intrusive.hpp>
 #include <gyre/runtime/detail/promise_base.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
 
 #include <concepts>
 #include <coroutine>
 #include <cstdint>
-#include <utility>
 
 namespace gyre {
 class executor;
@@ -39,61 +37,91 @@ struct waiter_kind : runnable_kind {
 template <class Promise>
 concept gyre_promise = std::derived_from<Promise, promise_base>;
 
-class waiter : public runnable, public ring_links {
+/// The boundary above the coroutines of somebody else's type that run now on this thread: that of the gyre coroutine which
+/// awaits them.
+[[nodiscard]] boundary& foreign_boundary() noexcept;
+
+/// Has coroutines of somebody else's type that run below find `bound`.
+void enter_foreign(boundary& bound) noexcept;
+
+/// `bound` ends: nobody finds it any more.
+void forget_foreign(boundary& bound) noexcept;
+
+class waiter : public runnable {
  public:
   /// Where the coroutine stands, for diagnosis; null for a coroutine of somebody else's type.
-  [[nodiscard]] const promise_base* promise() const noexcept { return foreign_ ? nullptr : &promise_of(awaiter_); }
+  [[nodiscard]] const promise_base* promise() const noexcept { return (flags_ & foreign) != 0 ? nullptr : &promise_of(awaiter_); }
   [[nodiscard]] const char* name() const noexcept { return static_cast<const waiter_kind*>(kind)->name; }
 
   /// When the wait began, in milliseconds of the executor's clock, to the accuracy of its turns.
   [[nodiscard]] std::uint32_t since_ms() const noexcept { return since_ms_; }
 
-  // A stop arrives as the error operation_canceled instead of unwinding: stopped_as_error(), and coroutines of somebody
-  // else's type.
-  void deliver_stop_as_error() noexcept { stop_as_error_ = true; }
+  /// Whether it can still be cancelled: it has not settled.
+  [[nodiscard]] bool is_waiting() const noexcept { return stage_ >= stage::waiting; }
+
+  /// What else is waited for below the same boundary; null for nothing.
+  [[nodiscard]] waiter* below() const noexcept { return below_; }
 
   void cancel() noexcept { static_cast<const waiter_kind*>(kind)->cancel(*this); }
 
+  /// A stop arrives as the error operation_canceled instead of unwinding: for stopped_as_error(). Before it is awaited.
+  void deliver_stop_as_error() noexcept { flags_ |= stop_as_error; }
+
  protected:
-  enum class phase : std::uint8_t { idle, waiting, ready, done };
+  // In order of what may be done: up to done it can be destroyed, from waiting on it can be cancelled.
+  enum class stage : std::uint8_t { idle, done, ready, waiting, queued, in_kernel, cancel_queued, cancel_sent };
 
-  explicit waiter(const waiter_kind& its_kind) noexcept : runnable{its_kind} {}
-  ~waiter() { GYRE_ASSERT(phase_ == phase::idle || phase_ == phase::done, "destroyed while a coroutine waits in it"); }
+  // Bits of flags_.
+  enum : std::uint8_t {
+    stopped = 1,        // settled as stopped
+    stop_as_error = 2,  // a stop resumes the coroutine
+    foreign = 4,        // the coroutine is of somebody else's type
+    expired = 8,        // operations: a deadline asked for the end
+    linked = 16         // operations: a linked timeout goes with it
+  };
 
-  /// Notes who waits and enters its scope's list. When the scope is already cancelled it settles as stopped at once and
+  // Links and awaiter are set by begin(): whoever awaits pays for each store, and nobody looks before.
+  explicit waiter(const waiter_kind& its_kind, std::uint8_t flags = 0) noexcept : runnable{its_kind}, stage_{stage::idle}, flags_{flags} {}
+  ~waiter() { GYRE_ASSERT(stage_ <= stage::done, "an operation or a wait was destroyed in flight: its frame must stay until it has ended"); }
+
+  /// Notes who waits, and where a cancel finds it. When the scope is already cancelled it settles as stopped at once and
   /// returns false: then there is nothing to wait for.
   template <class Promise>
   bool begin(std::coroutine_handle<Promise> awaiter) noexcept {
+    return begin_below(awaiter, bound_of(awaiter));
+  }
+
+  template <class Promise>
+  boundary& bound_of(std::coroutine_handle<Promise> awaiter) noexcept {
     if constexpr (gyre_promise<Promise>) {
-      return enter_scope(awaiter, *awaiter.promise().scope);
+      return *awaiter.promise().bound;
     } else {
-      foreign_ = stop_as_error_ = true;
-      return enter_scope(awaiter, foreign_scope());
+      flags_ |= foreign | stop_as_error;
+      return foreign_boundary();
     }
   }
 
-  /// Ends the wait: leaves the scope and queues the coroutine. `stopped`: it is unwound instead of resumed.
-  void settle(bool stopped) noexcept;
-
-  /// The scope that a coroutine of somebody else's type is in: that of the gyre coroutine that awaits it.
-  static cancel_scope& foreign_scope() noexcept;
+  /// Ends the wait and queues the coroutine. `as_stopped`: it is unwound instead of resumed.
+  void settle(bool as_stopped) noexcept;
 
   /// Resumes or unwinds: the `run` of every waiter kind.
   static void run(runnable& self) noexcept;
 
-  [[nodiscard]] bool stopped() const noexcept { return stopped_; }
-  [[nodiscard]] bool stop_is_error() const noexcept { return stop_as_error_; }
+  [[nodiscard]] bool was_stopped() const noexcept { return (flags_ & stopped) != 0; }
+  [[nodiscard]] cancel_scope& scope() const noexcept { return *bound_->scope; }
+  [[nodiscard]] gyre::executor& loop() const noexcept;
 
   std::coroutine_handle<> awaiter_;
-  cancel_scope* scope_ = nullptr;
-  std::uint32_t since_ms_ = 0;
-  phase phase_ = phase::idle;
-  bool stopped_ = false;
-  bool stop_as_error_ = false;
-  bool foreign_ = false;
+  boundary* bound_;
+  waiter* below_;
+  std::uint32_t since_ms_;
+  stage stage_;
+  std::uint8_t flags_;
 
  private:
-  bool enter_scope(std::coroutine_handle<> awaiter, cancel_scope& scope) noexcept;
+  friend class gyre::executor;
+  bool begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept;
+  void leave_boundary() noexcept;
 };
 
 }  // namespace gyre::detail

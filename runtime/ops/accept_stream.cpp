@@ -63,7 +63,7 @@ class accept_stream::state final : public detail::completion_handler {
 
   void store(std::int32_t res) noexcept {
     results_.push_back(res);
-    if (next_operation* const reader = std::exchange(reader_, nullptr)) reader->settle(/*stopped=*/false);
+    if (next_operation* const reader = std::exchange(reader_, nullptr)) reader->settle(/*as_stopped=*/false);
     if (armed_ && results_.size() >= pause_at) pause();
   }
 
@@ -110,7 +110,7 @@ void accept_stream::next_operation::wait() noexcept { from_.wait(*this); }
 void accept_stream::next_operation::cancel_waiting(detail::waiter& self) noexcept {
   auto& reader = static_cast<next_operation&>(self);
   reader.from_.leave();
-  reader.settle(/*stopped=*/true);
+  reader.settle(/*as_stopped=*/true);
 }
 
 unique_fd accept_stream::next_operation::await_resume() {
@@ -120,7 +120,7 @@ unique_fd accept_stream::next_operation::await_resume() {
 }
 
 result<unique_fd> accept_stream::next_operation::await_result() {
-  if (stopped()) return detail::errno_code(ECANCELED);
+  if (was_stopped()) return detail::errno_code(ECANCELED);
   const int res = from_.take();
   if (res >= 0) return unique_fd{res};
   if (res == -EINVAL) return unique_fd{};  // it listens no more: shutdown(2)
