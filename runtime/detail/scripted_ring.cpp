@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MIT
+// The script's side of the door: as much of io_uring as an executor can tell apart.
+#include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/scripted_ring.hpp>
+
+#include <liburing.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace gyre::detail {
+namespace {
+
+using request = scripted_ring::request;
+
+template <class T>
+T* pointer(std::uint64_t address) noexcept {
+  return reinterpret_cast<T*>(address);
+}
+
+clock_ns time_at(std::uint64_t address) noexcept {
+  const auto& time = *pointer<const __kernel_timespec>(address);
+  return time.tv_sec * clock_ns{1'000'000'000} + time.tv_nsec;
+}
+
+void read_bytes(std::uint64_t address, std::size_t count) noexcept {
+  const volatile char* const bytes = pointer<const volatile char>(address);
+  for (std::size_t i = 0; i < count; ++i) static_cast<void>(bytes[i]);
+}
+
+// What the kernel writes while a request is in flight, it may write until the last moment.
+void scribble(std::uint64_t address, std::size_t count) noexcept { std::memset(pointer<void>(address), 0xdb, count); }
+
+void touch_memory(const request& each) noexcept {
+  switch (each.opcode) {
+    case IORING_OP_READ:
+    case IORING_OP_RECV:
+      return scribble(each.addr, each.len);
+    case IORING_OP_WRITE:
+    case IORING_OP_SEND:
+      return read_bytes(each.addr, each.len);
+    case IORING_OP_READV:
+    case IORING_OP_WRITEV:
+      for (const iovec& part : std::span{pointer<const iovec>(each.addr), each.len}) {
+        if (each.opcode == IORING_OP_READV) std::memset(part.iov_base, 0xdb, part.iov_len);
+        else read_bytes(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
+      }
+      return;
+    case IORING_OP_STATX:
+      scribble(each.off, sizeof(struct statx));
+      [[fallthrough]];
+    case IORING_OP_OPENAT:
+    case IORING_OP_OPENAT2:
+    case IORING_OP_UNLINKAT:
+      return read_bytes(each.addr, std::strlen(pointer<const char>(each.addr)) + 1);
+    case IORING_OP_CONNECT:
+      return read_bytes(each.addr, each.off);
+    default:
+      return;
+  }
+}
+
+request request_from(const io_uring_sqe& sqe) noexcept {
+  request made;
+  made.user_data = sqe.user_data;
+  made.off = sqe.off;
+  made.addr = sqe.addr;
+  made.len = sqe.len;
+  made.op_flags = sqe.rw_flags;
+  made.fd = sqe.fd;
+  made.opcode = sqe.opcode;
+  made.flags = sqe.flags;
+  return made;
+}
+
+// A copy is called, so that a hook can replace itself.
+void call(std::function<void()> hook) {
+  if (hook) hook();
+}
+
+}  // namespace
+
+scripted_ring::scripted_ring() : scripted_ring{options{}} {}
+
+scripted_ring::scripted_ring(const options& chosen)
+    : options_{chosen}, entries_{std::make_unique<std::byte[]>(chosen.sq_entries * sqe_bytes)}, now_{chosen.begin} {
+  GYRE_ASSERT((chosen.sq_entries & (chosen.sq_entries - 1)) == 0, "a ring has a power of two of entries");
+  sqes_ = entries_.get();
+  sq_mask_ = chosen.sq_entries - 1;
+  sq_limit_ = sq_entries_ = chosen.sq_entries;
+  cq_entries_ = chosen.cq_entries;
+  sq_flags_ = &flags_;
+  cq_tail_ = &tail_;
+}
+
+scripted_ring::~scripted_ring() {
+  for (const request& each : in_flight_) {
+    const bool harmless = each.opcode == IORING_OP_ASYNC_CANCEL;  // owns no memory, and nobody waits for it
+    GYRE_ASSERT(harmless, "a ring is closed when nothing is in flight: the kernel would go on writing");
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- what was submitted
+
+std::vector<request> scripted_ring::in_flight(unsigned opcode) const {
+  std::vector<request> found;
+  for (const request& each : in_flight_)
+    if (each.opcode == opcode) found.push_back(each);
+  return found;
+}
+
+request scripted_ring::only(unsigned opcode) const {
+  const auto found = in_flight(opcode);
+  GYRE_ASSERT(found.size() == 1, "the script expects one request of this opcode to be in flight");
+  return found.front();
+}
+
+std::size_t scripted_ring::taken_count(unsigned opcode) const noexcept { return taken_counts_[opcode]; }
+
+request& scripted_ring::find(std::uint64_t id) {
+  const auto found =
+      std::find_if(in_flight_.begin(), in_flight_.end(), [&](const request& each) { return each.id == id; });
+  GYRE_ASSERT(found != in_flight_.end(), "the script completes what is in flight, once");
+  return *found;
+}
+
+// What the executor submits for itself, and no script needs to answer.
+bool scripted_ring::is_own(const request& each) const noexcept {
+  const bool own_timeout = each.opcode == IORING_OP_TIMEOUT && (each.op_flags & IORING_TIMEOUT_ABS) != 0;
+  return own_timeout || (each.opcode == IORING_OP_POLL_ADD && each.fd == its_event_fd);
+}
+
+// ------------------------------------------------------------------------------------------------------- entering
+
+int scripted_ring::enter(unsigned wait_count) noexcept {
+  ++enters_count_;
+  call(on_enter);
+  unsigned takes = sq_tail_ - sq_head_;
+  int error = 0;
+  if (!refusals_.empty()) {
+    error = refusals_.front().error;
+    takes = std::min(takes, refusals_.front().taken_count);
+    refusals_.pop_front();
+  }
+  for (; takes > 0; --takes) take(sq_head_++);
+  link_head_ = 0;  // as in the kernel: what is linked to an entry goes in with it, or not at all
+  sq_limit_ = sq_head_ + sq_entries_;
+
+  if (error == 0) finish_enter(wait_count);  // a refusal comes back before anything else is done
+  call(after_enter);
+  return error;
+}
+
+void scripted_ring::finish_enter(unsigned wait_count) {
+  expire();
+  run_task_work();
+  flush_overflow();
+  if (wait_count <= posted_.size()) return;
+  ++sleeps_count_;
+  call(on_sleep);
+  run_task_work();
+  GYRE_ASSERT(!posted_.empty(), "the script sleeps for ever: nothing is scheduled");
+}
+
+void scripted_ring::take(std::size_t index) {
+  const auto& sqe = *reinterpret_cast<const io_uring_sqe*>(sqes_ + (index & sq_mask_) * sqe_bytes);
+  request taken = request_from(sqe);
+  taken.id = ++taken_count_;
+  taken.taken_by = enters_count_;
+  ++taken_counts_[taken.opcode];
+  switch (taken.opcode) {
+    case IORING_OP_LINK_TIMEOUT:
+      return link_timeout(taken);
+    case IORING_OP_TIMEOUT_REMOVE:
+      return move_timeout(taken);
+    case IORING_OP_ASYNC_CANCEL:
+      return cancel(taken);
+    default:
+      return begin(taken);
+  }
+}
+
+void scripted_ring::begin(request taken) {
+  link_head_ = (taken.flags & IOSQE_IO_LINK) != 0 ? taken.id : 0;
+  if (taken.opcode == IORING_OP_TIMEOUT) {
+    const bool absolute = (taken.op_flags & IORING_TIMEOUT_ABS) != 0;
+    taken.due = time_at(taken.addr) + (absolute ? 0 : now_);
+  }
+  in_flight_.push_back(taken);
+  if (!answer || is_own(taken)) return;
+  if (const auto res = answer(taken)) complete(taken, *res);
+}
+
+void scripted_ring::link_timeout(const request& taken) {
+  const std::uint64_t head = std::exchange(link_head_, 0);
+  if (head == 0) return answer_request(taken, -EINVAL);
+  const auto linked_to =
+      std::find_if(in_flight_.begin(), in_flight_.end(), [&](const request& each) { return each.id == head; });
+  if (linked_to == in_flight_.end()) return;  // it was answered at once, and its timeout is of no use any more
+  linked_to->linked = true;
+  linked_to->due = time_at(taken.addr);
+}
+
+void scripted_ring::cancel(const request& asking) {
+  const bool by_fd = (asking.op_flags & IORING_ASYNC_CANCEL_FD) != 0;
+  const auto is_meant = [&](const request& each) {
+    if (each.opcode == IORING_OP_ASYNC_CANCEL) return false;
+    return by_fd ? each.fd == asking.fd : each.user_data == asking.addr;
+  };
+  std::vector<std::uint64_t> victims;
+  for (const request& each : in_flight_)
+    if (is_meant(each)) victims.push_back(each.id);
+
+  const bool of_own = victims.size() == 1 && is_own(find(victims.front()));
+  if (options_.on_cancel == cancels::by_hand && !of_own) {
+    for (const std::uint64_t id : victims) find(id).stop_asked = true;
+    return in_flight_.push_back(asking);
+  }
+  answer_request(asking, victims.empty() ? -ENOENT : by_fd ? static_cast<std::int32_t>(victims.size()) : 0);
+  for (const std::uint64_t id : victims) ask_to_stop(find(id), /*by_kernel=*/true);
+}
+
+void scripted_ring::move_timeout(const request& asking) {
+  const auto found = std::find_if(in_flight_.begin(), in_flight_.end(), [&](const request& each) {
+    return each.opcode == IORING_OP_TIMEOUT && each.user_data == asking.addr;
+  });
+  if (found == in_flight_.end()) return answer_request(asking, -ENOENT);
+  found->due = time_at(asking.off);
+  answer_request(asking, 0);
+}
+
+void scripted_ring::answer_request(const request& asking, std::int32_t res) {
+  const bool skipped = res >= 0 && (asking.flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
+  if (!skipped) post({.user_data = asking.user_data, .res = res, .flags = 0});
+}
+
+void scripted_ring::ask_to_stop(request& victim, bool by_kernel) {
+  victim.stop_asked = true;
+  if (by_kernel) complete(victim, -ECANCELED);
+}
+
+// ----------------------------------------------------------------------------------------------------- completing
+
+void scripted_ring::complete(const request& done, std::int32_t res, std::uint32_t cqe_flags) {
+  const request ended = find(done.id);
+  touch_memory(ended);
+  if ((cqe_flags & IORING_CQE_F_MORE) == 0)
+    std::erase_if(in_flight_, [&](const request& each) { return each.id == ended.id; });
+  const bool skipped = res >= 0 && (ended.flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
+  if (!skipped) post({.user_data = ended.user_data, .res = res, .flags = cqe_flags});
+}
+
+void scripted_ring::deliver(const request& done, std::string_view bytes) {
+  const request reading = find(done.id);
+  GYRE_ASSERT(reading.opcode == IORING_OP_READ || reading.opcode == IORING_OP_RECV,
+              "bytes are delivered to what reads");
+  const auto count = std::min<std::size_t>(bytes.size(), reading.len);
+  complete(reading, static_cast<std::int32_t>(count));
+  std::memcpy(pointer<void>(reading.addr), bytes.data(), count);
+}
+
+void scripted_ring::complete_on_enter(const request& done, std::int32_t res, std::uint32_t cqe_flags) {
+  static_cast<void>(find(done.id));
+  task_work_.push_back({done.id, res, cqe_flags});
+  set_flag(sq_task_work, true);
+  signal();
+}
+
+void scripted_ring::run_task_work() {
+  set_flag(sq_task_work, false);
+  for (const late_completion& late : std::exchange(task_work_, {})) {
+    const auto is_it = [&](const request& each) { return each.id == late.id; };
+    const auto found = std::find_if(in_flight_.begin(), in_flight_.end(), is_it);
+    if (found != in_flight_.end()) complete(request{*found}, late.res, late.cqe_flags);  // else a cancel came before it
+  }
+  poll_event_fd();
+}
+
+// The executor's multishot poll of its event descriptor, which nobody reads: signalled at each write to it, and at once
+// when it was written to before.
+void scripted_ring::poll_event_fd() {
+  for (const request& each : std::vector<request>{in_flight_}) {
+    if (each.opcode != IORING_OP_POLL_ADD || each.fd != its_event_fd || !take_signals()) continue;
+    complete(each, POLLIN, IORING_CQE_F_MORE);
+  }
+}
+
+void scripted_ring::post(const completion& posted) {
+  if (posted_.size() < cq_entries_ && overflowed_.empty()) {
+    push(posted);
+  } else {
+    overflowed_.push_back(posted);
+    set_flag(sq_cq_overflow, true);
+  }
+  signal();
+}
+
+void scripted_ring::push(const completion& posted) {
+  posted_.push_back(posted);
+  std::atomic_ref{tail_}.store(tail_ + 1, std::memory_order_release);
+}
+
+void scripted_ring::flush_overflow() {
+  while (!overflowed_.empty() && posted_.size() < cq_entries_) {
+    push(overflowed_.front());
+    overflowed_.pop_front();
+  }
+  set_flag(sq_cq_overflow, !overflowed_.empty());
+}
+
+std::size_t scripted_ring::copy(std::span<completion> out) noexcept {
+  const std::size_t count = std::min(out.size(), posted_.size());
+  std::copy_n(posted_.begin(), count, out.begin());
+  posted_.erase(posted_.begin(), posted_.begin() + static_cast<std::ptrdiff_t>(count));
+  cq_head_ += static_cast<unsigned>(count);
+  return count;
+}
+
+// ------------------------------------------------------------------------------------------------------ the clock
+
+void scripted_ring::advance(std::chrono::nanoseconds by) {
+  now_ += by.count();
+  expire();
+}
+
+void scripted_ring::advance_to_next_timeout() {
+  std::optional<clock_ns> earliest;
+  for (const request& each : in_flight_)
+    if (each.due && (!earliest || *each.due < *earliest)) earliest = each.due;
+  GYRE_ASSERT(earliest.has_value(), "the script waits for a timeout: there is none");
+  advance(std::chrono::nanoseconds{std::max<clock_ns>(0, *earliest - now_)});
+}
+
+void scripted_ring::expire() {
+  for (;;) {
+    request* first = nullptr;  // the earliest that is due
+    for (request& each : in_flight_)
+      if (each.due && *each.due <= now_ && (first == nullptr || *each.due < *first->due)) first = &each;
+    if (first == nullptr) return;
+    first->due.reset();
+    if (first->opcode == IORING_OP_TIMEOUT && !first->linked) complete(request{*first}, -ETIME);
+    else ask_to_stop(*first, options_.on_cancel == cancels::like_the_kernel);
+  }
+}
+
+// -------------------------------------------------------------------------------------------- sleeping and waking
+
+void scripted_ring::set_flag(unsigned flag, bool on) noexcept {
+  if (on) std::atomic_ref{flags_}.fetch_or(flag);
+  else std::atomic_ref{flags_}.fetch_and(~flag);
+}
+
+// A completion signals while it may, and is not remembered while it may not.
+void scripted_ring::signal() {
+  if (notifying_) event_count_.fetch_add(1);
+}
+
+void scripted_ring::notify_completions(bool on) noexcept {
+  notifying_ = on;
+  if (const auto hook = on_notify) hook(on);  // a copy: see call()
+}
+
+void scripted_ring::wake() noexcept {
+  wakes_count_.fetch_add(1);
+  event_count_.fetch_add(1);
+}
+
+void scripted_ring::sleep() noexcept {
+  ++sleeps_count_;
+  if (take_signals()) return;
+  call(on_sleep);
+  GYRE_ASSERT(take_signals(), "the script sleeps for ever: nothing is scheduled");
+}
+
+}  // namespace gyre::detail

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+// A ring whose other side is a test: what the executor submits lands in a list, and the script decides how it ends.
+//
+// Nothing happens by itself but what stands here, so that every order of every race can be taken on purpose:
+//
+//   enter()       takes the entries in their order, or as many as the script lets it; runs what complete_on_enter() left
+//                 to it; moves overflowed completions into the queue.
+//   complete()    posts a completion at once, as the kernel does while the executor's thread is elsewhere.
+//   advance()     moves the clock. Timeouts that are due post -ETIME; an operation whose linked timeout is due is asked
+//                 to stop, as by a cancel.
+//   cancels       are answered as the kernel does (the one asked for ends with -ECANCELED, -ENOENT when there is none), or
+//                 stay in the list for the script (cancels::by_hand). The executor's own timeout and the poll of its
+//                 event descriptor are always cancelled as by the kernel.
+//   sleep()       returns when the event descriptor was signalled: by wake(), or by a completion while they notify. If it
+//                 was not, on_sleep() may cause something; if it does not, that is a bug, and the program stops.
+//
+// Memory that the kernel may touch is touched when a request completes: a buffer that died early shows under
+// AddressSanitizer.
+#pragma once
+
+#include <gyre/runtime/detail/ring.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace gyre::detail {
+
+class scripted_ring final : public ring {
+ public:
+  enum class cancels : std::uint8_t { like_the_kernel, by_hand };
+
+  struct options {
+    unsigned sq_entries = 64;    // a power of two
+    unsigned cq_entries = 1024;  // completions beyond these overflow
+    cancels on_cancel = cancels::like_the_kernel;
+    clock_ns begin = 1'000'000'000;  // what the clock says at first
+  };
+
+  /// A submission entry that enter() took, in the words of struct io_uring_sqe.
+  struct request {
+    std::uint64_t id = 0;        // counts from 1, in the order in which they were taken
+    std::uint64_t taken_by = 0;  // the enter() that took it, counted from 1
+    std::uint64_t user_data = 0;
+    std::uint64_t off = 0;
+    std::uint64_t addr = 0;
+    std::uint32_t len = 0;
+    std::uint32_t op_flags = 0;
+    std::int32_t fd = -1;
+    std::uint8_t opcode = 0;
+    std::uint8_t flags = 0;
+    bool linked = false;          // a link timeout follows it
+    bool stop_asked = false;      // by a cancel or its linked timeout, which the script has to answer
+    std::optional<clock_ns> due;  // of a timeout, or of the timeout that is linked to it
+  };
+
+  scripted_ring();
+  explicit scripted_ring(const options& chosen);
+  ~scripted_ring() override;
+
+  // ------------------------------------------------------------------------------------------- what was submitted
+
+  /// What is in flight, oldest first; the other form only of one opcode.
+  [[nodiscard]] const std::vector<request>& in_flight() const noexcept { return in_flight_; }
+  [[nodiscard]] std::vector<request> in_flight(unsigned opcode) const;
+
+  /// The one request of that opcode that is in flight. There must be exactly one.
+  [[nodiscard]] request only(unsigned opcode) const;
+
+  /// How many entries of that opcode were ever taken.
+  [[nodiscard]] std::size_t taken_count(unsigned opcode) const noexcept;
+
+  /// How often enter() was called.
+  [[nodiscard]] std::uint64_t enters_count() const noexcept { return enters_count_; }
+
+  // ------------------------------------------------------------------------------------------------ what it answers
+
+  /// Posts a completion. The request stays in flight when `cqe_flags` has IORING_CQE_F_MORE.
+  void complete(const request& done, std::int32_t res, std::uint32_t cqe_flags = 0);
+
+  /// The same for a request that reads: puts `bytes` where it wants them, and completes it with their number.
+  void deliver(const request& done, std::string_view bytes);
+
+  /// The same as complete(), left to the executor's next enter(), which is told that there is work: IORING_SQ_TASKRUN.
+  void complete_on_enter(const request& done, std::int32_t res, std::uint32_t cqe_flags = 0);
+
+  /// Has the next enter() take only `taken_count` entries and return `error`. Several calls make a queue of refusals.
+  void refuse(int error, unsigned taken_count = 0) { refusals_.push_back({error, taken_count}); }
+
+  /// Asked for each entry that enter() takes; an answer completes it there and then.
+  std::function<std::optional<std::int32_t>(const request&)> answer;
+
+  // -------------------------------------------------------------------------------------------------------- the clock
+
+  void advance(std::chrono::nanoseconds by);
+
+  /// Moves the clock to the earliest timeout in flight. There must be one.
+  void advance_to_next_timeout();
+
+  // ----------------------------------------------------------------- between the steps of the executor's own protocols
+
+  std::function<void()> on_enter;              // an enter() begins: nothing is taken yet
+  std::function<void()> after_enter;           // it ends
+  std::function<void(bool notify)> on_notify;  // notify_completions() has been called and is in force
+  std::function<void()> on_sleep;              // it would sleep now: cause something
+
+  /// How often it slept, or would have.
+  [[nodiscard]] std::uint64_t sleeps_count() const noexcept { return sleeps_count_; }
+
+  /// How often the event descriptor was written by wake().
+  [[nodiscard]] std::uint64_t wakes_count() const noexcept { return wakes_count_.load(); }
+
+  // ------------------------------------------------------------------------------------------- the door: see ring.hpp
+
+  int enter(unsigned wait_count) noexcept override;
+  std::size_t copy(std::span<completion> out) noexcept override;
+  void notify_completions(bool on) noexcept override;
+  int event_fd() const noexcept override { return its_event_fd; }
+  void sleep() noexcept override;
+  void wake() noexcept override;
+  clock_ns now() const noexcept override { return now_; }
+
+ private:
+  static constexpr int its_event_fd = 1'000'000;  // no descriptor at all: nobody may use it but as a number
+
+  struct refusal {
+    int error;
+    unsigned taken_count;
+  };
+  struct late_completion {
+    std::uint64_t id;
+    std::int32_t res;
+    std::uint32_t cqe_flags;
+  };
+
+  request& find(std::uint64_t id);
+  void finish_enter(unsigned wait_count);
+  void take(std::size_t index);
+  void begin(request taken);
+  void link_timeout(const request& taken);
+  void cancel(const request& asking);
+  void move_timeout(const request& asking);
+  void answer_request(const request& asking, std::int32_t res);
+  void ask_to_stop(request& victim, bool by_kernel);
+  void expire();
+  void run_task_work();
+  void poll_event_fd();
+  void flush_overflow();
+  void post(const completion& posted);
+  void push(const completion& posted);
+  void signal();
+  void set_flag(unsigned flag, bool on) noexcept;
+  bool take_signals() noexcept { return event_count_.exchange(0) != 0; }
+  [[nodiscard]] bool is_own(const request& each) const noexcept;
+
+  const options options_;
+  std::unique_ptr<std::byte[]> entries_;
+  unsigned sq_head_ = 0;
+  unsigned flags_ = 0;
+  unsigned tail_ = 0;
+  std::vector<request> in_flight_;
+  std::vector<std::uint64_t> taken_counts_ = std::vector<std::uint64_t>(256);
+  std::uint64_t taken_count_ = 0;
+  std::uint64_t enters_count_ = 0;
+  std::uint64_t sleeps_count_ = 0;
+  std::deque<completion> posted_;
+  std::deque<completion> overflowed_;
+  std::vector<late_completion> task_work_;
+  std::deque<refusal> refusals_;
+  std::uint64_t link_head_ = 0;  // the id of an entry whose link waits for the next one
+  bool notifying_ = false;
+  clock_ns now_;
+
+  // Touched by any thread.
+  std::atomic<std::uint64_t> event_count_ = 0;  // what an eventfd would hold
+  std::atomic<std::uint64_t> wakes_count_ = 0;
+};
+
+}  // namespace gyre::detail

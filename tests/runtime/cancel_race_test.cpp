@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: MIT
+// Every operation against a cancel, in every order: each moment at which the cancel can come, each answer of the kernel to the
+// cancel and to the operation, and which of the two answers comes first. On the scripted ring; the kernel's side of the
+// same orders is in kernel_cancel_test.cpp.
+#include <gyre/runtime/executor.hpp>
+
+#include "../support/every_operation.hpp"
+#include "../support/scripted.hpp"
+
+#include <doctest/doctest.h>
+#include <liburing.h>
+
+#include <cerrno>
+#include <string>
+#include <vector>
+
+namespace gyre {
+namespace {
+
+using namespace test;
+using detail::scripted_ring;
+
+constexpr scripted_executor::ring_options by_hand{.on_cancel = scripted_ring::cancels::by_hand};
+
+// What a cancel says of itself; all of them are ordinary.
+constexpr int cancel_answers[] = {0, 1, -ENOENT, -EALREADY};
+
+// What an operation says that a cancel ended.
+constexpr int stop_answers[] = {-ECANCELED, -EINTR, -512, -513, -514, -516};
+
+task<> cancel_other(root_task<void>& other) {
+  other.cancel();
+  co_return;
+}
+
+task<> fill_place(unsigned opcode) {
+  // Of another opcode than the operation under test, so that the script can tell them apart.
+  if (opcode == IORING_OP_NOP) static_cast<void>(co_await ops::poll(some_number, POLLIN));
+  else co_await ops::nop();
+}
+
+// An operation in flight, whose scope has been cancelled: the kernel has been asked.
+struct asked_to_stop {
+  explicit asked_to_stop(const some_operation& operation) : root{on.loop.start(operation.observed(noted))} {
+    on.loop.run_ready();
+    root.cancel();
+    on.loop.run_ready();
+  }
+
+  scripted_executor on{by_hand};
+  outcome noted;
+  root_task<void> root;
+};
+
+}  // namespace
+
+TEST_CASE("a cancel that finds the operation in flight asks the kernel once, and waits for its answer") {
+  for (const auto& operation : every_operation) {
+    CAPTURE(operation.name);
+    asked_to_stop subject{operation};
+    auto& script = subject.on.script;
+
+    const auto in_kernel = script.only(operation.opcode);
+    const auto asking = script.only(IORING_OP_ASYNC_CANCEL);
+    CHECK(in_kernel.stop_asked);
+    CHECK(asking.addr == in_kernel.user_data);
+    CHECK((asking.flags & IOSQE_CQE_SKIP_SUCCESS) != 0);
+    CHECK(!subject.root.done());
+    CHECK(subject.noted.how == ended::not_yet);
+
+    script.complete(in_kernel, -ECANCELED);
+    subject.on.loop.run_ready();
+    CHECK(subject.root.stopped());
+    CHECK(subject.noted.how == ended::stopped);
+  }
+}
+
+TEST_CASE("however cancel and operation answer, and in either order, the operation's own answer decides") {
+  const std::size_t open_before = open_descriptors_count();
+  enum class expected { stop, good, error };
+
+  for (const auto& operation : every_operation) {
+    const auto one_race = [&](int cancel_answer, int answer, bool cancel_first, expected how) {
+      CAPTURE(operation.name);
+      CAPTURE(cancel_answer);
+      CAPTURE(answer);
+      CAPTURE(cancel_first);
+      asked_to_stop subject{operation};
+      auto& [on, noted, root] = subject;
+
+      const auto answer_cancel = [&] {
+        on.script.complete(on.script.only(IORING_OP_ASYNC_CANCEL), cancel_answer);
+        on.loop.run_ready();
+      };
+      if (cancel_first) {
+        answer_cancel();
+        REQUIRE(!root.done());
+      }
+      on.script.complete(on.script.only(operation.opcode), answer);
+      on.loop.run_ready();
+
+      REQUIRE(root.done());
+      CHECK(root.stopped() == (how == expected::stop));
+      if (how == expected::stop) CHECK(noted.how == ended::stopped);
+      if (how == expected::good) CHECK(noted.how == ended::with_value);
+      if (how == expected::error) CHECK(noted.error == std::errc::io_error);
+      if (!cancel_first) answer_cancel();
+    };
+
+    for (const int cancel_answer : cancel_answers) {
+      for (const bool cancel_first : {true, false}) {
+        for (const int answer : stop_answers) one_race(cancel_answer, answer, cancel_first, expected::stop);
+        one_race(cancel_answer, operation.good_answer(), cancel_first, expected::good);
+        one_race(cancel_answer, -EIO, cancel_first, expected::error);
+      }
+    }
+  }
+
+  CHECK(open_descriptors_count() == open_before);
+}
+
+TEST_CASE("a cancel before submission goes to the kernel behind its operation") {
+  for (const auto& operation : every_operation) {
+    CAPTURE(operation.name);
+    scripted_executor on{by_hand};
+    outcome noted;
+    auto root = on.loop.start(operation.observed(noted));
+    auto canceller = on.loop.start(cancel_other(root));  // runs in the same turn, before anything is submitted
+
+    on.loop.run_ready();
+
+    const auto in_kernel = on.script.only(operation.opcode);
+    const auto asking = on.script.only(IORING_OP_ASYNC_CANCEL);
+    CHECK(in_kernel.taken_by == asking.taken_by);
+    CHECK(in_kernel.id < asking.id);
+    CHECK(in_kernel.stop_asked);
+    on.script.complete(in_kernel, -ECANCELED);
+    on.loop.run_ready();
+    CHECK(noted.how == ended::stopped);
+  }
+}
+
+TEST_CASE("an operation that finds the queue full and is cancelled there never reaches the kernel") {
+  for (const auto& operation : every_operation) {
+    CAPTURE(operation.name);
+    scripted_executor on{{.sq_entries = 2, .on_cancel = scripted_ring::cancels::by_hand}};
+    outcome noted;
+    auto first = on.loop.start(fill_place(operation.opcode));
+    auto second = on.loop.start(fill_place(operation.opcode));
+    auto root = on.loop.start(operation.observed(noted));
+    auto canceller = on.loop.start(cancel_other(root));
+
+    on.loop.run_ready();
+
+    CHECK(noted.how == ended::stopped);
+    CHECK(root.stopped());
+    CHECK(on.loop.statistics().backlogged == 1);
+    CHECK(on.script.taken_count(operation.opcode) == 0);
+    CHECK(on.script.taken_count(IORING_OP_ASYNC_CANCEL) == 0);
+    for (const auto& filler : std::vector{on.script.in_flight()}) on.script.complete(filler, 0);
+    on.loop.run_ready();
+    CHECK(first.done());
+    CHECK(second.done());
+  }
+}
+
+TEST_CASE("an operation awaited in a scope that is cancelled already never reaches the kernel") {
+  for (const auto& operation : every_operation) {
+    CAPTURE(operation.name);
+    scripted_executor on{by_hand};
+    outcome noted;
+    auto root = on.loop.start(operation.observed(noted));
+
+    root.cancel();
+    on.loop.run_ready();
+
+    CHECK(root.stopped());
+    CHECK(noted.how == ended::stopped);
+    CHECK(on.script.in_flight().empty());
+    CHECK(on.script.taken_count(operation.opcode) == 0);
+  }
+}
+
+TEST_CASE("a result that was posted before the cancel, and not reaped, is delivered") {
+  const std::size_t open_before = open_descriptors_count();
+
+  for (const auto& operation : every_operation) {
+    CAPTURE(operation.name);
+    scripted_executor on{by_hand};
+    outcome noted;
+    auto root = on.loop.start(operation.observed(noted));
+    on.loop.run_ready();
+
+    on.script.complete(on.script.only(operation.opcode), operation.good_answer());
+    root.cancel();
+    on.loop.run_ready();
+
+    CHECK(noted.how == ended::with_value);
+    CHECK(!root.stopped());
+    for (const auto& late : on.script.in_flight(IORING_OP_ASYNC_CANCEL)) on.script.complete(late, -ENOENT);
+    on.loop.run_ready();
+  }
+
+  CHECK(open_descriptors_count() == open_before);
+}
+
+TEST_CASE("a result that was reaped before the cancel, and not resumed, is delivered, and nobody is asked") {
+  const std::size_t open_before = open_descriptors_count();
+
+  for (const auto& operation : every_operation) {
+    CAPTURE(operation.name);
+    scripted_executor on{by_hand};
+    outcome noted;
+    auto root = on.loop.start(operation.observed(noted));
+    on.loop.run_ready();
+
+    on.script.complete(on.script.only(operation.opcode), operation.good_answer());
+    on.loop.turn(/*may_park=*/false);  // reaps, and resumes nobody
+    REQUIRE(noted.how == ended::not_yet);
+    root.cancel();
+    on.loop.run_ready();
+
+    CHECK(noted.how == ended::with_value);
+    CHECK(on.script.taken_count(IORING_OP_ASYNC_CANCEL) == 0);
+  }
+
+  CHECK(open_descriptors_count() == open_before);
+}
+
+TEST_CASE("a cancel that is queued when its operation is reaped is not sent") {
+  for (const auto& operation : every_operation) {
+    CAPTURE(operation.name);
+    scripted_executor on{by_hand};
+    outcome noted;
+    auto root = on.loop.start(operation.observed(noted));
+    on.loop.run_ready();
+
+    // The kernel answers, and somebody cancels, between the flush of a turn and its reap.
+    auto other = on.loop.start(fill_place(operation.opcode));
+    on.script.after_enter = [&] {
+      on.script.after_enter = nullptr;
+      on.script.complete(on.script.only(operation.opcode), -ECANCELED);
+      root.cancel();
+    };
+    on.loop.turn(/*may_park=*/false);
+    on.loop.turn(/*may_park=*/false);
+
+    CHECK(noted.how == ended::stopped);
+    CHECK(on.script.taken_count(IORING_OP_ASYNC_CANCEL) == 0);
+    for (const auto& left : std::vector{on.script.in_flight()}) on.script.complete(left, 0);
+    on.loop.run_ready();
+  }
+}
+
+TEST_CASE("what looks like a cancel in a scope that nobody cancelled is an error like any other") {
+  for (const auto& operation : every_operation) {
+    for (const int answer : stop_answers) {
+      CAPTURE(operation.name);
+      CAPTURE(answer);
+      scripted_executor on{by_hand};
+      outcome noted;
+      auto root = on.loop.start(operation.observed(noted));
+      on.loop.run_ready();
+
+      on.script.complete(on.script.only(operation.opcode), answer);
+      on.loop.run_ready();
+
+      CHECK(!root.stopped());
+      REQUIRE(noted.how == ended::with_error);
+      CHECK(noted.error == (answer == -ECANCELED ? std::errc::operation_canceled : std::errc::interrupted));
+    }
+  }
+}
+
+TEST_CASE("an operation that failed before the cancel fails, although the scope is cancelled when it resumes") {
+  for (const auto& operation : every_operation) {
+    CAPTURE(operation.name);
+    scripted_executor on{by_hand};
+    outcome noted;
+    auto root = on.loop.start(operation.observed(noted));
+    on.loop.run_ready();
+
+    on.script.complete(on.script.only(operation.opcode), -ECANCELED);
+    on.loop.turn(/*may_park=*/false);
+    root.cancel();
+    on.loop.run_ready();
+
+    CHECK(noted.how == ended::with_error);
+    CHECK(noted.error == std::errc::operation_canceled);
+  }
+}
+
+TEST_CASE("cancelling again, from inside and outside, sends one request") {
+  scripted_executor on{by_hand};
+  outcome noted;
+  auto root = on.loop.start(of_recv(noted));
+  on.loop.run_ready();
+
+  root.cancel();
+  root.cancel();
+  on.loop.run_ready();
+  root.cancel();
+  on.loop.root_scope().cancel();
+  on.loop.run_ready();
+
+  CHECK(on.script.taken_count(IORING_OP_ASYNC_CANCEL) == 1);
+  CHECK(on.loop.statistics().cancels == 1);
+  on.script.complete(on.script.only(IORING_OP_RECV), -ECANCELED);
+  on.loop.run_ready();
+  CHECK(noted.how == ended::stopped);
+}
+
+TEST_CASE("cancel_fd answers with how many it found, and none is no error") {
+  for (const auto& [answer, found] : {std::pair{3, 3}, std::pair{0, 0}, std::pair{-ENOENT, 0}}) {
+    scripted_executor on{by_hand};
+    auto root = on.loop.start([]() -> task<std::size_t> { co_return co_await ops::cancel_fd(some_number); }());
+    on.loop.run_ready();
+
+    on.script.complete(on.script.only(IORING_OP_ASYNC_CANCEL), answer);
+    on.loop.run_ready();
+
+    CHECK(root.get() == static_cast<std::size_t>(found));
+  }
+}
+
+TEST_CASE("a cancel frees the queue for itself: a thousand in flight, and a queue of four") {
+  constexpr int count = 1000;
+  scripted_executor on{{.sq_entries = 4}};
+  std::vector<outcome> noted(count);
+  {
+    std::vector<std::unique_ptr<root_task<void>>> roots;
+    for (auto& each : noted) roots.push_back(std::make_unique<root_task<void>>(on.loop, of_recv(each)));
+    on.loop.run_ready();
+    REQUIRE(on.script.in_flight().size() == count);
+
+    on.loop.root_scope().cancel();
+    on.loop.run_ready();
+  }
+
+  for (const auto& each : noted) CHECK(each.how == ended::stopped);
+  CHECK(on.script.taken_count(IORING_OP_ASYNC_CANCEL) == count);
+}
+
+TEST_CASE("no cancel is lost when the kernel refuses submissions in between") {
+  constexpr int count = 100;
+  scripted_executor on{{.sq_entries = 4}};
+  std::vector<outcome> noted(count);
+  {
+    std::vector<std::unique_ptr<root_task<void>>> roots;
+    for (auto& each : noted) roots.push_back(std::make_unique<root_task<void>>(on.loop, of_recv(each)));
+    on.loop.run_ready();
+
+    on.loop.root_scope().cancel();
+    for (unsigned i = 0; i < 40; ++i) on.script.refuse(i % 2 == 0 ? EBUSY : EAGAIN, i % 4);
+    on.loop.run_ready();
+  }
+
+  for (const auto& each : noted) CHECK(each.how == ended::stopped);
+  CHECK(on.loop.statistics().refusals == 40);
+}
+
+}  // namespace gyre
