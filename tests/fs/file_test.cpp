@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: MIT
+// Files on the real kernel: opening, reading, writing, what they are, and each of it failing or stopped.
+#include <gyre/fs/file.hpp>
+#include <gyre/fs/metadata.hpp>
+#include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/executor.hpp>
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <span>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace gyre::fs {
+namespace {
+
+namespace files = std::filesystem;
+
+// A folder of its own for a test, gone afterwards.
+class temp_folder {
+ public:
+  temp_folder() {
+    std::string name = files::temp_directory_path() / "gyre-file-test-XXXXXX";
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path_ = name;
+  }
+  temp_folder(const temp_folder&) = delete;
+  temp_folder& operator=(const temp_folder&) = delete;
+  ~temp_folder() { files::remove_all(path_); }
+
+  [[nodiscard]] std::string path(std::string_view name = {}) const { return path_ / name; }
+
+  std::string write(std::string_view name, std::string_view contents) const {
+    std::ofstream{path(name)} << contents;
+    return path(name);
+  }
+
+  [[nodiscard]] std::string read(std::string_view name) const {
+    std::stringstream contents;
+    contents << std::ifstream{path(name)}.rdbuf();
+    return contents.str();
+  }
+
+ private:
+  files::path path_;
+};
+
+std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
+
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::ptrdiff_t open_descriptors_count() {
+  const files::directory_iterator all{"/proc/self/fd"};
+  return std::distance(begin(all), end(all));
+}
+
+// The error that a task ends with; success when it ends with none.
+template <class T>
+std::error_code error_of(executor& loop, task<T> failing) {
+  return loop.run(as_result(std::move(failing))).error();
+}
+
+struct failed_transfer {
+  std::error_code why;
+  std::size_t bytes = 0;
+};
+
+failed_transfer failure_of(executor& loop, task<> transfer) {
+  try {
+    loop.run(std::move(transfer));
+  } catch (const transfer_error& error) {
+    return {error.code(), error.bytes()};
+  }
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("a file is read at any position") {
+  const temp_folder folder;
+  executor loop;
+
+  loop.run([&]() -> task<> {
+    const auto opened = co_await file::open(folder.write("letters", "abcdef"));
+    std::array<std::byte, 3> buffer{};
+
+    CHECK(co_await opened.read_at(buffer, /*offset=*/2) == 3);
+    CHECK(text_of(buffer) == "cde");
+  });
+}
+
+TEST_CASE("reading at end of file yields zero bytes, not an error") {
+  const temp_folder folder;
+  executor loop;
+
+  loop.run([&]() -> task<> {
+    const auto opened = co_await file::open(folder.write("letters", "abc"));
+    std::array<std::byte, 8> buffer{};
+
+    CHECK(co_await opened.read_at(buffer, /*offset=*/3) == 0);
+    CHECK(co_await opened.read_at(buffer, /*offset=*/1) == 2);
+  });
+}
+
+TEST_CASE("a file that does not exist is made when the options say so") {
+  const temp_folder folder;
+  executor loop;
+
+  loop.run([&]() -> task<> {
+    const open_options making{.access = file_access::write, .create = file_creation::if_missing, .permissions = 0640};
+    auto made = co_await file::open(folder.path("new"), making);
+    co_await made.write_all_at(bytes_of("hello"), /*offset=*/0);
+    co_await made.sync();
+    co_await made.close();
+  });
+
+  CHECK(folder.read("new") == "hello");
+  CHECK((files::status(folder.path("new")).permissions() & files::perms::others_all) == files::perms::none);
+}
+
+TEST_CASE("a file that must be new is not opened when it is there") {
+  const temp_folder folder;
+  executor loop;
+  const open_options new_only{.access = file_access::write, .create = file_creation::must_be_new};
+
+  CHECK(error_of(loop, file::open(folder.write("old", "kept"), new_only)) == std::errc::file_exists);
+  CHECK(folder.read("old") == "kept");
+}
+
+TEST_CASE("a file is emptied when it is opened with truncate, and kept otherwise") {
+  const temp_folder folder;
+  executor loop;
+  const auto path = folder.write("file", "contents");
+
+  loop.run([&]() -> task<> {
+    const open_options writing{.access = file_access::write};
+    (void)co_await file::open(path, writing);
+    CHECK(folder.read("file") == "contents");
+
+    const open_options replacing{.access = file_access::write, .truncate = true};
+    (void)co_await file::open(path, replacing);
+    CHECK(folder.read("file").empty());
+  });
+}
+
+TEST_CASE("truncate without access to write is refused, and empties nothing") {
+  const temp_folder folder;
+  executor loop;
+  const open_options wrong{.truncate = true};
+
+  CHECK(error_of(loop, file::open(folder.write("file", "contents"), wrong)) == std::errc::invalid_argument);
+  CHECK(folder.read("file") == "contents");
+}
+
+TEST_CASE("a path with a NUL in it is refused instead of cut short") {
+  const temp_folder folder;
+  executor loop;
+  const auto path = folder.write("secret", "contents");
+
+  CHECK(error_of(loop, file::open(path + '\0' + ".txt")) == std::errc::invalid_argument);
+}
+
+TEST_CASE("opening what is not there tells so, and leaks nothing") {
+  const temp_folder folder;
+  executor loop;
+  const auto before = open_descriptors_count();
+
+  CHECK(error_of(loop, file::open(folder.path("nothing"))) == std::errc::no_such_file_or_directory);
+  CHECK(error_of(loop, file::open(folder.write("file", "") + "/below")) == std::errc::not_a_directory);
+  CHECK(open_descriptors_count() == before);
+}
+
+TEST_CASE("opening without a wait returns at once for a FIFO that nobody writes to") {
+  const temp_folder folder;
+  executor loop;
+  REQUIRE(::mkfifo(folder.path("fifo").c_str(), 0600) == 0);
+
+  loop.run([&]() -> task<> {
+    const open_options at_once{.no_wait = true};
+    const auto opened = co_await file::open(folder.path("fifo"), at_once);
+    const auto found = co_await opened.metadata();
+    CHECK(found.kind == file_kind::other);
+  });
+}
+
+TEST_CASE("no path leads out of a folder that files are opened beneath") {
+  const temp_folder folder;
+  executor loop;
+  files::create_directory(folder.path("inside"));
+  folder.write("secret", "secret");
+  folder.write("inside/file", "file");
+  files::create_symlink("../secret", folder.path("inside/out"));
+  files::create_symlink(folder.path("inside/file"), folder.path("inside/absolute"));
+  files::create_symlink("file", folder.path("inside/within"));
+  files::create_symlink("round", folder.path("inside/round"));
+  files::create_symlink("/proc/self/root", folder.path("inside/magic"));
+  const unique_fd inside{::open(folder.path("inside").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  const auto error_beneath = [&](std::string path) {
+    return error_of(loop, file::open_beneath(inside, std::move(path)));
+  };
+
+  CHECK(error_beneath("file") == std::error_code{});
+  CHECK(error_beneath("within") == std::error_code{});
+  CHECK(error_beneath(".") == std::error_code{});
+  CHECK(error_beneath("../secret") == std::errc::cross_device_link);
+  CHECK(error_beneath(folder.path("secret")) == std::errc::cross_device_link);
+  CHECK(error_beneath("out") == std::errc::cross_device_link);
+  CHECK(error_beneath("absolute") == std::errc::cross_device_link);
+  CHECK(error_beneath("magic") == std::errc::cross_device_link);
+  CHECK(error_beneath("round") == std::errc::too_many_symbolic_link_levels);
+  CHECK(error_beneath(std::string{"file\0.txt", 9}) == std::errc::invalid_argument);
+}
+
+TEST_CASE("a file tells its size, kind, permissions and time") {
+  const temp_folder folder;
+  executor loop;
+  const auto path = folder.write("file", "12345");
+  REQUIRE(::chmod(path.c_str(), 0640) == 0);
+  const std::array<::timespec, 2> times{{{.tv_sec = 1, .tv_nsec = 0}, {.tv_sec = 784'111'777, .tv_nsec = 25}}};
+  REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times.data(), 0) == 0);
+
+  loop.run([&]() -> task<> {
+    const auto opened = co_await file::open(path);
+    const auto found = co_await opened.metadata();
+    const auto known = opened.try_metadata().value();
+
+    CHECK(co_await opened.size() == 5);
+    CHECK(found.size_bytes == 5);
+    CHECK(found.is_regular());
+    CHECK(found.permissions == 0640);
+    CHECK(found.links_count == 1);
+    CHECK(found.modified.time_since_epoch() == std::chrono::seconds{784'111'777} + std::chrono::nanoseconds{25});
+    CHECK(known.size_bytes == found.size_bytes);
+    CHECK(known.inode == found.inode);
+    CHECK(known.device == found.device);
+    CHECK(known.modified == found.modified);
+  });
+}
+
+TEST_CASE("asking a file that was given away what it is, is an error") {
+  const temp_folder folder;
+  executor loop;
+  auto opened = loop.run(file::open(folder.write("file", "")));
+
+  const auto taken = opened.release();
+
+  CHECK(taken);
+  CHECK(opened.try_metadata().error() == std::errc::bad_file_descriptor);
+  CHECK(error_of(loop, opened.metadata()) == std::errc::bad_file_descriptor);
+}
+
+TEST_CASE("reading exactly more than there is says how much there was") {
+  const temp_folder folder;
+  executor loop;
+  const auto opened = loop.run(file::open(folder.write("letters", "abcdef")));
+  std::array<std::byte, 8> buffer{};
+
+  const auto failure = failure_of(loop, opened.read_exactly_at(buffer, /*offset=*/2));
+
+  CHECK(failure.why == errc::end_of_stream);
+  CHECK(failure.bytes == 4);
+  CHECK(text_of(buffer).starts_with("cdef"));
+}
+
+TEST_CASE("reading exactly what there is fills the buffer") {
+  const temp_folder folder;
+  executor loop;
+  const auto opened = loop.run(file::open(folder.write("letters", "abcdef")));
+  std::array<std::byte, 4> buffer{};
+
+  loop.run(opened.read_exactly_at(buffer, /*offset=*/2));
+
+  CHECK(text_of(buffer) == "cdef");
+}
+
+TEST_CASE("a read that the kernel refuses says so before any byte") {
+  const temp_folder folder;
+  executor loop;
+  const auto directory = loop.run(file::open(folder.path()));
+  std::array<std::byte, 4> buffer{};
+
+  const auto failure = failure_of(loop, directory.read_exactly_at(buffer, /*offset=*/0));
+
+  CHECK(failure.why == std::errc::is_a_directory);
+  CHECK(failure.bytes == 0);
+}
+
+TEST_CASE("a write that does not fit says how much did") {
+  const temp_folder folder;
+  executor loop;
+  const open_options making{.access = file_access::write, .create = file_creation::if_missing};
+  const auto opened = loop.run(file::open(folder.path("small"), making));
+  const std::string contents(3000, 'x');
+  ::rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto handler_before = std::signal(SIGXFSZ, SIG_IGN);
+  const ::rlimit small{.rlim_cur = 2000, .rlim_max = before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+
+  const auto failure = failure_of(loop, opened.write_all_at(bytes_of(contents), /*offset=*/0));
+
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  std::signal(SIGXFSZ, handler_before);
+  CHECK(failure.why == std::errc::file_too_large);
+  CHECK(failure.bytes == 2000);
+  CHECK(folder.read("small").size() == 2000);
+}
+
+TEST_CASE("a task that opens is stopped at any moment without leaking a descriptor") {
+  const temp_folder folder;
+  const auto path = folder.write("file", "");
+  executor loop;
+  const auto before = open_descriptors_count();
+
+  for (int turns_before = 0; turns_before < 5; ++turns_before) {
+    auto opening = loop.start(file::open(path));
+    for (int turn = 0; turn < turns_before; ++turn) loop.turn(/*may_park=*/false);
+    opening.cancel();
+    while (!opening.done()) loop.turn(/*may_park=*/true);
+    if (!opening.stopped()) (void)opening.get();
+  }
+
+  CHECK(open_descriptors_count() == before);
+}
+
+TEST_CASE("a transfer that waits is stopped") {
+  executor loop;
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  const unique_fd write_end{ends[1]};
+  const file never_written{unique_fd{ends[0]}};
+  std::array<std::byte, 4> buffer{};
+  auto reading = loop.start(never_written.read_exactly_at(buffer, /*offset=*/0));
+
+  loop.run_ready();
+  CHECK(!reading.done());
+  reading.cancel();
+  while (!reading.done()) loop.turn(/*may_park=*/true);
+
+  CHECK(reading.stopped());
+}
+
+TEST_CASE("closing a file frees its descriptor, and tells how that went") {
+  const temp_folder folder;
+  executor loop;
+  const auto before = open_descriptors_count();
+  auto opened = loop.run(file::open(folder.write("file", "")));
+
+  loop.run([&]() -> task<> { co_await opened.close(); });
+
+  CHECK(open_descriptors_count() == before);
+  CHECK(opened.fd().get() == -1);
+}
+
+}  // namespace gyre::fs
