@@ -8,6 +8,7 @@
 #include <liburing.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -35,7 +36,8 @@ class current_guard {
 };
 
 detail::ring_request request_for(const executor_options& options) {
-  return {.sq_entries = options.sq_entries,
+  constexpr unsigned sq_entries_min = 2;  // an operation and its linked timeout go in together
+  return {.sq_entries = std::max(options.sq_entries, sq_entries_min),
           .cq_entries = options.cq_entries,
           .iowq_bounded_workers_max = options.iowq_bounded_workers_max,
           .iowq_unbounded_workers_max = options.iowq_unbounded_workers_max};
@@ -87,6 +89,7 @@ executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
       link_times_{std::make_unique<link_time[]>(ring_->sq_entries())},
       timeout_{std::make_unique<kernel_timeout>()} {
   GYRE_ASSERT(options.turn_budget > 0, "a turn resumes something");
+  GYRE_ASSERT(ring_->sq_entries() > 1, "an operation and its linked timeout go into the ring together");
   if (options.park == parking::ring_wait) wake_poll_ = std::make_unique<wake_poll>(ring_->event_fd());
   now();
 }

@@ -57,7 +57,7 @@ enum class parking : std::uint8_t {
 
 /// What an executor is made with. The defaults suit a server.
 struct executor_options {
-  /// Submission entries; 1 to 32768, rounded up to a power of two. More awaits than entries cost a system call each time
+  /// Submission entries; 2 to 32768, rounded up to a power of two. More awaits than entries cost a system call each time
   /// the queue fills; nothing fails.
   unsigned sq_entries = 512;
 
