@@ -18,7 +18,8 @@ namespace gyre {
 class [[nodiscard]] sleep_operation final : public detail::waiter, detail::timer {
  public:
   explicit sleep_operation(detail::clock_ns due) noexcept : waiter{kind_of_sleep}, timer{&expired}, due_{due} {}
-  sleep_operation(sleep_operation&& other) noexcept : sleep_operation{other.due_} {}
+  sleep_operation(sleep_operation&& other) noexcept
+      : waiter{kind_of_sleep, other.flags_}, timer{&expired}, due_{other.due_} {}
   ~sleep_operation() { GYRE_ASSERT(!armed(), "a sleep has left the timers when it ends"); }
 
   bool await_ready() const noexcept { return false; }
