@@ -120,7 +120,7 @@ bool executor::turn(bool may_park) {
   if (idle && options_.park == parking::ring_wait) wait_in_ring();
   else flush();
   reap();
-  if (idle && options_.park == parking::eventfd && !has_work()) park();
+  if (idle && options_.park == parking::eventfd && !has_work() && kernel_times_timers()) park();
   return has_work();
 }
 
@@ -388,6 +388,13 @@ void executor::arm_kernel_timeout(detail::clock_ns due) noexcept {
   timeout_->time = timespec_of(due);
   if (timeout_->where == place::none) submit(*timeout_);
   else if (timeout_->where == place::in_kernel) move_kernel_timeout();
+}
+
+// Whether a sleep would end in time for the earliest timer. Not so when the timeout that was armed, or was to be moved,
+// has fired meanwhile and was reaped in this very turn: then the next turn arms it anew.
+bool executor::kernel_times_timers() const noexcept {
+  if (timers_.empty()) return true;
+  return timeout_->where == detail::completion_handler::place::in_kernel && timeout_->due <= timers_.earliest();
 }
 
 void executor::move_kernel_timeout() noexcept {

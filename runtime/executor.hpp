@@ -288,6 +288,7 @@ class executor {
   void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
   void arm_wakers() noexcept;
   void arm_kernel_timeout(detail::clock_ns due) noexcept;
+  [[nodiscard]] bool kernel_times_timers() const noexcept;
   void move_kernel_timeout() noexcept;
   void park() noexcept;
   void wait_in_ring() noexcept;

@@ -208,20 +208,21 @@ void scripted_ring::link_timeout(const request& taken) {
 
 void scripted_ring::cancel(const request& asking) {
   const bool by_fd = (asking.op_flags & IORING_ASYNC_CANCEL_FD) != 0;
+  const bool any = (asking.op_flags & IORING_ASYNC_CANCEL_ANY) != 0;
   const auto is_meant = [&](const request& each) {
-    if (each.opcode == IORING_OP_ASYNC_CANCEL) return false;
+    if (any || each.opcode == IORING_OP_ASYNC_CANCEL) return any && each.opcode != IORING_OP_ASYNC_CANCEL;
     return by_fd ? each.fd == asking.fd : each.user_data == asking.addr;
   };
   std::vector<std::uint64_t> victims;
   for (const request& each : in_flight_)
     if (is_meant(each)) victims.push_back(each.id);
 
-  const bool of_own = victims.size() == 1 && is_own(find(victims.front()));
+  const bool of_own = any || (victims.size() == 1 && is_own(find(victims.front())));
   if (options_.on_cancel == cancels::by_hand && !of_own) {
     for (const std::uint64_t id : victims) find(id).stop_asked = true;
     return in_flight_.push_back(asking);
   }
-  answer_request(asking, victims.empty() ? -ENOENT : by_fd ? static_cast<std::int32_t>(victims.size()) : 0);
+  answer_request(asking, victims.empty() ? -ENOENT : by_fd || any ? static_cast<std::int32_t>(victims.size()) : 0);
   for (const std::uint64_t id : victims) ask_to_stop(find(id), /*by_kernel=*/true);
 }
 

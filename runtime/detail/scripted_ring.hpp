@@ -3,16 +3,16 @@
 //
 // Nothing happens by itself but what stands here, so that every order of every race can be taken on purpose:
 //
-//   enter()       takes the entries in their order, or as many as the script lets it; runs what complete_on_enter() left
-//                 to it; moves overflowed completions into the queue.
+//   enter()       takes the entries in their order, or as many as the script lets it; runs what was left to it by
+//                 complete_on_enter(); moves overflowed completions into the queue.
 //   complete()    posts a completion at once, as the kernel does while the executor's thread is elsewhere.
 //   advance()     moves the clock. Timeouts that are due post -ETIME; an operation whose linked timeout is due is asked
 //                 to stop, as by a cancel.
-//   cancels       are answered as the kernel does (the one asked for ends with -ECANCELED, -ENOENT when there is none), or
-//                 stay in the list for the script (cancels::by_hand). The executor's own timeout and the poll of its
-//                 event descriptor are always cancelled as by the kernel.
-//   sleep()       returns when the event descriptor was signalled: by wake(), or by a completion while they notify. If it
-//                 was not, on_sleep() may cause something; if it does not, that is a bug, and the program stops.
+//   cancels       are answered as the kernel does: the one asked for ends with -ECANCELED, -ENOENT when there is none.
+//                 With cancels::by_hand they stay in the list, and the script answers both; but for those of the
+//                 executor's own timeout and poll, and the one that it ends with, of everything.
+//   sleep()       returns when the event descriptor was signalled: by wake(), or by a completion while they notify.
+//                 If it was not, on_sleep() may cause something; if it does not, that is a bug, and the program stops.
 //
 // Memory that the kernel may touch is touched when a request completes: a buffer that died early shows under
 // AddressSanitizer.

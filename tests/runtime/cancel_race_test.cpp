@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Every operation against a cancel, in every order: each moment at which the cancel can come, each answer of the kernel to the
-// cancel and to the operation, and which of the two answers comes first. On the scripted ring; the kernel's side of the
-// same orders is in kernel_cancel_test.cpp.
+// Every operation against a cancel, in every order: each moment at which the cancel can come, each answer of the kernel
+// to the cancel and to the operation, and which of the two answers comes first. On the scripted ring; as far as the
+// kernel can be brought into these orders, kernel_cancel_test.cpp shows them there.
 #include <gyre/runtime/executor.hpp>
 
 #include "../support/every_operation.hpp"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Tasks: what they return and throw, who owns what, how deep and how often they can be awaited, and what they can await.
+// Tasks: what they return and throw, who owns what, how deep and how often they can be awaited, and what they can
+// await.
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/task.hpp>

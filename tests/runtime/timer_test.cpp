@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: MIT
+// Sleeps, and the one timeout that the kernel holds for all of them: on the scripted ring's clock.
+#include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/ops/misc.hpp>
+#include <gyre/runtime/timer.hpp>
+
+#include "../support/outcome.hpp"
+#include "../support/scripted.hpp"
+
+#include <doctest/doctest.h>
+#include <liburing.h>
+
+#include <chrono>
+#include <vector>
+
+namespace gyre {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace test;
+
+task<> sleep_and_note(std::chrono::nanoseconds duration, int name, std::vector<int>& woken) {
+  co_await sleep_for(duration);
+  woken.push_back(name);
+}
+
+task<> sleep_observed(std::chrono::nanoseconds duration, outcome& noted) {
+  co_await observe(sleep_for(duration), noted);
+}
+
+// Turns until every root has ended; the clock jumps to the next timeout whenever the executor would sleep.
+void turn_with_jumps(scripted_executor& on, std::initializer_list<const root_task<void>*> roots) {
+  on.script.on_sleep = [&] { on.script.advance_to_next_timeout(); };
+  for (const auto* each : roots)
+    while (!each->done()) on.loop.turn(/*may_park=*/true);
+}
+
+}  // namespace
+
+TEST_CASE("a sleep ends when its time has come, and not before") {
+  scripted_executor on;
+  std::vector<int> woken;
+  auto root = on.loop.start(sleep_and_note(10ms, 1, woken));
+  on.loop.run_ready();
+
+  on.script.advance(10ms - 1ns);
+  on.loop.run_ready();
+  CHECK(woken.empty());
+
+  on.script.advance(1ns);
+  on.loop.run_ready();
+  CHECK(woken.size() == 1);
+}
+
+TEST_CASE("a sleep on a busy executor costs no system call") {
+  scripted_executor on;
+  std::vector<int> woken;
+  auto root = on.loop.start(sleep_and_note(10ms, 1, woken));
+
+  on.loop.run_ready();
+  on.script.advance(10ms);
+  on.loop.run_ready();
+
+  CHECK(root.done());
+  CHECK(on.script.enters_count() == 0);
+}
+
+TEST_CASE("sleeps end in the order of their times, whatever the order in which they began") {
+  scripted_executor on;
+  std::vector<int> woken;
+  auto slow = on.loop.start(sleep_and_note(30ms, 3, woken));
+  auto fast = on.loop.start(sleep_and_note(10ms, 1, woken));
+  auto middle = on.loop.start(sleep_and_note(20ms, 2, woken));
+
+  turn_with_jumps(on, {&slow, &fast, &middle});
+
+  CHECK(woken == std::vector{1, 2, 3});
+}
+
+TEST_CASE("a sleep of no time, or less, lasts until the next turn") {
+  scripted_executor on;
+  std::vector<int> woken;
+  auto none = on.loop.start(sleep_and_note(0ns, 0, woken));
+  auto less = on.loop.start(sleep_and_note(-5s, -5, woken));
+  auto least = on.loop.start(sleep_and_note(std::chrono::nanoseconds::min(), -9, woken));
+
+  on.loop.run_ready();
+
+  CHECK(woken.size() == 3);
+}
+
+TEST_CASE("a sleep can be as long as its type can say") {
+  scripted_executor on;
+  outcome noted;
+  auto root = on.loop.start(sleep_observed(std::chrono::nanoseconds::max(), noted));
+  on.loop.run_ready();
+
+  on.script.advance(std::chrono::hours{24 * 365 * 100});
+  on.loop.run_ready();
+  CHECK(noted.how == ended::not_yet);
+
+  root.cancel();
+  on.loop.run_ready();
+  CHECK(noted.how == ended::stopped);
+}
+
+TEST_CASE("sleep_until() waits for a point in time") {
+  scripted_executor on;
+  bool done = false;
+  const auto when = std::chrono::steady_clock::time_point{std::chrono::nanoseconds{on.script.now()} + 5ms};
+  auto root = on.loop.start([](auto until, bool& noted) -> task<> {
+    co_await sleep_until(until);
+    noted = true;
+  }(when, done));
+
+  on.loop.run_ready();
+  CHECK(!done);
+  on.script.advance(5ms);
+  on.loop.run_ready();
+  CHECK(done);
+}
+
+TEST_CASE("a sleep that is cancelled ends at once, without the kernel") {
+  scripted_executor on;
+  outcome noted;
+  auto root = on.loop.start(sleep_observed(1h, noted));
+  on.loop.run_ready();
+
+  root.cancel();
+  on.loop.run_ready();
+
+  CHECK(noted.how == ended::stopped);
+  CHECK(on.loop.timers().empty());
+  CHECK(on.script.enters_count() == 0);
+}
+
+TEST_CASE("a sleep that is due when the cancel comes, and was not resumed yet, is over") {
+  scripted_executor on;
+  outcome noted;
+  auto root = on.loop.start(sleep_observed(1ms, noted));
+  on.loop.run_ready();
+
+  on.script.advance(1ms);
+  on.loop.turn(/*may_park=*/false);
+  root.cancel();
+  on.loop.run_ready();
+
+  CHECK(noted.how == ended::with_value);
+}
+
+TEST_CASE("stopped_as_error() makes of a cancelled sleep an error") {
+  scripted_executor on;
+  outcome noted;
+  auto root =
+      on.loop.start([](outcome& to) -> task<> { co_await observe(stopped_as_error(sleep_for(1h)), to); }(noted));
+  on.loop.run_ready();
+
+  root.cancel();
+  on.loop.run_ready();
+
+  CHECK(noted.how == ended::with_error);
+  CHECK(noted.error == std::errc::operation_canceled);
+}
+
+// ---------------------------------------------------------------------------------------- the one kernel timeout
+
+TEST_CASE("an executor that parks arms one timeout, for the earliest of its timers") {
+  scripted_executor on;
+  std::vector<int> woken;
+  const auto began = on.script.now();
+  auto late = on.loop.start(sleep_and_note(20ms, 2, woken));
+  auto early = on.loop.start(sleep_and_note(10ms, 1, woken));
+  std::vector<detail::clock_ns> armed_for;
+  on.script.on_sleep = [&] {
+    armed_for.push_back(*on.script.only(IORING_OP_TIMEOUT).due - began);
+    on.script.advance_to_next_timeout();
+  };
+
+  while (!late.done()) on.loop.turn(/*may_park=*/true);
+
+  CHECK(woken == std::vector{1, 2});
+  CHECK(armed_for == std::vector<detail::clock_ns>{10'000'000, 20'000'000});
+  CHECK(on.script.taken_count(IORING_OP_TIMEOUT) == 2);
+}
+
+TEST_CASE("an earlier timer moves the timeout that is armed") {
+  scripted_executor on;
+  std::vector<int> woken;
+  auto late = on.loop.start(sleep_and_note(20ms, 2, woken));
+  bool posted = false;
+  std::vector<std::unique_ptr<root_task<void>>> later;
+  on.script.on_sleep = [&] {
+    if (!posted)
+      return posted = true, on.loop.post([&] {
+        later.push_back(std::make_unique<root_task<void>>(on.loop, sleep_and_note(5ms, 1, woken)));
+      });
+    on.script.advance_to_next_timeout();
+  };
+
+  while (!late.done()) on.loop.turn(/*may_park=*/true);
+
+  CHECK(woken == std::vector{1, 2});
+  CHECK(on.script.taken_count(IORING_OP_TIMEOUT_REMOVE) == 1);
+}
+
+TEST_CASE("a timer that is due when its timeout is armed is not slept over") {
+  scripted_executor on;
+  std::vector<int> woken;
+  auto root = on.loop.start(sleep_and_note(1ms, 1, woken));
+  // Time passes between the look at the timers and the park.
+  on.script.on_enter = [&] { on.script.advance(2ms); };
+
+  while (!root.done()) on.loop.turn(/*may_park=*/true);
+
+  CHECK(woken.size() == 1);
+}
+
+TEST_CASE("a timeout that fires for a timer that is gone does not make the executor sleep over the next") {
+  scripted_executor on;
+  std::vector<int> woken;
+  outcome gone;
+  auto cancelled = on.loop.start(sleep_observed(5ms, gone));
+  auto root = on.loop.start(sleep_and_note(20ms, 1, woken));
+  int sleeps = 0;
+  on.script.on_sleep = [&] {
+    // First it sleeps with the timeout armed for the sleep that is then cancelled; whatever it sleeps with
+    // afterwards has to be for the other.
+    if (sleeps++ == 0)
+      return on.loop.post([&] {
+        cancelled.cancel();
+        // It fires in the turn that follows, between the flush and the look that comes before a park.
+        on.script.on_enter = nullptr;
+        on.script.after_enter = nullptr;
+        on.script.complete_on_enter(on.script.only(IORING_OP_TIMEOUT), -ETIME);
+      });
+    on.script.advance_to_next_timeout();
+  };
+
+  while (!root.done()) on.loop.turn(/*may_park=*/true);
+
+  CHECK(gone.how == ended::stopped);
+  CHECK(woken.size() == 1);
+}
+
+TEST_CASE("a timeout that fires while it is being moved does not make the executor sleep over its timer") {
+  scripted_executor on;
+  std::vector<int> woken;
+  std::vector<std::unique_ptr<root_task<void>>> later;
+  auto late = on.loop.start(sleep_and_note(20ms, 2, woken));
+  int sleeps = 0;
+  on.script.on_sleep = [&] {
+    if (sleeps++ == 0)
+      return on.loop.post([&] {
+        later.push_back(std::make_unique<root_task<void>>(on.loop, sleep_and_note(5ms, 1, woken)));
+        on.script.on_enter = [&] {
+          on.script.on_enter = nullptr;
+          on.script.complete(on.script.only(IORING_OP_TIMEOUT), -ETIME);  // so that the move finds nothing
+        };
+      });
+    on.script.advance_to_next_timeout();
+  };
+
+  while (!late.done()) on.loop.turn(/*may_park=*/true);
+
+  CHECK(woken == std::vector{1, 2});
+}
+
+TEST_CASE("a thousand sleeps on the kernel's clock all end") {
+  executor loop;
+  std::vector<int> woken;
+  std::vector<std::unique_ptr<root_task<void>>> roots;
+  for (int i = 0; i < 1000; ++i)
+    roots.push_back(std::make_unique<root_task<void>>(loop, sleep_and_note(i * 3us, i, woken)));
+
+  for (const auto& each : roots)
+    while (!each->done()) loop.turn(/*may_park=*/true);
+
+  CHECK(woken.size() == 1000);
+}
+
+}  // namespace gyre
