@@ -2,8 +2,8 @@
 """How many user-mode instructions, allocations and system calls does an echoed message cost the server?
 
 On loopback nearly all the time of an echo is the kernel's TCP: a library shows only in what can be counted. So this
-counts, and does not time: callgrind for instructions and allocations, strace for system calls. Each server runs twice
-with different numbers of messages; the difference is free of what start and end cost.
+counts, and does not time: callgrind for instructions and allocations, perf or strace for system calls. Each server runs
+twice with different numbers of messages; the difference is free of what start and end cost.
 
 How many messages a server finds at each turn changes its count by a fifth. Therefore server and load share
 a core and never preempt each other: every client has a message waiting whenever the server runs, as under full load.
@@ -67,14 +67,29 @@ def with_callgrind(build, server, folder):
     return difference(more, fewer), difference(more_calls, fewer_calls)
 
 
-def with_strace(build, server, folder):
+def system_call_counter(folder):
+    """A tool that counts a program's system calls: what to run it under, and how to read the count.
+
+    perf counts them where they happen; strace stops the program at each, which makes its turns longer and its calls
+    fewer. So strace is for where perf is missing or forbidden.
+    """
+    file = folder / 'system-calls.out'
+    perf = ('perf', 'stat', '-x,', '-e', 'raw_syscalls:sys_enter', '-o', file)
+    if shutil.which('perf') and subprocess.run([*perf, 'true'], stderr=subprocess.DEVNULL, timeout=60).returncode == 0:
+        return perf, lambda: int(re.search(r'^(\d+),,raw_syscalls', file.read_text(), re.M)[1])
+    if shutil.which('strace'):
+        total = re.compile(r'^\s*100\.00\s+\S+\s+(?:\S+\s+)?(\d+)\s+(?:\d+\s+)?total$', re.M)
+        return ('strace', '-f', '-c', '-o', file), lambda: int(total.search(file.read_text())[1])
+    raise harness.Failure('needs perf, with the right to count system calls, or strace: apt install strace')
+
+
+def count_system_calls(build, server, folder):
+    tool, read = system_call_counter(folder)
     totals = []
     for messages in MESSAGES:
-        file = folder / 'strace.out'
-        wrapper = (*WITH_TIME_LIMIT, 'strace', '-f', '-c', '-o', file)
+        wrapper = (*WITH_TIME_LIMIT, *tool)
         harness.echo_run(build, server, CONNECTIONS, load_arguments(messages), wrapper, in_turns=True)
-        total = re.search(r'^\s*100\.00\s+\S+\s+(?:\S+\s+)?(\d+)\s+(?:\d+\s+)?total$', file.read_text(), re.M)
-        totals.append(int(total[1]))
+        totals.append(read())
     return (totals[1] - totals[0]) / (MESSAGES[1] - MESSAGES[0])
 
 
@@ -99,9 +114,9 @@ def print_profile(name, instructions):
 
 
 def measure(build, quick):
-    missing = [tool for tool in ('valgrind', 'strace', 'strip') if shutil.which(tool) is None]
+    missing = [tool for tool in ('valgrind', 'strip') if shutil.which(tool) is None]
     if missing:
-        raise harness.Failure(f"needs {' and '.join(missing)}: apt install valgrind strace binutils")
+        raise harness.Failure(f"needs {' and '.join(missing)}: apt install valgrind binutils")
 
     instructions, allocations, system_calls = {}, {}, {}
     with tempfile.TemporaryDirectory(prefix='gyre-instructions-') as name:
@@ -113,7 +128,7 @@ def measure(build, quick):
             allocations[server] = sum(count for function, count in calls.items() if function in ALLOCATIONS)
             if server.startswith('gyre') or not quick:
                 print_profile(' '.join(command), profile)
-            system_calls[server] = with_strace(stripped, command, folder)
+            system_calls[server] = count_system_calls(stripped, command, folder)
 
     def line(label, counted, target, floor='raw', gyre='gyre'):
         return harness.row(label, '', counted[floor], counted[gyre], target)

@@ -5,7 +5,7 @@
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
 NAME is one of nop, task, timer, echo, instructions; without one, all run. Builds nothing. --quick shows that everything
-works; its figures mean nothing. Exit status 1 when a benchmark could not be run; a missed target is no failure.
+works; its times mean nothing. Exit status 1 when a benchmark could not be run; a missed target is no failure.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main():
     facts = machine()
     print(f"{facts['processor']}, {facts['cores']} cores, Linux {facts['kernel']}, load {facts['load_average']:.1f}")
     if options.quick:
-        print('A quick run: the figures below mean nothing.')
+        print('A quick run: the times below mean nothing.')
     results = {}
     failed = []
     for name in options.names or BENCHMARKS:
