@@ -35,8 +35,11 @@ void cancel_scope::cancel() noexcept {
 void cancel_scope::stop_waiters() noexcept {
   stop_requested_ = true;
   boundaries_.for_each([](detail::boundary& bound) {
-    for (detail::waiter* waiting = bound.waiting; waiting != nullptr; waiting = waiting->below())
-      if (waiting->is_waiting()) waiting->cancel();
+    for (detail::waiter* waiting = bound.waiting; waiting != nullptr;) {
+      detail::waiter* const below = waiting->below();
+      waiting->cancel();
+      waiting = below;
+    }
   });
 }
 

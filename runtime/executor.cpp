@@ -147,7 +147,7 @@ void executor::run_ready_batch() noexcept {
   for (; left > 0; --left) {
     detail::runnable* const work = batch.pop_front();
     if (work == nullptr) break;
-    work->kind->run(*work);
+    work->run();
   }
   counted_.resumes += options_.turn_budget - left;
   ready_.take_front(batch);
@@ -171,23 +171,24 @@ void executor::expire_timers() noexcept {
 // ------------------------------------------------------------------------------------------------ submission
 
 void operation::start(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
-  executor& loop = executor::current();
-  loop.begin(*this, awaiter, bound);
-  stage_ = stage::in_kernel;
-  if (bound.scope->stop_requested()) [[unlikely]] return finish_stopped();
+  executor& loop = executor::begin(*this, awaiter, bound);
+  if (bound.scope->stop_requested()) [[unlikely]] {
+    set(stage::waiting);
+    return finish_stopped();
+  }
   loop.submit(*this);
 }
 
 void executor::submit(operation& op) noexcept {
-  const bool has_place = ring_->free_sqes() > 0 && backlog_.empty() && !op.has_linked_timeout();
-  if (has_place) [[likely]] return describe(op);
+  const bool plain = ring_->free_sqes() > 0 && backlog_.empty() && !op.has(operation::linked);
+  if (plain) [[likely]] return describe(op);
   submit_with_care(op);
 }
 
 // The short way's exceptions: a full queue, operations that were there before, a timeout that needs a place as well.
 void executor::submit_with_care(operation& op) noexcept {
   if (backlog_.empty() && ring_->free_sqes() >= op.entries_count()) return describe_linked(op);
-  op.stage_ = operation::stage::queued;
+  op.set(operation::stage::queued);
   backlog_.push_back(op);
   ++counted_.backlogged;
 }
@@ -196,7 +197,7 @@ inline void executor::describe(operation& op) noexcept {
   io_uring_sqe& sqe = *ring_->try_sqe();
   std::memset(&sqe, 0, sizeof sqe);
   sqe.user_data = reinterpret_cast<std::uint64_t>(&op);
-  op.stage_ = operation::stage::in_kernel;
+  op.set(operation::stage::in_kernel);
   ++in_kernel_count_;
   op.its_kind().prepare_entry(op, sqe);
 }
@@ -204,7 +205,7 @@ inline void executor::describe(operation& op) noexcept {
 // The timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
 void executor::describe_linked(operation& op) noexcept {
   describe(op);
-  if (!op.has_linked_timeout()) return;
+  if (!op.has(operation::linked)) return;
   ring_->last_sqe().flags |= IOSQE_IO_LINK;
   io_uring_sqe& sqe = *ring_->try_sqe();
   link_time& time = link_times_[ring_->last_sqe_index()];
@@ -218,7 +219,7 @@ void executor::describe_linked(operation& op) noexcept {
 }
 
 void executor::submit_cancel(operation& op) noexcept {
-  op.stage_ = operation::stage::cancel_queued;
+  op.set(operation::stage::cancel_queued);
   operation_cancels_.push_back(op);
 }
 
@@ -267,7 +268,7 @@ void executor::cancel_entry(std::uint64_t user_data) noexcept {
 void executor::flush_cancels() noexcept {
   while (ring_->free_sqes() > 0) {
     if (auto* const op = static_cast<operation*>(operation_cancels_.pop_front())) {
-      op->stage_ = operation::stage::cancel_sent;
+      op->set(operation::stage::cancel_sent);
       cancel_entry(reinterpret_cast<std::uint64_t>(op));
     } else if (auto* const handler = handler_cancels_.pop_front()) {
       handler->cancel_queued = false;
@@ -322,42 +323,42 @@ bool executor::enter(unsigned wait_count) noexcept {
 
 // ------------------------------------------------------------------------------------------------- completion
 
-// Takes back what the kernel finished. One enter() runs at most some 20 pieces of its work, so goes on while it has more;
-// bounded, since a peer that sends without pause would otherwise keep everybody else from running.
+// Takes back what the kernel finished. What it still has to do (one enter() runs some 20 pieces of its work) comes in the next turn,
+// which enters anyway: its coroutines will have something to submit.
 void executor::reap() noexcept {
-  constexpr unsigned enters_max = 16;
   std::array<detail::completion, 128> batch;  // a copy frees the ring's places at once
-  for (unsigned enters = 0;; ++enters) {
-    while (const std::size_t count = ring_->copy(batch)) {
-      counted_.cqes += count;
-      for (std::size_t i = 0; i < count; ++i) complete(batch[i]);
-    }
-    if (enters == enters_max || !ring_->wants_enter()) return;
-    if (!enter(/*wait_count=*/0) && !ring_->has_completions()) return;
+  while (const std::size_t count = ring_->copy(batch)) {
+    counted_.cqes += count;
+    in_kernel_count_ -= static_cast<std::uint32_t>(count);  // complete_tagged() puts back what is no request's end
+    for (const detail::completion& done : std::span{batch}.first(count)) complete(done);
   }
 }
 
 inline void executor::complete(const detail::completion& done) noexcept {
-  if (done.user_data == detail::nobody) return;
-  const bool terminal = (done.flags & IORING_CQE_F_MORE) == 0;
-  GYRE_ASSERT(in_kernel_count_ > 0, "more completions than requests");
-  if (terminal) --in_kernel_count_;
-  if ((done.user_data & detail::handler_tag) != 0) [[unlikely]]
-    return complete(*reinterpret_cast<detail::completion_handler*>(done.user_data & ~detail::handler_tag), done);
-
+  if ((done.user_data & detail::handler_tag) != 0) [[unlikely]] return complete_tagged(done);
   auto& op = *reinterpret_cast<operation*>(done.user_data);
-  const bool plain = op.stage_ == operation::stage::in_kernel && done.res >= 0 && op.its_kind().advance_or_null == nullptr;
+  const bool plain = op.is_plainly(operation::stage::in_kernel) && done.res >= 0;
   if (!plain) [[unlikely]] return complete_with_care(op, done);
   op.res_ = done.res;
   op.cqe_flags_ = done.flags;
-  op.stage_ = operation::stage::ready;
+  const auto advance = op.its_kind().advance_or_null;
+  if (advance != nullptr && advance(op)) [[unlikely]] return op.go_on();
+  op.set(operation::stage::ready);
+  op.bound_->waiting = nullptr;
   ready_.push_back(op);
 }
 
 void executor::complete_with_care(operation& op, const detail::completion& done) noexcept {
-  GYRE_ASSERT(op.stage_ >= operation::stage::in_kernel, "a completion for something that is not in flight");
-  if (op.stage_ == operation::stage::cancel_queued) operation_cancels_.remove(op);
+  GYRE_ASSERT(op.current() >= operation::stage::in_kernel, "a completion for something that is not in flight");
+  if (op.current() == operation::stage::cancel_queued) operation_cancels_.remove(op);
   op.finish(done.res, done.flags);
+}
+
+void executor::complete_tagged(const detail::completion& done) noexcept {
+  const bool ends_a_request = done.user_data != detail::nobody && (done.flags & IORING_CQE_F_MORE) == 0;
+  if (!ends_a_request) ++in_kernel_count_;
+  if (done.user_data == detail::nobody) return;
+  complete(*reinterpret_cast<detail::completion_handler*>(done.user_data & ~detail::handler_tag), done);
 }
 
 void executor::complete(detail::completion_handler& handler, const detail::completion& done) noexcept {

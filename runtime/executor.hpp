@@ -126,8 +126,8 @@ struct completion_handler {
 
 /// The user_data of an entry: an operation's address, or a handler's with this bit.
 inline constexpr std::uint64_t handler_tag = 1;
-/// The user_data of an entry whose completion nobody waits for: cancels, linked timeouts.
-inline constexpr std::uint64_t nobody = 0;
+/// The user_data of an entry whose completion nobody waits for: cancels, linked timeouts. No handler has this address.
+inline constexpr std::uint64_t nobody = handler_tag;
 }  // namespace detail
 
 class executor {
@@ -225,14 +225,18 @@ class executor {
   /// Queues `work` for the next time ready things are run.
   void make_ready(detail::runnable& work) noexcept { ready_.push_back(work); }
 
-  /// Notes that `awaiter` begins to wait in `entering`, below `bound`.
-  void begin(detail::waiter& entering, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
-    GYRE_ASSERT(entering.stage_ == detail::waiter::stage::idle, "an operation is awaited once");
-    GYRE_ASSERT(&bound.scope->executor() == this, "an executor was used from another thread, or from a turn of another executor");
-    entering.awaiter_ = awaiter;
+  /// Notes that `awaiter` begins to wait in `entering`, below `bound`. Returns the executor.
+  static executor& begin(detail::waiter& entering, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
+    executor& loop = bound.scope->executor();
+    GYRE_ASSERT(detail::current_executor == &loop,
+                "an executor was used from another thread than its own, or from a turn of another executor");
+    entering.set_coroutine(awaiter);
     entering.bound_ = &bound;
-    entering.below_ = std::exchange(bound.waiting, &entering);
-    entering.since_ms_ = coarse_now_ms_;
+    entering.since_ms_ = loop.coarse_now_ms_;
+    const bool plain = entering.is_plainly(detail::waiter::stage::idle) && bound.waiting == nullptr;
+    if (plain) [[likely]] bound.waiting = &entering;
+    else entering.begin_with_care(bound);
+    return loop;
   }
 
   /// Describes `op` to the ring, or lets it wait for a place.
@@ -285,6 +289,7 @@ class executor {
   void reap() noexcept;
   void complete(const detail::completion& done) noexcept;
   void complete_with_care(operation& op, const detail::completion& done) noexcept;
+  void complete_tagged(const detail::completion& done) noexcept;
   void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
   void arm_wakers() noexcept;
   void arm_kernel_timeout(detail::clock_ns due) noexcept;

@@ -24,11 +24,14 @@ void operation::finish(std::int32_t res, std::uint32_t flags) noexcept {
   if (res < 0) return settle(judge_failure());
 
   const auto advance = its_kind().advance_or_null;
-  if (advance == nullptr || !advance(*this)) return settle(/*as_stopped=*/false);
+  if (advance != nullptr && advance(*this)) return go_on();
+  settle(/*as_stopped=*/false);
+}
 
-  // The rest is a wait like any other: not begun in a scope that is cancelled, nor past a deadline.
+// The rest of a composed operation is a wait like any other: not begun in a scope that is cancelled, nor past a deadline.
+void operation::go_on() noexcept {
   if (scope().stop_requested()) return finish_stopped();
-  if ((flags_ & expired) != 0) {
+  if (has(expired)) {
     res_ = -ETIMEDOUT;
     return settle(/*as_stopped=*/false);
   }
@@ -48,21 +51,21 @@ bool operation::judge_failure() noexcept {
     res_ = -ECANCELED;
     return true;
   }
-  const bool linked_timeout_fired = has_linked_timeout() && loop().now() >= linked_due_;
-  if ((flags_ & expired) != 0 || linked_timeout_fired) res_ = -ETIMEDOUT;
+  const bool linked_timeout_fired = has(linked) && loop().now() >= linked_due_;
+  if (has(expired) || linked_timeout_fired) res_ = -ETIMEDOUT;
   return false;
 }
 
 void operation::cancel_waiting(detail::waiter& self) noexcept { static_cast<operation&>(self).request_cancel(); }
 
 void operation::request_cancel() noexcept {
-  if (stage_ == stage::in_kernel) loop().submit_cancel(*this);
-  else if (stage_ == stage::queued) loop().drop_queued(*this);
+  if (current() == stage::in_kernel) loop().submit_cancel(*this);
+  else if (current() == stage::queued) loop().drop_queued(*this);
 }
 
 void operation::expire() noexcept {
   if (!is_waiting()) return;
-  flags_ |= expired;
+  add(expired);
   request_cancel();
 }
 

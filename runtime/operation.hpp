@@ -78,7 +78,7 @@ class operation : public detail::waiter {
 
   /// Has a linked timeout submitted with it: absolute, on the executor's clock. Before it is awaited.
   void link_deadline(detail::clock_ns due) noexcept {
-    flags_ |= linked;
+    add(linked);
     linked_due_ = due;
   }
 
@@ -87,16 +87,14 @@ class operation : public detail::waiter {
  protected:
   explicit operation(const operation_kind& opcode) noexcept : waiter{opcode} {}
 
-  operation(operation&& other) noexcept : waiter{other.its_kind(), other.flags_} {
-    GYRE_ASSERT(other.stage_ == stage::idle, "an operation stays where it was awaited");
-    if ((flags_ & linked) != 0) linked_due_ = other.linked_due_;
+  operation(operation&& other) noexcept : waiter{other.its_kind(), other} {
+    if (has(linked)) linked_due_ = other.linked_due_;
   }
 
   /// The kernel's answer: valid when finished; negative is -errno.
   [[nodiscard]] std::int32_t res() const noexcept { return res_; }
   [[nodiscard]] std::uint32_t cqe_flags() const noexcept { return cqe_flags_; }
   [[nodiscard]] bool failed() const noexcept { return res_ < 0; }
-  [[nodiscard]] bool finished() const noexcept { return stage_ == stage::done; }
   [[nodiscard]] std::error_code error() const noexcept { return detail::errno_code(-res_); }
   [[noreturn]] void throw_error() const;
 
@@ -109,13 +107,13 @@ class operation : public detail::waiter {
 
   void start(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;  // executor.cpp
   void finish(std::int32_t res, std::uint32_t flags) noexcept;
+  void go_on() noexcept;
   void finish_stopped() noexcept;
   [[nodiscard]] bool judge_failure() noexcept;
   void request_cancel() noexcept;
   static void cancel_waiting(detail::waiter& self) noexcept;
 
-  [[nodiscard]] bool has_linked_timeout() const noexcept { return (flags_ & linked) != 0; }
-  [[nodiscard]] unsigned entries_count() const noexcept { return has_linked_timeout() ? 2 : 1; }
+  [[nodiscard]] unsigned entries_count() const noexcept { return has(linked) ? 2 : 1; }
 
   // The first two are set by the completion, the third with the flag `linked`: nobody looks before.
   std::int32_t res_;
@@ -125,7 +123,7 @@ class operation : public detail::waiter {
 static_assert(sizeof(operation) <= 64, "every suspended operation pays for each byte");
 
 constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where, advance_fn advance) noexcept
-    : waiter_kind{{&operation::run}, &operation::cancel_waiting, its_name},
+    : waiter_kind{{&operation::run_slowly}, &operation::cancel_waiting, its_name},
       prepare_entry{prepare},
       advance_or_null{advance},
       where_it_runs{where} {}
@@ -139,12 +137,14 @@ class operation_of : public operation {
 
   /// The result, or std::system_error with the operation's name when the kernel said no.
   T await_resume() {
+    end_wait();
     if (failed()) [[unlikely]] self().fail();
     return self().value();
   }
 
   /// The same without an exception: for as_result().
   [[nodiscard]] result<T> await_result() {
+    end_wait();
     if (failed()) [[unlikely]] return error();
     if constexpr (std::is_void_v<T>) return {};
     else return self().value();
@@ -153,13 +153,10 @@ class operation_of : public operation {
  protected:
   using operation::operation;
   operation_of(operation_of&&) noexcept = default;
-  ~operation_of() {
-    if constexpr (std::is_same_v<T, unique_fd>) close_untaken();
-  }
 
   /// What the kernel's answer means. Called once, when it is no error.
   [[nodiscard]] T value() noexcept {
-    if constexpr (std::is_same_v<T, unique_fd>) return unique_fd{take_fd()};
+    if constexpr (std::is_same_v<T, unique_fd>) return unique_fd{res()};
     else if constexpr (!std::is_void_v<T>) return static_cast<T>(res());
   }
 
@@ -167,17 +164,6 @@ class operation_of : public operation {
 
  private:
   Self& self() noexcept { return static_cast<Self&>(*this); }
-
-  int take_fd() noexcept {
-    const int fd = res();
-    set_res(-1);
-    return fd;
-  }
-
-  // The kernel opened it, and nobody lives to take it.
-  void close_untaken() noexcept {
-    if (finished() && !failed()) unique_fd{take_fd()}.reset();
-  }
 };
 
 }  // namespace gyre

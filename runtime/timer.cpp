@@ -8,7 +8,7 @@
 
 namespace gyre {
 
-constinit const detail::waiter_kind sleep_operation::kind_of_sleep{{&sleep_operation::run}, &sleep_operation::cancel_waiting, "sleep"};
+constinit const detail::waiter_kind sleep_operation::kind_of_sleep{{&sleep_operation::run_slowly}, &sleep_operation::cancel_waiting, "sleep"};
 
 void sleep_operation::arm() noexcept { loop().timers().arm(*this, due_); }
 
@@ -20,11 +20,13 @@ void sleep_operation::cancel_waiting(detail::waiter& self) noexcept {
   sleep.settle(/*as_stopped=*/true);
 }
 
-void sleep_operation::await_resume() const {
+void sleep_operation::await_resume() {
+  end_wait();
   if (was_stopped()) [[unlikely]] detail::throw_errno(ECANCELED, "sleep");
 }
 
-result<void> sleep_operation::await_result() const noexcept {
+result<void> sleep_operation::await_result() noexcept {
+  end_wait();
   if (was_stopped()) return detail::errno_code(ECANCELED);
   return {};
 }

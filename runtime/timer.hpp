@@ -19,7 +19,7 @@ class [[nodiscard]] sleep_operation final : public detail::waiter, detail::timer
  public:
   explicit sleep_operation(detail::clock_ns due) noexcept : waiter{kind_of_sleep}, timer{&expired}, due_{due} {}
   sleep_operation(sleep_operation&& other) noexcept
-      : waiter{kind_of_sleep, other.flags_}, timer{&expired}, due_{other.due_} {}
+      : waiter{kind_of_sleep, other}, timer{&expired}, due_{other.due_} {}
   ~sleep_operation() { GYRE_ASSERT(!armed(), "a sleep has left the timers when it ends"); }
 
   bool await_ready() const noexcept { return false; }
@@ -29,8 +29,8 @@ class [[nodiscard]] sleep_operation final : public detail::waiter, detail::timer
   }
 
   /// Throws operation_canceled when the stop was asked for as an error: stopped_as_error().
-  void await_resume() const;
-  [[nodiscard]] result<void> await_result() const noexcept;
+  void await_resume();
+  [[nodiscard]] result<void> await_result() noexcept;
 
  private:
   void arm() noexcept;

@@ -2,6 +2,9 @@
 // What an executor can run: the element of its ready queue.
 #pragma once
 
+#include <coroutine>
+#include <cstdint>
+
 namespace gyre::detail {
 
 class runnable;
@@ -15,15 +18,40 @@ struct runnable_kind {
 
 class runnable {
  public:
-  explicit runnable(const runnable_kind& its_kind) noexcept : kind{&its_kind} {}
+  explicit runnable(const runnable_kind& its_kind) noexcept : runnable{its_kind, through_kind} {}
   runnable(const runnable&) = delete;
   runnable& operator=(const runnable&) = delete;
 
+  /// Runs it: resumes the coroutine that it stands for, or does what its kind says.
+  void run() noexcept {
+    if ((resumed_ & through_kind) == 0) [[likely]] coroutine().resume();
+    else kind->run(*this);
+  }
+
   const runnable_kind* kind;
-  runnable* next = nullptr;  // link in the one queue that it is in
+  runnable* next;  // link in the one queue that it is in
 
  protected:
+  struct uninitialised {};
+
+  /// For those who set resumed_ before they are queued.
+  runnable(const runnable_kind& its_kind, uninitialised) noexcept : kind{&its_kind} {}
   ~runnable() = default;
+
+  [[nodiscard]] std::coroutine_handle<> coroutine() const noexcept {
+    return std::coroutine_handle<>::from_address(reinterpret_cast<void*>(resumed_ & ~through_kind));
+  }
+  void set_coroutine(std::coroutine_handle<> coroutine) noexcept {
+    resumed_ = reinterpret_cast<std::uintptr_t>(coroutine.address());
+  }
+  void run_through_kind() noexcept { resumed_ |= through_kind; }
+
+ private:
+  static constexpr std::uintptr_t through_kind = 1;
+
+  runnable(const runnable_kind& its_kind, std::uintptr_t resumed) noexcept : kind{&its_kind}, resumed_{resumed} {}
+
+  std::uintptr_t resumed_;  // a coroutine's address, nearly always; with this bit its kind says what to do
 };
 
 }  // namespace gyre::detail

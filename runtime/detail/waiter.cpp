@@ -10,36 +10,56 @@ namespace gyre::detail {
 gyre::executor& waiter::loop() const noexcept { return bound_->scope->executor(); }
 
 bool waiter::begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept {
-  gyre::executor::current().begin(*this, awaiter, bound);
-  stage_ = stage::waiting;
+  gyre::executor::begin(*this, awaiter, bound);
+  set(stage::waiting);
   if (!bound.scope->stop_requested()) [[likely]] return true;
   settle(/*as_stopped=*/true);
   return false;
 }
 
-void waiter::settle(bool as_stopped) noexcept {
-  GYRE_ASSERT(is_waiting(), "a wait ends once");
-  stage_ = stage::ready;
-  if (as_stopped) flags_ |= stopped;
-  loop().make_ready(*this);
+// Something waits below the boundary already: coroutines of somebody else's type run side by side there. Both know from
+// here on that they are not alone, and leave the stack with care.
+void waiter::begin_with_care(boundary& bound) noexcept {
+  GYRE_ASSERT(current() == stage::idle, "an operation is awaited once");
+  if (bound.waiting != nullptr) {
+    if (!bound.waiting->has(stacked)) {
+      bound.waiting->add(stacked);
+      bound.waiting->below_ = nullptr;
+    }
+    add(stacked);
+    below_ = bound.waiting;
+  }
+  bound.waiting = this;
 }
 
-// Out of the way of a cancel. Nearly always it is the only one, or the newest.
-inline void waiter::leave_boundary() noexcept {
+void waiter::leave_boundary() noexcept {
+  if (!has(stacked)) {
+    bound_->waiting = nullptr;
+    return;
+  }
   waiter** link = &bound_->waiting;
   while (*link != this) link = &(*link)->below_;
   *link = below_;
 }
 
-void waiter::run(runnable& self) noexcept {
+void waiter::settle(bool as_stopped) noexcept {
+  GYRE_ASSERT(is_waiting(), "a wait ends once");
+  leave_boundary();
+  set(stage::ready);
+  if (as_stopped) add(stopped);
+  if (has(stopped) || has(foreign)) run_through_kind();
+  loop().make_ready(*this);
+}
+
+void waiter::run_slowly(runnable& self) noexcept {
   auto& ready = static_cast<waiter&>(self);
-  ready.leave_boundary();
-  ready.stage_ = stage::done;
-  if ((ready.flags_ & (stopped | foreign)) != 0) [[unlikely]] {
-    if ((ready.flags_ & stop_as_error) == 0) return unwind(ready.awaiter_).resume();
-    if ((ready.flags_ & foreign) != 0) enter_foreign(*ready.bound_);
+  const auto awaiter = ready.coroutine();
+  if (ready.has(stopped) && !ready.has(stop_as_error)) {
+    ready.set(stage::done);
+    return unwind(awaiter).resume();
   }
-  ready.awaiter_.resume();  // `ready` may no longer exist after this line
+  if (ready.has(foreign)) enter_foreign(*ready.bound_);
+  awaiter.resume();  // `ready` may no longer exist after this line
 }
 
 boundary& foreign_boundary() noexcept { return executor::current().foreign_boundary(); }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Something that a coroutine waits for inside a cancel scope: the common part of operations, sleeps and locks.
 //
-// A waiter lives in the awaiting frame. From begin() until it runs, the boundary above the coroutine points to it, so that a cancel of the
-// scope finds it. settle() ends the wait and puts it in the executor's ready queue; when it runs, the coroutine resumes, or is
-// unwound as stopped. All of it happens on the executor's thread.
+// A waiter lives in the awaiting frame. From begin() to settle() the boundary above the coroutine points to it, so that a cancel of the
+// scope finds it. settle() ends the wait and puts it in the executor's ready queue; from there the coroutine resumes and takes the
+// result, or is unwound as stopped. All of it happens on the executor's thread.
 //
 //   idle -> waiting -> ready -> done          locks, sleeps, streams
 //   idle -> queued -> in_kernel -> …          operations: see operation.hpp
@@ -50,39 +50,44 @@ void forget_foreign(boundary& bound) noexcept;
 class waiter : public runnable {
  public:
   /// Where the coroutine stands, for diagnosis; null for a coroutine of somebody else's type.
-  [[nodiscard]] const promise_base* promise() const noexcept { return (flags_ & foreign) != 0 ? nullptr : &promise_of(awaiter_); }
+  [[nodiscard]] const promise_base* promise() const noexcept { return has(foreign) ? nullptr : &promise_of(coroutine()); }
   [[nodiscard]] const char* name() const noexcept { return static_cast<const waiter_kind*>(kind)->name; }
 
   /// When the wait began, in milliseconds of the executor's clock, to the accuracy of its turns.
   [[nodiscard]] std::uint32_t since_ms() const noexcept { return since_ms_; }
 
-  /// Whether it can still be cancelled: it has not settled.
-  [[nodiscard]] bool is_waiting() const noexcept { return stage_ >= stage::waiting; }
-
   /// What else is waited for below the same boundary; null for nothing.
-  [[nodiscard]] waiter* below() const noexcept { return below_; }
+  [[nodiscard]] waiter* below() const noexcept { return has(stacked) ? below_ : nullptr; }
 
-  void cancel() noexcept { static_cast<const waiter_kind*>(kind)->cancel(*this); }
+  /// Asks it to settle soon. Does nothing to one that has settled.
+  void cancel() noexcept {
+    if (is_waiting()) static_cast<const waiter_kind*>(kind)->cancel(*this);
+  }
 
   /// A stop arrives as the error operation_canceled instead of unwinding: for stopped_as_error(). Before it is awaited.
-  void deliver_stop_as_error() noexcept { flags_ |= stop_as_error; }
+  void deliver_stop_as_error() noexcept { add(stop_as_error); }
 
  protected:
   // In order of what may be done: up to done it can be destroyed, from waiting on it can be cancelled.
   enum class stage : std::uint8_t { idle, done, ready, waiting, queued, in_kernel, cancel_queued, cancel_sent };
 
-  // Bits of flags_.
-  enum : std::uint8_t {
-    stopped = 1,        // settled as stopped
-    stop_as_error = 2,  // a stop resumes the coroutine
-    foreign = 4,        // the coroutine is of somebody else's type
-    expired = 8,        // operations: a deadline asked for the end
-    linked = 16         // operations: a linked timeout goes with it
+  // What is out of the ordinary about a wait. Beside the stage in one word, so that one comparison says that nothing is.
+  enum flag : std::uint16_t {
+    stopped = 0x100,        // settled as stopped
+    stop_as_error = 0x200,  // a stop resumes the coroutine
+    foreign = 0x400,        // the coroutine is of somebody else's type
+    stacked = 0x800,        // it is not the only one that waits below its boundary
+    expired = 0x1000,       // operations: a deadline asked for the end
+    linked = 0x2000         // operations: a linked timeout goes with it
   };
 
   // Links and awaiter are set by begin(): whoever awaits pays for each store, and nobody looks before.
-  explicit waiter(const waiter_kind& its_kind, std::uint8_t flags = 0) noexcept : runnable{its_kind}, stage_{stage::idle}, flags_{flags} {}
-  ~waiter() { GYRE_ASSERT(stage_ <= stage::done, "an operation or a wait was destroyed in flight: its frame must stay until it has ended"); }
+  explicit waiter(const waiter_kind& its_kind) noexcept : runnable{its_kind, uninitialised{}} {}
+  waiter(const waiter_kind& its_kind, const waiter& moved_from) noexcept
+      : runnable{its_kind, uninitialised{}}, state_{static_cast<std::uint16_t>(moved_from.state_ & flags_mask)} {
+    GYRE_ASSERT(moved_from.current() == stage::idle, "an operation stays where it was awaited");
+  }
+  ~waiter() { GYRE_ASSERT(current() <= stage::done, "an operation or a wait was destroyed in flight: its frame must stay until it has ended"); }
 
   /// Notes who waits, and where a cancel finds it. When the scope is already cancelled it settles as stopped at once and
   /// returns false: then there is nothing to wait for.
@@ -96,7 +101,8 @@ class waiter : public runnable {
     if constexpr (gyre_promise<Promise>) {
       return *awaiter.promise().bound;
     } else {
-      flags_ |= foreign | stop_as_error;
+      add(foreign);
+      add(stop_as_error);
       return foreign_boundary();
     }
   }
@@ -104,24 +110,38 @@ class waiter : public runnable {
   /// Ends the wait and queues the coroutine. `as_stopped`: it is unwound instead of resumed.
   void settle(bool as_stopped) noexcept;
 
-  /// Resumes or unwinds: the `run` of every waiter kind.
-  static void run(runnable& self) noexcept;
+  /// The first thing that await_resume() does: the coroutine is back.
+  void end_wait() noexcept { set(stage::done); }
 
-  [[nodiscard]] bool was_stopped() const noexcept { return (flags_ & stopped) != 0; }
+  /// Unwinds, or resumes a coroutine of somebody else's type: the `run` of every waiter kind.
+  static void run_slowly(runnable& self) noexcept;
+
+  [[nodiscard]] bool was_stopped() const noexcept { return has(stopped); }
+  [[nodiscard]] bool is_waiting() const noexcept { return current() >= stage::waiting; }
   [[nodiscard]] cancel_scope& scope() const noexcept { return *bound_->scope; }
   [[nodiscard]] gyre::executor& loop() const noexcept;
 
-  std::coroutine_handle<> awaiter_;
-  boundary* bound_;
-  waiter* below_;
-  std::uint32_t since_ms_;
-  stage stage_;
-  std::uint8_t flags_;
+  [[nodiscard]] stage current() const noexcept { return static_cast<stage>(state_ & stage_mask); }
+  void set(stage next_stage) noexcept { state_ = static_cast<std::uint16_t>((state_ & flags_mask) | static_cast<std::uint16_t>(next_stage)); }
+  [[nodiscard]] bool has(flag asked) const noexcept { return (state_ & asked) != 0; }
+  void add(flag added) noexcept { state_ |= added; }
+
+  /// Whether it is at `expected`, with nothing out of the ordinary.
+  [[nodiscard]] bool is_plainly(stage expected) const noexcept { return state_ == static_cast<std::uint16_t>(expected); }
 
  private:
   friend class gyre::executor;
+  static constexpr std::uint16_t stage_mask = 0xff;
+  static constexpr std::uint16_t flags_mask = 0xff00;
+
   bool begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept;
+  void begin_with_care(boundary& bound) noexcept;
   void leave_boundary() noexcept;
+
+  boundary* bound_;
+  waiter* below_;  // only with `stacked`
+  std::uint32_t since_ms_;
+  std::uint16_t state_ = 0;
 };
 
 }  // namespace gyre::detail

@@ -95,7 +95,7 @@ class accept_stream::state final : public detail::completion_handler {
 };
 
 constinit const detail::waiter_kind accept_stream::next_operation::kind_of_next{
-    {&next_operation::run}, &next_operation::cancel_waiting, "accept"};
+    {&next_operation::run_slowly}, &next_operation::cancel_waiting, "accept"};
 
 accept_stream::accept_stream(fd_ref listener) : state_{new state{listener}} {}
 accept_stream::accept_stream(accept_stream&&) noexcept = default;
@@ -120,6 +120,7 @@ unique_fd accept_stream::next_operation::await_resume() {
 }
 
 result<unique_fd> accept_stream::next_operation::await_result() {
+  end_wait();
   if (was_stopped()) return detail::errno_code(ECANCELED);
   const int res = from_.take();
   if (res >= 0) return unique_fd{res};

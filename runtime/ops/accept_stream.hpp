@@ -41,7 +41,7 @@ class accept_stream {
   class [[nodiscard]] next_operation final : public detail::waiter {
    public:
     explicit next_operation(state& from) noexcept : waiter{kind_of_next}, from_{from} {}
-    next_operation(next_operation&& other) noexcept : next_operation{other.from_} {}
+    next_operation(next_operation&& other) noexcept : waiter{kind_of_next, other}, from_{other.from_} {}
 
     [[nodiscard]] bool await_ready() const noexcept;
     template <class Promise>

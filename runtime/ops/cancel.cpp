@@ -8,7 +8,9 @@
 
 namespace gyre::ops {
 
-bool cancel_fd::found_none() const noexcept { return res() == -ENOENT; }
+void cancel_fd::take_none_found() noexcept {
+  if (res() == -ENOENT) set_res(0);
+}
 
 void cancel_fd::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_cancel_fd(3)
   io_uring_prep_cancel_fd(&sqe, static_cast<cancel_fd&>(self).fd_.get(), IORING_ASYNC_CANCEL_ALL);

@@ -20,16 +20,19 @@ class [[nodiscard]] cancel_fd final : public operation_of<cancel_fd, std::size_t
  public:
   explicit cancel_fd(fd_ref fd) noexcept : operation_of{opcode}, fd_{fd} {}
 
-  std::size_t await_resume() { return found_none() ? 0 : operation_of::await_resume(); }
+  std::size_t await_resume() {
+    take_none_found();
+    return operation_of::await_resume();
+  }
   [[nodiscard]] result<std::size_t> await_result() {
-    if (found_none()) return std::size_t{0};
+    take_none_found();
     return operation_of::await_result();
   }
 
  private:
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
-  [[nodiscard]] bool found_none() const noexcept;
+  void take_none_found() noexcept;  // which the kernel calls an error
   fd_ref fd_;
 };
 

@@ -46,16 +46,17 @@ constinit const operation_kind send::opcode{"send", &send::prepare, runs_in::rin
 
 void send_all::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3), MSG_WAITALL: the kernel goes on by itself
   auto& op = static_cast<send_all&>(self);
-  const auto rest = op.bytes_.subspan(op.sent_bytes_);
-  io_uring_prep_send(&sqe, op.socket_.get(), rest.data(), one_transfer(rest.size()), MSG_NOSIGNAL | MSG_WAITALL);
+  io_uring_prep_send(&sqe, op.socket_.get(), op.rest_.data(), one_transfer(op.rest_.size()), MSG_NOSIGNAL | MSG_WAITALL);
 }
 constinit const operation_kind send_all::opcode{"send_all", &send_all::prepare, runs_in::ring, &send_all::advance};
 
 // MSG_WAITALL can still come back early: a signal, a cancel, or more bytes than one transfer moves.
 bool send_all::advance(operation& self) noexcept {
   auto& op = static_cast<send_all&>(self);
-  op.sent_bytes_ += static_cast<std::size_t>(op.res());
-  if (op.sent_bytes_ == op.bytes_.size()) return false;
+  const auto sent_bytes = static_cast<std::size_t>(op.res());
+  if (sent_bytes == op.rest_.size()) return false;
+  op.sent_bytes_ += sent_bytes;
+  op.rest_ = op.rest_.subspan(sent_bytes);
   if (op.res() > 0) return true;
   op.set_res(-EIO);  // a stream socket that takes nothing and says no error: do not spin on it
   return false;
@@ -63,15 +64,16 @@ bool send_all::advance(operation& self) noexcept {
 
 void recv_all::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3), MSG_WAITALL: the kernel goes on by itself
   auto& op = static_cast<recv_all&>(self);
-  const auto rest = op.buffer_.subspan(op.received_bytes_);
-  io_uring_prep_recv(&sqe, op.socket_.get(), rest.data(), one_transfer(rest.size()), MSG_WAITALL);
+  io_uring_prep_recv(&sqe, op.socket_.get(), op.rest_.data(), one_transfer(op.rest_.size()), MSG_WAITALL);
 }
 constinit const operation_kind recv_all::opcode{"recv_all", &recv_all::prepare, runs_in::ring, &recv_all::advance};
 
 bool recv_all::advance(operation& self) noexcept {
   auto& op = static_cast<recv_all&>(self);
-  op.received_bytes_ += static_cast<std::size_t>(op.res());
-  if (op.received_bytes_ == op.buffer_.size()) return false;
+  const auto received_bytes = static_cast<std::size_t>(op.res());
+  if (received_bytes == op.rest_.size()) return false;
+  op.received_bytes_ += received_bytes;
+  op.rest_ = op.rest_.subspan(received_bytes);
   op.ended_early_ = op.res() == 0;
   return !op.ended_early_;
 }

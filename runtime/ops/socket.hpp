@@ -129,7 +129,7 @@ class [[nodiscard]] send final : public operation_of<send, std::size_t> {
 class [[nodiscard]] send_all final : public operation_of<send_all, void> {
  public:
   explicit send_all(fd_ref socket, std::span<const std::byte> bytes) noexcept
-      : operation_of{opcode}, socket_{socket}, bytes_{bytes} {}
+      : operation_of{opcode}, socket_{socket}, rest_{bytes} {}
 
  private:
   friend operation_of<send_all, void>;
@@ -140,7 +140,7 @@ class [[nodiscard]] send_all final : public operation_of<send_all, void> {
   [[noreturn]] void fail() const { throw transfer_error{error(), sent_bytes_, "send_all"}; }
 
   fd_ref socket_;
-  std::span<const std::byte> bytes_;
+  std::span<const std::byte> rest_;
   std::size_t sent_bytes_ = 0;
 };
 
@@ -154,15 +154,16 @@ class [[nodiscard]] send_all final : public operation_of<send_all, void> {
 class [[nodiscard]] recv_all final : public operation_of<recv_all, void> {
  public:
   explicit recv_all(fd_ref socket, std::span<std::byte> buffer) noexcept
-      : operation_of{opcode}, socket_{socket}, buffer_{buffer} {}
+      : operation_of{opcode}, socket_{socket}, rest_{buffer} {}
 
   void await_resume() {
-    if (ended_early_) throw transfer_error{make_error_code(errc::end_of_stream), received_bytes_, "recv_all"};
     operation_of::await_resume();
+    if (ended_early_) throw transfer_error{make_error_code(errc::end_of_stream), received_bytes_, "recv_all"};
   }
   [[nodiscard]] result<void> await_result() {
-    if (ended_early_) return make_error_code(errc::end_of_stream);
-    return operation_of::await_result();
+    auto outcome = operation_of::await_result();
+    if (outcome && ended_early_) return make_error_code(errc::end_of_stream);
+    return outcome;
   }
 
  private:
@@ -174,7 +175,7 @@ class [[nodiscard]] recv_all final : public operation_of<recv_all, void> {
   [[noreturn]] void fail() const { throw transfer_error{error(), received_bytes_, "recv_all"}; }
 
   fd_ref socket_;
-  std::span<std::byte> buffer_;
+  std::span<std::byte> rest_;
   std::size_t received_bytes_ = 0;
   bool ended_early_ = false;
 };

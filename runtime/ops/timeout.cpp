@@ -19,7 +19,9 @@ timeout::timeout(std::chrono::nanoseconds duration) noexcept : operation_of{opco
   time_ = {.seconds = from_now / second, .nanoseconds = (from_now % second).count()};
 }
 
-bool timeout::elapsed() const noexcept { return res() == -ETIME; }
+void timeout::take_elapsed() noexcept {
+  if (res() == -ETIME) set_res(0);
+}
 
 void timeout::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_timeout(3): -ETIME is how it says that the time has come
   auto& op = static_cast<timeout&>(self);

@@ -23,17 +23,18 @@ class [[nodiscard]] timeout final : public operation_of<timeout, void> {
   explicit timeout(std::chrono::nanoseconds duration) noexcept;
 
   void await_resume() {
-    if (!elapsed()) operation_of::await_resume();
+    take_elapsed();
+    operation_of::await_resume();
   }
   [[nodiscard]] result<void> await_result() {
-    if (elapsed()) return {};
+    take_elapsed();
     return operation_of::await_result();
   }
 
  private:
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
-  [[nodiscard]] bool elapsed() const noexcept;
+  void take_elapsed() noexcept;  // the kernel tells of the time's coming by an error
 
   struct time {  // struct __kernel_timespec
     std::int64_t seconds;
