@@ -14,13 +14,13 @@ struct scripted_executor {
   using ring_options = detail::scripted_ring::options;
 
   explicit scripted_executor(const ring_options& ring = {}, const executor_options& options = {})
-      : scripted_executor{std::make_unique<detail::scripted_ring>(ring), options} {}
+      : scripted_executor{options, std::make_unique<detail::scripted_ring>(ring)} {}
 
   detail::scripted_ring& script;
   executor loop;
 
  private:
-  scripted_executor(std::unique_ptr<detail::scripted_ring> ring, const executor_options& options)
+  scripted_executor(const executor_options& options, std::unique_ptr<detail::scripted_ring> ring)
       : script{*ring}, loop{std::move(ring), options} {}
 };
 

@@ -1,0 +1,560 @@
+// SPDX-License-Identifier: MIT
+// Deadlines in every order against completions and cancels: on operations, kept by the kernel and by the executor's own
+// timers, and on tasks.
+#include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/ops/file.hpp>
+#include <gyre/runtime/ops/misc.hpp>
+#include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/ops/timeout.hpp>
+#include <gyre/runtime/scope.hpp>
+#include <gyre/runtime/timer.hpp>
+
+#include "../support/foreign_task.hpp"
+#include "../support/outcome.hpp"
+#include "../support/scripted.hpp"
+
+#include <doctest/doctest.h>
+#include <liburing.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <stdexcept>
+#include <vector>
+
+namespace gyre {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace test;
+using detail::scripted_ring;
+
+constexpr int some_socket = 1'000'123;
+
+// Both ends of the setting: the meaning has to be the same.
+struct keeper {
+  const char* name;
+  std::chrono::nanoseconds linked_timeout_max;
+};
+constexpr std::array keepers{keeper{"timer heap", 0ns}, keeper{"linked timeout", std::chrono::nanoseconds::max()}};
+
+task<> recv_within(std::chrono::nanoseconds duration, outcome& noted) {
+  std::vector<std::byte> buffer(4);
+  co_await observe(with_timeout(duration, ops::recv(some_socket, buffer)), noted);
+}
+
+// A recv in flight with 10 ms to go. The script answers cancels.
+struct timed_recv {
+  explicit timed_recv(const keeper& by)
+      : on{{.on_cancel = scripted_ring::cancels::by_hand}, {.linked_timeout_max = by.linked_timeout_max}},
+        root{on.loop.start(recv_within(10ms, noted))} {
+    on.loop.run_ready();
+    CHECK(on.script.only(IORING_OP_RECV).linked == (by.linked_timeout_max > 0ns));
+  }
+
+  void reach_deadline() {
+    on.script.advance(10ms);
+    on.loop.run_ready();
+    CHECK(on.script.only(IORING_OP_RECV).stop_asked);
+  }
+
+  void answer(int res) {
+    on.script.complete(on.script.only(IORING_OP_RECV), res);
+    on.loop.run_ready();
+    CHECK(root.done());
+    CHECK(on.loop.timers().empty());
+  }
+
+  scripted_executor on;
+  outcome noted;
+  root_task<void> root;
+};
+
+constexpr int stop_answers[] = {-ECANCELED, -EINTR, -512, -516};
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------------------- on an operation
+
+TEST_CASE("a completion before the deadline gives its result, and the deadline is forgotten") {
+  for (const auto& by : keepers) {
+    CAPTURE(by.name);
+    timed_recv subject{by};
+
+    subject.answer(4);
+
+    CHECK(subject.noted.how == ended::with_value);
+    subject.on.script.advance(1h);
+    subject.on.loop.run_ready();
+    CHECK(subject.on.script.taken_count(IORING_OP_ASYNC_CANCEL) == 0);
+  }
+}
+
+TEST_CASE("a completion that was posted, but not reaped, when the deadline came gives its result") {
+  for (const auto& by : keepers) {
+    CAPTURE(by.name);
+    timed_recv subject{by};
+
+    subject.on.script.complete(subject.on.script.only(IORING_OP_RECV), 4);
+    subject.on.script.advance(10ms);
+    subject.on.loop.run_ready();
+
+    CHECK(subject.noted.how == ended::with_value);
+  }
+}
+
+TEST_CASE("a completion that was reaped, but not resumed, when the deadline came gives its result") {
+  for (const auto& by : keepers) {
+    CAPTURE(by.name);
+    timed_recv subject{by};
+
+    subject.on.script.complete(subject.on.script.only(IORING_OP_RECV), 4);
+    subject.on.loop.turn(/*may_park=*/false);
+    subject.on.script.advance(10ms);
+    subject.on.loop.run_ready();
+
+    CHECK(subject.noted.how == ended::with_value);
+    CHECK(subject.on.script.taken_count(IORING_OP_ASYNC_CANCEL) == 0);
+  }
+}
+
+TEST_CASE("an operation that the deadline ended is timed out, which is no stop") {
+  for (const auto& by : keepers) {
+    for (const int res : stop_answers) {
+      CAPTURE(by.name);
+      CAPTURE(res);
+      timed_recv subject{by};
+
+      subject.reach_deadline();
+      CHECK(subject.noted.how == ended::not_yet);
+      subject.answer(res);
+
+      CHECK(subject.noted.how == ended::with_error);
+      CHECK(subject.noted.error == std::errc::timed_out);
+      CHECK(!subject.root.stopped());
+    }
+  }
+}
+
+TEST_CASE("a result that comes after the deadline is delivered") {
+  for (const auto& by : keepers) {
+    CAPTURE(by.name);
+    timed_recv subject{by};
+
+    subject.reach_deadline();
+    subject.answer(4);
+
+    CHECK(subject.noted.how == ended::with_value);
+  }
+}
+
+TEST_CASE("an error that comes after the deadline is that error") {
+  for (const auto& by : keepers) {
+    CAPTURE(by.name);
+    timed_recv subject{by};
+
+    subject.reach_deadline();
+    subject.answer(-ECONNRESET);
+
+    CHECK(subject.noted.error == std::errc::connection_reset);
+  }
+}
+
+TEST_CASE("cancelled and past its deadline, in either order, an operation is stopped") {
+  for (const auto& by : keepers) {
+    for (const bool deadline_first : {true, false}) {
+      CAPTURE(by.name);
+      CAPTURE(deadline_first);
+      timed_recv subject{by};
+
+      if (deadline_first) subject.reach_deadline();
+      subject.root.cancel();
+      subject.on.loop.run_ready();
+      if (!deadline_first) subject.reach_deadline();
+      subject.answer(-ECANCELED);
+
+      CHECK(subject.noted.how == ended::stopped);
+      CHECK(subject.root.stopped());
+      CHECK(subject.on.script.taken_count(IORING_OP_ASYNC_CANCEL) == 1);
+    }
+  }
+}
+
+TEST_CASE("cancelled and past its deadline, a result is still delivered") {
+  for (const auto& by : keepers) {
+    for (const bool deadline_first : {true, false}) {
+      CAPTURE(by.name);
+      CAPTURE(deadline_first);
+      timed_recv subject{by};
+
+      if (deadline_first) subject.reach_deadline();
+      subject.root.cancel();
+      subject.on.loop.run_ready();
+      if (!deadline_first) subject.reach_deadline();
+      subject.answer(4);
+
+      CHECK(subject.noted.how == ended::with_value);
+    }
+  }
+}
+
+TEST_CASE("what was ended by somebody else before its deadline is not timed out") {
+  for (const auto& by : keepers) {
+    CAPTURE(by.name);
+    timed_recv subject{by};
+
+    subject.answer(-ECANCELED);
+
+    CHECK(subject.noted.how == ended::with_error);
+    CHECK(subject.noted.error == std::errc::operation_canceled);
+  }
+}
+
+TEST_CASE("with no time at all, what completes at once is delivered, and anything else is timed out") {
+  for (const auto& by : keepers) {
+    for (const auto duration : {0ns, std::chrono::nanoseconds{-5s}, std::chrono::nanoseconds::min()}) {
+      CAPTURE(by.name);
+      CAPTURE(duration.count());
+      scripted_executor on{{}, {.linked_timeout_max = by.linked_timeout_max}};
+      outcome at_once;
+      outcome never;
+
+      on.script.answer = [](const scripted_ring::request&) { return 4; };
+      auto first = on.loop.start(recv_within(duration, at_once));
+      on.loop.run_ready();
+      on.script.answer = nullptr;
+      auto second = on.loop.start(recv_within(duration, never));
+      on.loop.run_ready();
+
+      CHECK(at_once.how == ended::with_value);
+      CHECK(never.how == ended::with_error);
+      CHECK(never.error == std::errc::timed_out);
+    }
+  }
+}
+
+TEST_CASE("the longest of durations never ends an operation") {
+  for (const auto& by : keepers) {
+    CAPTURE(by.name);
+    scripted_executor on{{}, {.linked_timeout_max = by.linked_timeout_max}};
+    outcome noted;
+    auto root = on.loop.start(recv_within(std::chrono::nanoseconds::max(), noted));
+    on.loop.run_ready();
+
+    on.script.advance(std::chrono::hours{24 * 365 * 100});
+    on.loop.run_ready();
+    CHECK(noted.how == ended::not_yet);
+
+    on.script.complete(on.script.only(IORING_OP_RECV), 4);
+    on.loop.run_ready();
+    CHECK(noted.how == ended::with_value);
+  }
+}
+
+TEST_CASE("an operation whose deadline passes while it waits for a place in the queue is timed out unsubmitted") {
+  scripted_executor on{{.sq_entries = 2}, {.linked_timeout_max = 0ns}};
+  outcome noted;
+  const auto nop = [](outcome& to) -> task<> { co_await observe(ops::nop(), to); };
+  std::array<outcome, 2> fillers;
+  auto first = on.loop.start(nop(fillers[0]));
+  auto second = on.loop.start(nop(fillers[1]));
+  auto root = on.loop.start(recv_within(10ms, noted));
+  on.script.refuse(EBUSY);
+  on.loop.turn(/*may_park=*/false);
+
+  on.script.advance(10ms);
+  on.loop.turn(/*may_park=*/false);
+  for (const auto& each : on.script.in_flight(IORING_OP_NOP)) on.script.complete(each, 0);
+  on.loop.run_ready();
+
+  CHECK(noted.error == std::errc::timed_out);
+  CHECK(on.script.taken_count(IORING_OP_RECV) == 0);
+}
+
+TEST_CASE("an operation that a kernel worker may run is never linked") {
+  scripted_executor on{{}, {.linked_timeout_max = std::chrono::nanoseconds::max()}};
+  outcome noted;
+  auto root = on.loop.start([](outcome& to) -> task<> {
+    std::vector<std::byte> buffer(4);
+    co_await observe(with_timeout(10ms, ops::read(some_socket, buffer)), to);
+  }(noted));
+  on.loop.run_ready();
+
+  CHECK(!on.script.only(IORING_OP_READ).linked);
+  on.script.advance(10ms);
+  on.loop.run_ready();
+  CHECK(noted.error == std::errc::timed_out);
+}
+
+TEST_CASE("link_timeout() links whatever the options say") {
+  scripted_executor on{{}, {.linked_timeout_max = 0ns}};
+  outcome noted;
+  auto root = on.loop.start([](outcome& to) -> task<> {
+    std::vector<std::byte> buffer(4);
+    co_await observe(ops::link_timeout(ops::recv(some_socket, buffer), 10ms), to);
+  }(noted));
+  on.loop.run_ready();
+
+  CHECK(on.script.only(IORING_OP_RECV).linked);
+  on.script.advance(10ms);
+  on.loop.run_ready();
+  CHECK(noted.error == std::errc::timed_out);
+}
+
+TEST_CASE("each of many linked operations has its own time, however small the queue") {
+  scripted_executor on{{.sq_entries = 4}, {.linked_timeout_max = std::chrono::nanoseconds::max()}};
+  constexpr int count = 50;
+  std::vector<outcome> noted(count);
+  std::vector<std::unique_ptr<root_task<void>>> roots;
+  const auto began = on.script.now();
+  for (int i = 0; i < count; ++i)
+    roots.push_back(std::make_unique<root_task<void>>(on.loop, recv_within((i + 1) * 1ms, noted[std::size_t(i)])));
+  on.loop.run_ready();
+
+  const auto in_flight = on.script.in_flight(IORING_OP_RECV);
+  REQUIRE(in_flight.size() == count);
+  for (int i = 0; i < count; ++i) CHECK(in_flight[std::size_t(i)].due == began + (i + 1) * 1'000'000);
+  for (int i = 0; i < count; ++i) {
+    CHECK(noted[std::size_t(i)].how == ended::not_yet);
+    on.script.advance(1ms);
+    on.loop.run_ready();
+    CHECK(noted[std::size_t(i)].error == std::errc::timed_out);
+  }
+}
+
+TEST_CASE("on the kernel, an idle connection times out and one with data does not") {
+  for (const auto& by : keepers) {
+    CAPTURE(by.name);
+    executor loop{{.linked_timeout_max = by.linked_timeout_max}};
+    std::array<int, 2> ends{};
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+    const unique_fd here{ends[0]};
+    const unique_fd there{ends[1]};
+
+    loop.run([&]() -> task<> {
+      std::array<std::byte, 4> buffer;
+      const auto idle = co_await as_result(with_timeout(1ms, ops::recv(here, buffer)));
+      CHECK(idle.error() == std::errc::timed_out);
+
+      REQUIRE(::send(there.get(), "data", 4, 0) == 4);
+      const auto ready = co_await as_result(with_timeout(0ns, ops::recv(here, buffer)));
+      CHECK(ready.value() == 4);
+    });
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------ on a task
+
+namespace {
+
+task<int> recv_then(int value) {
+  std::vector<std::byte> buffer(4);
+  co_await ops::recv(some_socket, buffer);
+  co_return value;
+}
+
+task<> timed(std::chrono::nanoseconds duration, outcome& noted) {
+  co_await observe(with_timeout(duration, recv_then(7)), noted);
+}
+
+struct timed_task_in_flight {
+  timed_task_in_flight() : root{on.loop.start(timed(10ms, noted))} { on.loop.run_ready(); }
+
+  void answer(int res) {
+    on.script.complete(on.script.only(IORING_OP_RECV), res);
+    on.loop.run_ready();
+    CHECK(on.loop.timers().empty());
+  }
+
+  scripted_executor on{{.on_cancel = scripted_ring::cancels::by_hand}};
+  outcome noted;
+  root_task<void> root;
+};
+
+}  // namespace
+
+TEST_CASE("a task that ends before its deadline gives its value") {
+  timed_task_in_flight subject;
+
+  subject.answer(4);
+
+  CHECK(subject.noted.how == ended::with_value);
+}
+
+TEST_CASE("a task that its deadline ended is timed out, which is no stop outside") {
+  timed_task_in_flight subject;
+
+  subject.on.script.advance(10ms);
+  subject.on.loop.run_ready();
+  CHECK(subject.noted.how == ended::not_yet);
+  subject.answer(-ECANCELED);
+
+  CHECK(subject.noted.error == std::errc::timed_out);
+  CHECK(!subject.root.stopped());
+}
+
+TEST_CASE("a task's value that crossed the deadline is delivered") {
+  timed_task_in_flight subject;
+
+  subject.on.script.advance(10ms);
+  subject.on.loop.run_ready();
+  subject.answer(4);
+
+  CHECK(subject.noted.how == ended::with_value);
+}
+
+TEST_CASE("a task's exception that crossed the deadline is rethrown") {
+  timed_task_in_flight subject;
+
+  subject.on.script.advance(10ms);
+  subject.on.loop.run_ready();
+  subject.answer(-ECONNRESET);
+
+  CHECK(subject.noted.error == std::errc::connection_reset);
+}
+
+TEST_CASE("a task that is cancelled from outside and past its deadline is stopped, in either order") {
+  for (const bool deadline_first : {true, false}) {
+    CAPTURE(deadline_first);
+    timed_task_in_flight subject;
+
+    if (deadline_first) subject.on.script.advance(10ms);
+    subject.on.loop.run_ready();
+    subject.root.cancel();
+    subject.on.loop.run_ready();
+    subject.on.script.advance(10ms);
+    subject.on.loop.run_ready();
+    subject.answer(-ECANCELED);
+
+    CHECK(subject.noted.how == ended::stopped);
+    CHECK(subject.root.stopped());
+    CHECK(subject.on.script.taken_count(IORING_OP_ASYNC_CANCEL) == 1);
+  }
+}
+
+TEST_CASE("of nested deadlines the nearer one wins, and says so where it stands") {
+  for (const bool inner_first : {true, false}) {
+    CAPTURE(inner_first);
+    scripted_executor on;
+    outcome inner;
+    outcome outer;
+    const auto both = [](bool first, outcome& in, outcome& out) -> task<> {
+      const auto body = [](std::chrono::nanoseconds duration, outcome& to) -> task<> {
+        co_await observe(with_timeout(duration, recv_then(1)), to);
+      };
+      co_await observe(with_timeout(first ? 20ms : 5ms, body(10ms, in)), out);
+    };
+    auto root = on.loop.start(both(inner_first, inner, outer));
+    on.loop.run_ready();
+
+    on.script.advance(10ms);
+    on.loop.run_ready();
+
+    if (inner_first) {
+      CHECK(inner.error == std::errc::timed_out);
+      CHECK(outer.how == ended::with_value);
+    } else {
+      CHECK(inner.how == ended::stopped);
+      CHECK(outer.error == std::errc::timed_out);
+    }
+    CHECK(root.done());
+  }
+}
+
+TEST_CASE("a deadline on a sleep, the shorter of the two decides") {
+  for (const bool sleep_first : {true, false}) {
+    CAPTURE(sleep_first);
+    scripted_executor on;
+    outcome noted;
+    auto root = on.loop.start([](bool first, outcome& to) -> task<> {
+      co_await observe(with_timeout(10ms, sleep_for(first ? 5ms : 20ms)), to);
+    }(sleep_first, noted));
+    on.loop.run_ready();
+
+    on.script.advance(10ms);
+    on.loop.run_ready();
+
+    if (sleep_first) CHECK(noted.how == ended::with_value);
+    else CHECK(noted.error == std::errc::timed_out);
+  }
+}
+
+TEST_CASE("a deadline takes down a hundred thousand frames, and their owner goes on") {
+  scripted_executor on;
+  outcome noted;
+  struct levels {
+    static task<> below(int count) {
+      if (count == 0) co_await sleep_for(1h);
+      else co_await below(count - 1);
+    }
+  };
+  auto root = on.loop.start(
+      [](outcome& to) -> task<> { co_await observe(with_timeout(10ms, levels::below(100'000)), to); }(noted));
+  on.loop.run_ready();
+
+  on.script.advance(10ms);
+  on.loop.run_ready();
+
+  CHECK(noted.error == std::errc::timed_out);
+}
+
+TEST_CASE("a shielded task obeys its own deadline in a scope that is cancelled") {
+  scripted_executor on;
+  outcome noted;
+  auto root = on.loop.start(
+      [](outcome& to) -> task<> { co_await observe(shield(with_timeout(10ms, recv_then(1))), to); }(noted));
+  on.loop.run_ready();
+
+  root.cancel();
+  on.loop.run_ready();
+  CHECK(noted.how == ended::not_yet);
+  on.script.advance(10ms);
+  on.loop.run_ready();
+
+  CHECK(noted.error == std::errc::timed_out);
+}
+
+namespace {
+
+foreign_task foreign_within(std::chrono::nanoseconds duration) {
+  std::vector<std::byte> buffer(4);
+  try {
+    co_await with_timeout(duration, ops::recv(some_socket, buffer));
+  } catch (const std::system_error& error) {
+    co_return error.code().value();
+  }
+  co_return 0;
+}
+
+foreign_task foreign_around_task(std::chrono::nanoseconds duration) {
+  try {
+    co_await with_timeout(duration, recv_then(1));
+  } catch (const std::system_error& error) {
+    co_return error.code().value();
+  }
+  co_return 0;
+}
+
+}  // namespace
+
+TEST_CASE("a coroutine of another type can set deadlines, and tells a timeout from a stop") {
+  for (const auto make : {&foreign_within, &foreign_around_task}) {
+    for (const bool cancelled : {true, false}) {
+      CAPTURE(cancelled);
+      scripted_executor on;
+      auto root = on.loop.start([](auto body) -> task<int> { co_return co_await body(10ms); }(make));
+      on.loop.run_ready();
+
+      if (cancelled) root.cancel();
+      else on.script.advance(10ms);
+      on.loop.run_ready();
+
+      REQUIRE(root.done());
+      CHECK(root.get() == (cancelled ? ECANCELED : ETIMEDOUT));
+    }
+  }
+}
+
+}  // namespace gyre
