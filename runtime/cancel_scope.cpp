@@ -6,13 +6,11 @@
 
 namespace gyre {
 
-cancel_scope::cancel_scope(gyre::executor& owner) noexcept : executor_{&owner}, parent_{nullptr} {}
+cancel_scope::cancel_scope(gyre::executor& owner) noexcept : executor_{&owner}, open_on_{&owner}, parent_{nullptr} {}
 
 cancel_scope::cancel_scope(cancel_scope& parent, kind how) noexcept
-    : executor_{parent.executor_},
-      parent_{&parent},
-      stop_requested_{how == kind::plain && parent.stop_requested_},
-      shielded_{how == kind::shielded} {
+    : executor_{parent.executor_}, open_on_{executor_}, parent_{&parent}, shielded_{how == kind::shielded} {
+  if (parent.stop_requested() && !shielded_) open_on_ = this;
   parent.children_.push_back(*this);
 }
 
@@ -24,16 +22,16 @@ cancel_scope::~cancel_scope() {
 
 void cancel_scope::cancel() noexcept {
   cancelled_itself_ = true;
-  if (stop_requested_) return;
+  if (stop_requested()) return;
   for (cancel_scope* each = this; each != nullptr;) {
-    const bool spared = each != this && (each->shielded_ || each->stop_requested_);
+    const bool spared = each != this && (each->shielded_ || each->stop_requested());
     if (!spared) each->stop_waiters();
     each = following(*each, /*inside=*/!spared);
   }
 }
 
 void cancel_scope::stop_waiters() noexcept {
-  stop_requested_ = true;
+  open_on_ = this;
   boundaries_.for_each([](detail::boundary& bound) {
     for (detail::waiter* waiting = bound.waiting; waiting != nullptr;) {
       detail::waiter* const below = waiting->below();

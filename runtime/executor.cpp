@@ -143,13 +143,16 @@ void executor::run_ready() {
 void executor::run_ready_batch() noexcept {
   detail::intrusive_queue<detail::runnable> batch;
   batch.take_front(ready_);
+  detail::runnable* each = batch.detach();
   unsigned left = options_.turn_budget;
-  for (; left > 0; --left) {
-    detail::runnable* const work = batch.pop_front();
-    if (work == nullptr) break;
-    work->run();
+  for (; each != nullptr && left > 0; --left) {
+    detail::runnable* const following = each->next;
+    each->run();  // `each` may no longer exist after this line
+    each = following;
   }
   counted_.resumes += options_.turn_budget - left;
+  if (each == nullptr) return;
+  batch.attach_from(*each);
   ready_.take_front(batch);
 }
 
@@ -170,31 +173,47 @@ void executor::expire_timers() noexcept {
 
 // ------------------------------------------------------------------------------------------------ submission
 
+executor& executor::begin(detail::waiter& entering, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
+  executor& loop = bound.scope->executor();
+  GYRE_ASSERT(detail::current_executor == &loop,
+              "an executor was used from another thread than its own, or from a turn of another executor");
+  entering.set_coroutine(awaiter);
+  entering.bound_ = &bound;
+  entering.since_ms_ = loop.coarse_now_ms_;
+  entering.enter_boundary();
+  return loop;
+}
+
+// The way of nearly every operation: nothing is out of the ordinary, and there is a place in the submission queue.
 void operation::start(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
+  executor* const loop = detail::current_executor;
+  const bool plain = bound.scope->is_open_on(loop) && is_plainly(stage::idle) && bound.waiting == nullptr;
+  if (!plain) [[unlikely]] return start_with_care(awaiter, bound);
+  io_uring_sqe* const sqe = loop->ring_->try_sqe_in_run();
+  if (sqe == nullptr) [[unlikely]] return start_with_care(awaiter, bound);
+
+  set_coroutine(awaiter);
+  bound_ = &bound;
+  since_ms_ = loop->coarse_now_ms_;
+  bound.waiting = this;
+  loop->describe(*this, *sqe);
+}
+
+void operation::start_with_care(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
   executor& loop = executor::begin(*this, awaiter, bound);
-  if (bound.scope->stop_requested()) [[unlikely]] {
-    set(stage::waiting);
-    return finish_stopped();
-  }
-  loop.submit(*this);
+  if (!bound.scope->stop_requested()) return loop.submit(*this);
+  set(stage::waiting);
+  finish_stopped();
 }
 
 void executor::submit(operation& op) noexcept {
-  const bool plain = ring_->free_sqes() > 0 && backlog_.empty() && !op.has(operation::linked);
-  if (plain) [[likely]] return describe(op);
-  submit_with_care(op);
-}
-
-// The short way's exceptions: a full queue, operations that were there before, a timeout that needs a place as well.
-void executor::submit_with_care(operation& op) noexcept {
   if (backlog_.empty() && ring_->free_sqes() >= op.entries_count()) return describe_linked(op);
   op.set(operation::stage::queued);
   backlog_.push_back(op);
   ++counted_.backlogged;
 }
 
-inline void executor::describe(operation& op) noexcept {
-  io_uring_sqe& sqe = *ring_->try_sqe();
+inline void executor::describe(operation& op, io_uring_sqe& sqe) noexcept {
   std::memset(&sqe, 0, sizeof sqe);
   sqe.user_data = reinterpret_cast<std::uint64_t>(&op);
   op.set(operation::stage::in_kernel);
@@ -204,7 +223,7 @@ inline void executor::describe(operation& op) noexcept {
 
 // The timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
 void executor::describe_linked(operation& op) noexcept {
-  describe(op);
+  describe(op, *ring_->try_sqe());
   if (!op.has(operation::linked)) return;
   ring_->last_sqe().flags |= IOSQE_IO_LINK;
   io_uring_sqe& sqe = *ring_->try_sqe();
@@ -326,29 +345,38 @@ bool executor::enter(unsigned wait_count) noexcept {
 // Takes back what the kernel finished. What it still has to do (one enter() runs some 20 pieces of its work) comes in the next turn,
 // which enters anyway: its coroutines will have something to submit.
 void executor::reap() noexcept {
-  std::array<detail::completion, 128> batch;  // a copy frees the ring's places at once
-  while (const std::size_t count = ring_->copy(batch)) {
-    counted_.cqes += count;
-    in_kernel_count_ -= static_cast<std::uint32_t>(count);  // complete_tagged() puts back what is no request's end
-    for (const detail::completion& done : std::span{batch}.first(count)) complete(done);
+  for (auto batch = ring_->completions(); !batch.empty(); batch = ring_->completions()) {
+    counted_.cqes += batch.size();
+    in_kernel_count_ -= static_cast<std::uint32_t>(batch.size());  // complete_tagged() puts back what is no request's end
+    detail::intrusive_queue<detail::runnable>::appender ready{ready_};
+    for (const detail::completion& done : batch)
+      if (!complete_plainly(done, ready)) [[unlikely]] ready.interrupt([&] { complete_with_care(done); });
+    ready.end();
+    ring_->consume(batch.size());
   }
 }
 
-inline void executor::complete(const detail::completion& done) noexcept {
-  if ((done.user_data & detail::handler_tag) != 0) [[unlikely]] return complete_tagged(done);
+// The way of nearly every completion: of an operation, with a result that is no error, and nobody has asked it to end.
+inline bool executor::complete_plainly(const detail::completion& done, auto& ready) noexcept {
+  if ((done.user_data & detail::handler_tag) != 0) return false;
   auto& op = *reinterpret_cast<operation*>(done.user_data);
-  const bool plain = op.is_plainly(operation::stage::in_kernel) && done.res >= 0;
-  if (!plain) [[unlikely]] return complete_with_care(op, done);
+  if (!op.is_plainly(operation::stage::in_kernel) || done.res < 0) return false;
   op.res_ = done.res;
   op.cqe_flags_ = done.flags;
   const auto advance = op.its_kind().advance_or_null;
-  if (advance != nullptr && advance(op)) [[unlikely]] return op.go_on();
-  op.set(operation::stage::ready);
+  if (advance != nullptr && advance(op)) [[unlikely]] {
+    ready.interrupt([&] { op.go_on(); });
+    return true;
+  }
+  op.set_plainly(operation::stage::ready);
   op.bound_->waiting = nullptr;
-  ready_.push_back(op);
+  ready.push_back(op);
+  return true;
 }
 
-void executor::complete_with_care(operation& op, const detail::completion& done) noexcept {
+void executor::complete_with_care(const detail::completion& done) noexcept {
+  if ((done.user_data & detail::handler_tag) != 0) return complete_tagged(done);
+  auto& op = *reinterpret_cast<operation*>(done.user_data);
   GYRE_ASSERT(op.current() >= operation::stage::in_kernel, "a completion for something that is not in flight");
   if (op.current() == operation::stage::cancel_queued) operation_cancels_.remove(op);
   op.finish(done.res, done.flags);

@@ -226,18 +226,7 @@ class executor {
   void make_ready(detail::runnable& work) noexcept { ready_.push_back(work); }
 
   /// Notes that `awaiter` begins to wait in `entering`, below `bound`. Returns the executor.
-  static executor& begin(detail::waiter& entering, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
-    executor& loop = bound.scope->executor();
-    GYRE_ASSERT(detail::current_executor == &loop,
-                "an executor was used from another thread than its own, or from a turn of another executor");
-    entering.set_coroutine(awaiter);
-    entering.bound_ = &bound;
-    entering.since_ms_ = loop.coarse_now_ms_;
-    const bool plain = entering.is_plainly(detail::waiter::stage::idle) && bound.waiting == nullptr;
-    if (plain) [[likely]] bound.waiting = &entering;
-    else entering.begin_with_care(bound);
-    return loop;
-  }
+  static executor& begin(detail::waiter& entering, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;
 
   /// Describes `op` to the ring, or lets it wait for a place.
   void submit(operation& op) noexcept;
@@ -274,9 +263,8 @@ class executor {
     long long nanoseconds;
   };
 
-  void describe(operation& op) noexcept;
+  void describe(operation& op, io_uring_sqe& sqe) noexcept;
   void describe_linked(operation& op) noexcept;
-  void submit_with_care(operation& op) noexcept;
   void describe(detail::completion_handler& handler) noexcept;
   void cancel_entry(std::uint64_t user_data) noexcept;
   void run_ready_batch() noexcept;
@@ -287,8 +275,8 @@ class executor {
   void flush_backlog() noexcept;
   bool enter(unsigned wait_count) noexcept;
   void reap() noexcept;
-  void complete(const detail::completion& done) noexcept;
-  void complete_with_care(operation& op, const detail::completion& done) noexcept;
+  bool complete_plainly(const detail::completion& done, auto& ready) noexcept;
+  void complete_with_care(const detail::completion& done) noexcept;
   void complete_tagged(const detail::completion& done) noexcept;
   void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
   void arm_wakers() noexcept;

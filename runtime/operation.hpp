@@ -105,7 +105,8 @@ class operation : public detail::waiter {
   friend class executor;
   friend struct operation_kind;
 
-  void start(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;  // executor.cpp
+  void start(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;            // executor.cpp
+  void start_with_care(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;  // executor.cpp
   void finish(std::int32_t res, std::uint32_t flags) noexcept;
   void go_on() noexcept;
   void finish_stopped() noexcept;

@@ -47,6 +47,11 @@ class intrusive_queue {
     other.tail_ = &other.head_;
   }
 
+  /// The elements, linked through `next` to the last, whose `next` is null. To be taken one by one, or given back from some point
+  /// on by attach_from(); until then nothing else is done with the queue.
+  [[nodiscard]] T* detach() noexcept { return head_; }
+  void attach_from(T& first) noexcept { head_ = &first; }
+
   /// Takes `element` out of the middle; linear. Returns whether it was there.
   bool remove(T& element) noexcept {
     for (T** link = &head_; *link != nullptr; link = &(*link)->next) {
@@ -57,6 +62,34 @@ class intrusive_queue {
     }
     return false;
   }
+
+  /// Appends many elements, keeping the end of the queue at hand. The queue is not to be touched until end(), but in interrupt().
+  class appender {
+   public:
+    explicit appender(intrusive_queue& extended) noexcept : queue_{extended}, tail_{extended.tail_} {}
+
+    void push_back(T& element) noexcept {
+      *tail_ = &element;
+      tail_ = &element.next;
+    }
+
+    /// Calls `fn`, which may use the queue.
+    template <class Fn>
+    void interrupt(Fn fn) noexcept {
+      end();
+      fn();
+      tail_ = queue_.tail_;
+    }
+
+    void end() noexcept {
+      *tail_ = nullptr;
+      queue_.tail_ = tail_;
+    }
+
+   private:
+    intrusive_queue& queue_;
+    T** tail_;
+  };
 
  private:
   T* head_ = nullptr;

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 namespace gyre::detail {
 
@@ -30,8 +29,9 @@ kernel_ring::kernel_ring(const ring_request& request)
   io_uring_cq_eventfd_toggle(ring_.get(), false);
 
   sqes_ = reinterpret_cast<std::byte*>(ring_->sq.sqes);
-  sq_entries_ = sq_limit_ = ring_->sq.ring_entries;
+  sq_entries_ = ring_->sq.ring_entries;
   sq_mask_ = ring_->sq.ring_mask;
+  set_sq_limit(sq_entries_);
   cq_entries_ = ring_->cq.ring_entries;
   sq_flags_ = ring_->sq.kflags;
   cq_tail_ = ring_->cq.ktail;
@@ -40,27 +40,26 @@ kernel_ring::kernel_ring(const ring_request& request)
 kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }
 
 int kernel_ring::enter(unsigned wait_count) noexcept {
-  std::atomic_ref{*ring_->sq.ktail}.store(sq_tail_, std::memory_order_release);
+  std::atomic_ref{*ring_->sq.ktail}.store(sq_tail(), std::memory_order_release);
   const unsigned flags = IORING_ENTER_GETEVENTS | report_.enter_flags | (report_.ring_registered ? IORING_ENTER_REGISTERED_RING : 0);
   const int taken = io_uring_enter(static_cast<unsigned>(ring_->enter_ring_fd), unsubmitted(), wait_count, flags, nullptr);
 
   // Not the return value but the kernel's head tells what was taken: an interrupted wait reports the count, a partly
   // refused submission may report an error.
-  sq_limit_ = std::atomic_ref{*ring_->sq.khead}.load(std::memory_order_acquire) + sq_entries_;
+  set_sq_limit(std::atomic_ref{*ring_->sq.khead}.load(std::memory_order_acquire) + sq_entries_);
   return taken < 0 ? -taken : 0;
 }
 
-std::size_t kernel_ring::copy(std::span<completion> out) noexcept {
+std::span<const completion> kernel_ring::completions() noexcept {
   const unsigned ready = std::atomic_ref{*cq_tail_}.load(std::memory_order_acquire) - cq_head_;
-  const std::size_t count = std::min<std::size_t>(ready, out.size());
   const unsigned first = cq_head_ & ring_->cq.ring_mask;
-  const std::size_t before_wrap = std::min<std::size_t>(count, cq_entries_ - first);
+  const auto* const entries = reinterpret_cast<const completion*>(ring_->cq.cqes);
+  return {entries + first, std::min(ready, cq_entries_ - first)};
+}
 
-  std::memcpy(out.data(), ring_->cq.cqes + first, before_wrap * sizeof(completion));
-  std::memcpy(out.data() + before_wrap, ring_->cq.cqes, (count - before_wrap) * sizeof(completion));
+void kernel_ring::consume(std::size_t count) noexcept {
   cq_head_ += static_cast<unsigned>(count);
   std::atomic_ref{*ring_->cq.khead}.store(cq_head_, std::memory_order_release);
-  return count;
 }
 
 void kernel_ring::notify_completions(bool on) noexcept {

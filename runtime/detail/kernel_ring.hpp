@@ -22,7 +22,8 @@ class kernel_ring final : public ring {
   ~kernel_ring() override;
 
   int enter(unsigned wait_count) noexcept override;
-  std::size_t copy(std::span<completion> out) noexcept override;
+  std::span<const completion> completions() noexcept override;
+  void consume(std::size_t count) noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return event_fd_.get(); }
   void sleep() noexcept override;

@@ -11,11 +11,13 @@
 
 #include <gyre/runtime/detail/timer_heap.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 
 struct io_uring_sqe;
 
@@ -36,12 +38,18 @@ class ring {
 
   /// A free submission entry, its contents unspecified; null when all are taken until the next enter().
   [[nodiscard]] io_uring_sqe* try_sqe() noexcept {
-    if (sq_tail_ == sq_limit_) [[unlikely]] return nullptr;
-    return reinterpret_cast<io_uring_sqe*>(sqes_ + (sq_tail_++ & sq_mask_) * sqe_bytes);
+    io_uring_sqe* const next = try_sqe_in_run();
+    return next != nullptr || !begin_run() ? next : try_sqe_in_run();
+  }
+
+  /// The same for those in a hurry: may say no although entries are free. Then try_sqe() knows.
+  [[nodiscard]] io_uring_sqe* try_sqe_in_run() noexcept {
+    if (next_sqe_ == run_end_) [[unlikely]] return nullptr;
+    return reinterpret_cast<io_uring_sqe*>(std::exchange(next_sqe_, next_sqe_ + sqe_bytes));
   }
 
   /// The place of the entry that try_sqe() gave last, below sq_entries().
-  [[nodiscard]] unsigned last_sqe_index() const noexcept { return (sq_tail_ - 1) & sq_mask_; }
+  [[nodiscard]] unsigned last_sqe_index() const noexcept { return (sq_tail() - 1) & sq_mask_; }
 
   /// The entry that try_sqe() gave last.
   [[nodiscard]] io_uring_sqe& last_sqe() const noexcept {
@@ -49,12 +57,12 @@ class ring {
   }
 
   /// Entries that try_sqe() will give before it says no.
-  [[nodiscard]] unsigned free_sqes() const noexcept { return sq_limit_ - sq_tail_; }
+  [[nodiscard]] unsigned free_sqes() const noexcept { return sq_limit_ - sq_tail(); }
 
   /// Entries that the next enter() has to submit.
   [[nodiscard]] unsigned unsubmitted() const noexcept { return sq_entries_ - free_sqes(); }
 
-  /// Whether an enter() would bring completions that copy() does not see yet.
+  /// Whether an enter() would bring completions that completions() does not show yet.
   [[nodiscard]] bool wants_enter() const noexcept {
     return (std::atomic_ref{*sq_flags_}.load(std::memory_order_relaxed) & (sq_task_work | sq_cq_overflow)) != 0;
   }
@@ -64,7 +72,7 @@ class ring {
     return (std::atomic_ref{*sq_flags_}.load(std::memory_order_relaxed) & sq_cq_overflow) != 0;
   }
 
-  /// Whether copy() would find something.
+  /// Whether completions() would show something.
   [[nodiscard]] bool has_completions() const noexcept {
     return std::atomic_ref{*cq_tail_}.load(std::memory_order_acquire) != cq_head_;
   }
@@ -75,8 +83,11 @@ class ring {
   ///           What was not taken stays queued; see unsubmitted().
   [[nodiscard]] virtual int enter(unsigned wait_count) noexcept = 0;
 
-  /// Copies completions, oldest first, and frees their places. Returns how many.
-  [[nodiscard]] virtual std::size_t copy(std::span<completion> out) noexcept = 0;
+  /// The oldest completions, as many as lie side by side in memory; empty when there are none. Valid until consume().
+  [[nodiscard]] virtual std::span<const completion> completions() noexcept = 0;
+
+  /// Frees the places of the `count` oldest.
+  virtual void consume(std::size_t count) noexcept = 0;
 
   /// Whether completions signal the event descriptor.
   virtual void notify_completions(bool on) noexcept = 0;
@@ -107,16 +118,41 @@ class ring {
   static constexpr unsigned sq_task_work = 1u << 2;
   static constexpr std::size_t sqe_bytes = 64;
 
-  // Set by the derived class. sq_limit_ is the tail at which all entries are taken: head plus entries.
+  /// All entries below `limit`, the kernel's head plus the number of entries, are free to be taken. After each enter().
+  void set_sq_limit(unsigned limit) noexcept {
+    sq_limit_ = limit;
+    begin_run();
+  }
+  [[nodiscard]] unsigned sq_tail() const noexcept {
+    return run_tail_ + static_cast<unsigned>(static_cast<std::size_t>(next_sqe_ - run_begin_) / sqe_bytes);
+  }
+
+  // Set by the derived class, before set_sq_limit().
   std::byte* sqes_ = nullptr;
   unsigned sq_mask_ = 0;
-  unsigned sq_tail_ = 0;
-  unsigned sq_limit_ = 0;
   unsigned sq_entries_ = 0;
   unsigned cq_entries_ = 0;
   unsigned cq_head_ = 0;
   unsigned* sq_flags_ = nullptr;
   unsigned* cq_tail_ = nullptr;
+
+ private:
+  // Entries are given from runs that lie side by side, so that taking one is a comparison and an addition. Returns whether there
+  // are any.
+  bool begin_run() noexcept {
+    run_tail_ = next_sqe_ == nullptr ? 0 : sq_tail();
+    const unsigned index = run_tail_ & sq_mask_;
+    const unsigned count = std::min(sq_limit_ - run_tail_, sq_entries_ - index);
+    run_begin_ = next_sqe_ = sqes_ + index * sqe_bytes;
+    run_end_ = run_begin_ + count * sqe_bytes;
+    return count > 0;
+  }
+
+  std::byte* next_sqe_ = nullptr;
+  std::byte* run_end_ = nullptr;
+  std::byte* run_begin_ = nullptr;
+  unsigned run_tail_ = 0;
+  unsigned sq_limit_ = 0;
 };
 
 }  // namespace gyre::detail

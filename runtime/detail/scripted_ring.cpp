@@ -92,10 +92,11 @@ scripted_ring::scripted_ring(const options& chosen)
   GYRE_ASSERT((chosen.sq_entries & (chosen.sq_entries - 1)) == 0, "a ring has a power of two of entries");
   sqes_ = entries_.get();
   sq_mask_ = chosen.sq_entries - 1;
-  sq_limit_ = sq_entries_ = chosen.sq_entries;
+  sq_entries_ = chosen.sq_entries;
   cq_entries_ = chosen.cq_entries;
   sq_flags_ = &flags_;
   cq_tail_ = &tail_;
+  set_sq_limit(sq_entries_);
 }
 
 scripted_ring::~scripted_ring() {
@@ -140,7 +141,7 @@ bool scripted_ring::is_own(const request& each) const noexcept {
 int scripted_ring::enter(unsigned wait_count) noexcept {
   ++enters_count_;
   call(on_enter);
-  unsigned takes = sq_tail_ - sq_head_;
+  unsigned takes = sq_tail() - sq_head_;
   int error = 0;
   if (!refusals_.empty()) {
     error = refusals_.front().error;
@@ -149,7 +150,7 @@ int scripted_ring::enter(unsigned wait_count) noexcept {
   }
   for (; takes > 0; --takes) take(sq_head_++);
   link_head_ = 0;  // as in the kernel: what is linked to an entry goes in with it, or not at all
-  sq_limit_ = sq_head_ + sq_entries_;
+  set_sq_limit(sq_head_ + sq_entries_);
 
   if (error == 0) finish_enter(wait_count);  // a refusal comes back before anything else is done
   call(after_enter);
@@ -314,12 +315,11 @@ void scripted_ring::flush_overflow() {
   set_flag(sq_cq_overflow, !overflowed_.empty());
 }
 
-std::size_t scripted_ring::copy(std::span<completion> out) noexcept {
-  const std::size_t count = std::min(out.size(), posted_.size());
-  std::copy_n(posted_.begin(), count, out.begin());
+std::span<const completion> scripted_ring::completions() noexcept { return posted_; }
+
+void scripted_ring::consume(std::size_t count) noexcept {
   posted_.erase(posted_.begin(), posted_.begin() + static_cast<std::ptrdiff_t>(count));
   cq_head_ += static_cast<unsigned>(count);
-  return count;
 }
 
 // ------------------------------------------------------------------------------------------------------ the clock

@@ -121,7 +121,8 @@ class scripted_ring final : public ring {
   // ------------------------------------------------------------------------------------------- the door: see ring.hpp
 
   int enter(unsigned wait_count) noexcept override;
-  std::size_t copy(std::span<completion> out) noexcept override;
+  std::span<const completion> completions() noexcept override;
+  void consume(std::size_t count) noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return its_event_fd; }
   void sleep() noexcept override;
@@ -171,7 +172,7 @@ class scripted_ring final : public ring {
   std::uint64_t taken_count_ = 0;
   std::uint64_t enters_count_ = 0;
   std::uint64_t sleeps_count_ = 0;
-  std::deque<completion> posted_;
+  std::vector<completion> posted_;
   std::deque<completion> overflowed_;
   std::vector<late_completion> task_work_;
   std::deque<refusal> refusals_;

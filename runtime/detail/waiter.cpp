@@ -17,19 +17,18 @@ bool waiter::begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexc
   return false;
 }
 
-// Something waits below the boundary already: coroutines of somebody else's type run side by side there. Both know from
+// Where something waits below the boundary already, coroutines of somebody else's type run side by side there. Both know from
 // here on that they are not alone, and leave the stack with care.
-void waiter::begin_with_care(boundary& bound) noexcept {
+void waiter::enter_boundary() noexcept {
   GYRE_ASSERT(current() == stage::idle, "an operation is awaited once");
-  if (bound.waiting != nullptr) {
-    if (!bound.waiting->has(stacked)) {
-      bound.waiting->add(stacked);
-      bound.waiting->below_ = nullptr;
-    }
-    add(stacked);
-    below_ = bound.waiting;
+  waiter* const other = std::exchange(bound_->waiting, this);
+  if (other == nullptr) return;
+  if (!other->has(stacked)) {
+    other->add(stacked);
+    other->below_ = nullptr;
   }
-  bound.waiting = this;
+  add(stacked);
+  below_ = other;
 }
 
 void waiter::leave_boundary() noexcept {

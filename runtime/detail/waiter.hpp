@@ -19,6 +19,7 @@
 
 namespace gyre {
 class executor;
+class operation;
 }
 
 namespace gyre::detail {
@@ -128,14 +129,16 @@ class waiter : public runnable {
 
   /// Whether it is at `expected`, with nothing out of the ordinary.
   [[nodiscard]] bool is_plainly(stage expected) const noexcept { return state_ == static_cast<std::uint16_t>(expected); }
+  void set_plainly(stage next_stage) noexcept { state_ = static_cast<std::uint16_t>(next_stage); }
 
  private:
   friend class gyre::executor;
+  friend class gyre::operation;
   static constexpr std::uint16_t stage_mask = 0xff;
   static constexpr std::uint16_t flags_mask = 0xff00;
 
   bool begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept;
-  void begin_with_care(boundary& bound) noexcept;
+  void enter_boundary() noexcept;
   void leave_boundary() noexcept;
 
   boundary* bound_;
