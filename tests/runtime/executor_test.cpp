@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: MIT
+// The turn: what is lost when queues are full or the kernel refuses (nothing), what is counted, who runs when.
+#include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/misc.hpp>
+#include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/task_group.hpp>
+#include <gyre/runtime/timer.hpp>
+
+#include "../support/outcome.hpp"
+#include "../support/scripted.hpp"
+
+#include <doctest/doctest.h>
+#include <liburing.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gyre {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace test;
+
+task<> nop_and_count(int& count) {
+  co_await ops::nop();
+  ++count;
+}
+
+task<> recv_and_count(int fd, int& count) {
+  std::array<std::byte, 4> buffer;
+  co_await ops::recv(fd, buffer);
+  ++count;
+}
+
+std::vector<std::unique_ptr<root_task<void>>> start_nops(executor& loop, int how_many, int& count) {
+  std::vector<std::unique_ptr<root_task<void>>> roots;
+  for (int i = 0; i < how_many; ++i) roots.push_back(std::make_unique<root_task<void>>(loop, nop_and_count(count)));
+  return roots;
+}
+
+// Two ends of a connection for each of `count`, and somebody who waits for data at one of them.
+class many_receivers {
+ public:
+  many_receivers(executor& loop, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      std::array<int, 2> ends{};
+      REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+      here_.emplace_back(ends[0]);
+      there_.emplace_back(ends[1]);
+      roots_.push_back(std::make_unique<root_task<void>>(loop, recv_and_count(ends[0], received_)));
+    }
+  }
+
+  void send_to_all() {
+    for (const auto& each : there_) REQUIRE(::send(each.get(), "data", 4, 0) == 4);
+  }
+
+  bool all_done() const {
+    return std::all_of(roots_.begin(), roots_.end(), [](const auto& root) { return root->done(); });
+  }
+  std::size_t stopped_count() const {
+    const auto stopped = [](const auto& root) { return root->stopped(); };
+    return static_cast<std::size_t>(std::count_if(roots_.begin(), roots_.end(), stopped));
+  }
+  int received_count() const { return received_; }
+
+ private:
+  std::vector<unique_fd> here_;
+  std::vector<unique_fd> there_;
+  std::vector<std::unique_ptr<root_task<void>>> roots_;
+  int received_ = 0;
+};
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------------------------ full queues
+
+TEST_CASE("a thousand operations go through a submission queue of four, in the order in which they were awaited") {
+  constexpr int count = 1000;
+  scripted_executor on{{.sq_entries = 4}};
+  int done_count = 0;
+  const auto roots = start_nops(on.loop, count, done_count);
+
+  on.loop.run_ready();
+
+  const auto in_flight = on.script.in_flight(IORING_OP_NOP);
+  REQUIRE(in_flight.size() == count);
+  for (const auto& each : in_flight) on.script.complete(each, 0);
+  on.loop.run_ready();
+  CHECK(done_count == count);
+  CHECK(on.loop.statistics().backlogged > 0);
+  CHECK(on.loop.statistics().sqes == count);
+  CHECK(on.loop.in_kernel_count() == 0);
+}
+
+TEST_CASE("on the kernel, a thousand operations go through the smallest of queues") {
+  for (const unsigned entries : {1u, 2u, 4u}) {
+    CAPTURE(entries);
+    executor loop{{.sq_entries = entries, .cq_entries = 8}};
+    int done_count = 0;
+    const auto roots = start_nops(loop, 1000, done_count);
+
+    loop.run_ready();
+
+    CHECK(done_count == 1000);
+    CHECK(loop.in_kernel_count() == 0);
+  }
+}
+
+TEST_CASE("a submission that the kernel refuses, wholly or in part, is tried again") {
+  for (const int error : {EBUSY, EAGAIN, ENOMEM}) {
+    for (unsigned taken = 0; taken <= 4; ++taken) {
+      CAPTURE(error);
+      CAPTURE(taken);
+      scripted_executor on{{.sq_entries = 4}};
+      on.script.answer = [](const auto&) { return 0; };
+      int done_count = 0;
+      for (int i = 0; i < 10; ++i) on.script.refuse(error, taken);
+      const auto roots = start_nops(on.loop, 50, done_count);
+
+      on.loop.run_ready();
+
+      CHECK(done_count == 50);
+      CHECK(on.loop.statistics().refusals == 10);
+      CHECK(on.loop.statistics().sqes == 50);
+    }
+  }
+}
+
+TEST_CASE("an executor does not sleep on entries that the kernel has refused") {
+  for (const auto park : {parking::eventfd, parking::ring_wait}) {
+    scripted_executor on{{}, {.park = park}};
+    on.script.answer = [](const auto&) { return 0; };
+    int done_count = 0;
+    on.script.refuse(EAGAIN);
+    on.script.refuse(EBUSY);
+    const auto roots = start_nops(on.loop, 1, done_count);
+
+    while (!roots.front()->done()) on.loop.turn(/*may_park=*/true);
+
+    CHECK(done_count == 1);
+    CHECK(on.script.sleeps_count() == 0);
+  }
+}
+
+TEST_CASE("completions that overflow their queue are all delivered, in their order") {
+  constexpr int count = 100;
+  scripted_executor on{{.cq_entries = 8}};
+  int done_count = 0;
+  const auto roots = start_nops(on.loop, count, done_count);
+  on.loop.run_ready();
+
+  for (const auto& each : on.script.in_flight(IORING_OP_NOP)) on.script.complete(each, 0);
+  on.loop.run_ready();
+
+  CHECK(done_count == count);
+  CHECK(on.loop.statistics().overflows > 0);
+}
+
+TEST_CASE("an executor does not sleep on completions that overflowed") {
+  for (const auto park : {parking::eventfd, parking::ring_wait}) {
+    scripted_executor on{{.cq_entries = 8}, {.park = park}};
+    int done_count = 0;
+    const auto roots = start_nops(on.loop, 100, done_count);
+    on.script.on_sleep = [&] {
+      for (const auto& each : on.script.in_flight(IORING_OP_NOP)) on.script.complete(each, 0);
+    };
+
+    while (!roots.back()->done()) on.loop.turn(/*may_park=*/true);
+
+    CHECK(done_count == 100);
+    CHECK(on.script.sleeps_count() == 1);
+  }
+}
+
+TEST_CASE("on the kernel, 500 receivers behind a completion queue of eight all get their data") {
+  executor loop{{.sq_entries = 4, .cq_entries = 8}};
+  many_receivers receivers{loop, 500};
+  loop.run_ready();
+
+  receivers.send_to_all();
+  while (!receivers.all_done()) loop.turn(/*may_park=*/true);
+
+  CHECK(receivers.received_count() == 500);
+  CHECK(loop.in_kernel_count() == 0);
+}
+
+TEST_CASE("on the kernel, a thousand in flight are all stopped through a queue of four") {
+  executor loop{{.sq_entries = 4, .cq_entries = 8}};
+  many_receivers receivers{loop, 500};
+  loop.run_ready();
+
+  loop.root_scope().cancel();
+  while (!receivers.all_done()) loop.turn(/*may_park=*/true);
+
+  CHECK(receivers.stopped_count() == 500);
+  CHECK(loop.statistics().cancels == 500);
+  CHECK(loop.in_kernel_count() == 0);
+}
+
+TEST_CASE("on the kernel, of data and cancels that cross nothing is lost: each is received, or still in its socket") {
+  executor loop{{.sq_entries = 4, .cq_entries = 8}};
+  many_receivers receivers{loop, 500};
+  loop.run_ready();
+
+  receivers.send_to_all();
+  loop.root_scope().cancel();
+  while (!receivers.all_done()) loop.turn(/*may_park=*/true);
+
+  CHECK(receivers.stopped_count() + static_cast<std::size_t>(receivers.received_count()) == 500);
+}
+
+TEST_CASE("work that the kernel announces, but shows only to who enters, is fetched") {
+  scripted_executor on;
+  int done_count = 0;
+  const auto roots = start_nops(on.loop, 1, done_count);
+  on.loop.run_ready();
+
+  on.script.complete_on_enter(on.script.only(IORING_OP_NOP), 0);
+  on.loop.run_ready();
+
+  CHECK(done_count == 1);
+}
+
+// -------------------------------------------------------------------------------------------------------- the turn
+
+TEST_CASE("a turn with nothing to tell the kernel makes no system call") {
+  scripted_executor on;
+  int done_count = 0;
+  const auto roots = start_nops(on.loop, 1, done_count);
+  on.loop.run_ready();
+  const auto enters = on.script.enters_count();
+
+  for (int i = 0; i < 100; ++i) on.loop.turn(/*may_park=*/false);
+
+  CHECK(on.script.enters_count() == enters);
+  on.script.complete(on.script.only(IORING_OP_NOP), 0);
+  on.loop.run_ready();
+}
+
+TEST_CASE("everything that became ready in a turn is submitted by one system call") {
+  scripted_executor on;
+  int done_count = 0;
+  const auto roots = start_nops(on.loop, 50, done_count);
+
+  on.loop.turn(/*may_park=*/false);
+
+  CHECK(on.script.enters_count() == 1);
+  CHECK(on.script.in_flight().size() == 50);
+  for (const auto& each : on.script.in_flight(IORING_OP_NOP)) on.script.complete(each, 0);
+  on.loop.run_ready();
+}
+
+TEST_CASE("a turn resumes at most its budget, and the rest keeps its place") {
+  scripted_executor on{{}, {.turn_budget = 3}};
+  std::vector<int> order;
+  const auto note = [](int name, std::vector<int>& to) -> task<> {
+    to.push_back(name);
+    co_return;
+  };
+  std::vector<std::unique_ptr<root_task<void>>> roots;
+  for (int i = 0; i < 7; ++i) roots.push_back(std::make_unique<root_task<void>>(on.loop, note(i, order)));
+
+  CHECK(on.loop.turn(/*may_park=*/false));
+  CHECK(order.size() == 3);
+  roots.push_back(std::make_unique<root_task<void>>(on.loop, note(7, order)));
+  CHECK(on.loop.turn(/*may_park=*/false));
+  CHECK(order.size() == 6);
+  CHECK(!on.loop.turn(/*may_park=*/false));
+
+  CHECK(order == std::vector{0, 1, 2, 3, 4, 5, 6, 7});
+}
+
+TEST_CASE("what becomes ready in a turn runs in the next one") {
+  scripted_executor on;
+  std::vector<std::string> order;
+  auto root = on.loop.start([](std::vector<std::string>& to) -> task<> {
+    co_await with_task_group([&](task_group& group) -> task<> {
+      group.start([](std::vector<std::string>& noted) -> task<> {
+        noted.push_back("child");
+        co_return;
+      }(to));
+      to.push_back("body");
+      co_return;
+    });
+  }(order));
+
+  on.loop.turn(/*may_park=*/false);
+  CHECK(order == std::vector<std::string>{"body"});
+  on.loop.turn(/*may_park=*/false);
+  CHECK(order == std::vector<std::string>{"body", "child"});
+  on.loop.run_ready();
+}
+
+TEST_CASE("a coroutine that is always ready does not keep others from running") {
+  executor loop;
+  bool stop = false;
+  auto busy = loop.start([](const bool& ends) -> task<> {
+    while (!ends) co_await sleep_for(0ns);
+  }(stop));
+
+  loop.run([&]() -> task<> {
+    for (int i = 0; i < 10; ++i) co_await ops::nop();
+    stop = true;
+  });
+  loop.run_ready();
+
+  CHECK(busy.done());
+}
+
+TEST_CASE("an executor counts what it did") {
+  scripted_executor on;
+  int done_count = 0;
+  const auto roots = start_nops(on.loop, 5, done_count);
+  on.loop.turn(/*may_park=*/false);
+  for (const auto& each : on.script.in_flight(IORING_OP_NOP)) on.script.complete(each, 0);
+  on.loop.turn(/*may_park=*/false);
+  on.loop.turn(/*may_park=*/false);
+
+  const auto counted = on.loop.statistics();
+
+  CHECK(counted.turns == 3);
+  CHECK(counted.enters == 1);
+  CHECK(counted.sqes == 5);
+  CHECK(counted.cqes == 5);
+  CHECK(counted.resumes == 10);
+  CHECK(counted.cancels == 0);
+  CHECK(counted.parks == 0);
+  CHECK(counted.overflows == 0);
+  CHECK(counted.refusals == 0);
+}
+
+TEST_CASE("executors can follow one another, and nest in time, on one thread") {
+  int done_count = 0;
+  for (int i = 0; i < 10; ++i) {
+    executor outer;
+    executor inner;
+    outer.run([&]() -> task<> { co_await ops::nop(); });
+    inner.run([&]() -> task<> { co_await ops::nop(); });
+    outer.run([&]() -> task<> { co_await nop_and_count(done_count); });
+  }
+  CHECK(done_count == 10);
+}
+
+TEST_CASE("two executors take turns on one thread") {
+  executor first;
+  executor second;
+  int done_count = 0;
+  auto one = first.start(nop_and_count(done_count));
+  auto other = second.start(nop_and_count(done_count));
+
+  while (!one.done() || !other.done()) {
+    first.turn(/*may_park=*/false);
+    second.turn(/*may_park=*/false);
+  }
+
+  CHECK(done_count == 2);
+}
+
+TEST_CASE("an executor is made, and destroyed, without being run") {
+  const std::size_t open_before = open_descriptors_count();
+  for (const auto park : {parking::eventfd, parking::ring_wait}) {
+    const executor never_run{{.park = park}};
+  }
+  CHECK(open_descriptors_count() == open_before);
+}
+
+TEST_CASE("an executor that slept gives its timer and its poll back to the kernel before it goes") {
+  for (const auto park : {parking::eventfd, parking::ring_wait}) {
+    scripted_executor on{{}, {.park = park}};
+    on.script.on_sleep = [&] { on.loop.post([] {}); };
+    auto root = on.loop.start([]() -> task<> { co_await sleep_for(1h); }());
+    on.loop.turn(/*may_park=*/false);
+    on.loop.turn(/*may_park=*/true);
+    root.cancel();
+    on.loop.run_ready();
+    CHECK(root.done());
+    CHECK(!on.script.in_flight().empty());
+  }  // the scripted ring asserts that nothing is in flight when it goes
+}
+
+}  // namespace gyre

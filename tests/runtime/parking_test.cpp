@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: MIT
+// Parking: every order of a wake and a step of the protocol, and threads that post without mercy.
+#include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/misc.hpp>
+#include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/timer.hpp>
+
+#include "../support/outcome.hpp"
+#include "../support/scripted.hpp"
+
+#include <doctest/doctest.h>
+#include <liburing.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace gyre {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace test;
+using detail::scripted_ring;
+
+constexpr int some_socket = 1'000'123;
+constexpr std::array both_ways{parking::eventfd, parking::ring_wait};
+
+std::string name_of(parking park) { return park == parking::eventfd ? "eventfd" : "ring_wait"; }
+
+task<> recv_and_note(bool& received) {
+  std::vector<std::byte> buffer(4);
+  co_await ops::recv(some_socket, buffer);
+  received = true;
+}
+
+task<> wait_for(const bool& happened) {
+  while (!happened) co_await sleep_for(1h);
+}
+
+// The moments of a park between which something can happen.
+enum class moment { before_enter, after_enter, notifications_on, asleep, notifications_off };
+constexpr std::array moments{moment::before_enter, moment::after_enter, moment::notifications_on, moment::asleep,
+                             moment::notifications_off};
+
+// Has `cause` called once, when the executor is at that moment of a park.
+void at(moment when, scripted_ring& script, std::function<void()> cause) {
+  auto once = [&script, cause = std::move(cause)] {
+    script.on_enter = script.after_enter = script.on_sleep = nullptr;
+    script.on_notify = nullptr;
+    cause();
+  };
+  switch (when) {
+    case moment::before_enter:
+      script.on_enter = once;
+      return;
+    case moment::after_enter:
+      script.on_sleep = [&script] { script.wake(); };
+      script.after_enter = once;
+      return;
+    case moment::notifications_on:
+      script.on_notify = [once](bool on) {
+        if (on) once();
+      };
+      return;
+    case moment::asleep:
+      script.on_sleep = once;
+      return;
+    case moment::notifications_off:
+      script.on_sleep = [&script] { script.wake(); };
+      script.on_notify = [once](bool on) {
+        if (!on) once();
+      };
+      return;
+  }
+}
+
+// Moments that a park comes by, when nothing else happens.
+bool comes_by(moment when, parking park) {
+  const bool notifies = when == moment::notifications_on || when == moment::notifications_off;
+  return !(notifies && park == parking::ring_wait);
+}
+
+}  // namespace
+
+TEST_CASE("a post at any moment of a park is run, and the executor does not sleep over it") {
+  for (const auto park : both_ways) {
+    for (const auto when : moments) {
+      if (!comes_by(when, park)) continue;
+      CAPTURE(name_of(park));
+      CAPTURE(static_cast<int>(when));
+      scripted_executor on{{}, {.park = park}};
+      bool posted = false;
+      auto timer = on.loop.start(wait_for(posted));  // something that a park submits
+      on.loop.run_ready();
+      at(when, on.script, [&] {
+        on.loop.post([&] { posted = true; });
+        on.script.on_sleep = [&] {
+          CHECK(posted);  // it may sleep again, but only when it has run what was posted
+          on.script.wake();
+        };
+      });
+
+      while (!posted) on.loop.turn(/*may_park=*/true);
+
+      timer.cancel();
+      on.loop.run_ready();
+      CHECK(timer.done());
+    }
+  }
+}
+
+TEST_CASE("a completion at any moment of a park is taken, and the executor does not sleep over it") {
+  for (const auto park : both_ways) {
+    for (const auto when : moments) {
+      for (const bool needs_enter : {true, false}) {
+        if (!comes_by(when, park)) continue;
+        CAPTURE(name_of(park));
+        CAPTURE(static_cast<int>(when));
+        CAPTURE(needs_enter);
+        scripted_executor on{{}, {.park = park}};
+        bool received = false;
+        auto root = on.loop.start(recv_and_note(received));
+        on.loop.run_ready();
+        auto timer = on.loop.start(wait_for(received));  // something that a park submits
+        on.loop.turn(/*may_park=*/false);
+        at(when, on.script, [&] {
+          const auto waiting = on.script.only(IORING_OP_RECV);
+          if (needs_enter) on.script.complete_on_enter(waiting, 4);
+          else on.script.complete(waiting, 4);
+        });
+
+        while (!received) on.loop.turn(/*may_park=*/true);
+
+        CHECK(root.done());
+        timer.cancel();
+        on.loop.run_ready();
+        CHECK(timer.done());
+      }
+    }
+  }
+}
+
+TEST_CASE("an executor that is awake is not written to, however much is posted") {
+  for (const auto park : both_ways) {
+    CAPTURE(name_of(park));
+    scripted_executor on{{}, {.park = park}};
+    int run_count = 0;
+
+    for (int i = 0; i < 100; ++i) on.loop.post([&] { ++run_count; });
+    on.loop.run_ready();
+
+    CHECK(run_count == 100);
+    CHECK(on.script.wakes_count() == 0);
+    CHECK(on.loop.statistics().wakes_written == 0);
+    CHECK(on.loop.statistics().wakes_suppressed == 100);
+  }
+}
+
+TEST_CASE("of many posts to a sleeping executor one writes, and the others see that it is awake") {
+  for (const auto park : both_ways) {
+    CAPTURE(name_of(park));
+    scripted_executor on{{}, {.park = park}};
+    int run_count = 0;
+    on.script.on_sleep = [&] {
+      for (int i = 0; i < 100; ++i) on.loop.post([&] { ++run_count; });
+    };
+
+    on.loop.turn(/*may_park=*/true);
+    on.loop.run_ready();
+
+    CHECK(run_count == 100);
+    CHECK(on.script.wakes_count() == 1);
+    CHECK(on.loop.statistics().wakes_suppressed == 99);
+    CHECK(on.loop.statistics().parks == 1);
+  }
+}
+
+TEST_CASE("posts run in the order in which they were made") {
+  scripted_executor on;
+  std::vector<int> order;
+
+  for (int i = 0; i < 10; ++i) on.loop.post([&order, i] { order.push_back(i); });
+  on.loop.run_ready();
+
+  CHECK(order == std::vector{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+}
+
+TEST_CASE("the executor's poll of its own descriptor is made again when the kernel ended it") {
+  scripted_executor on{{}, {.park = parking::ring_wait}};
+  int wakes = 0;
+  on.script.on_sleep = [&] { on.loop.post([&] { ++wakes; }); };
+  on.loop.turn(/*may_park=*/true);
+  on.loop.run_ready();
+
+  // As after an overflow: the last completion has no F_MORE.
+  on.script.complete(on.script.only(IORING_OP_POLL_ADD), POLLIN, 0);
+  on.loop.run_ready();
+  on.loop.turn(/*may_park=*/true);
+  on.loop.run_ready();
+
+  CHECK(wakes == 2);
+  CHECK(on.script.taken_count(IORING_OP_POLL_ADD) == 2);
+}
+
+TEST_CASE("a root task that ends makes turn() return instead of parking") {
+  for (const auto park : both_ways) {
+    CAPTURE(name_of(park));
+    scripted_executor on{{}, {.park = park}};
+    auto root = on.loop.start([]() -> task<> { co_return; }());
+
+    on.loop.turn(/*may_park=*/true);
+
+    CHECK(root.done());
+    CHECK(on.script.sleeps_count() == 0);
+  }
+}
+
+// --------------------------------------------------------------------------------------------------- real threads
+
+namespace {
+
+task<> wait_until_cancelled() { co_await sleep_for(24h); }
+
+// Counts what runs on the executor, and ends the wait when it was all.
+struct countdown {
+  root_task<void>& waiting;
+  int left;
+
+  void one_less() {
+    if (--left == 0) waiting.cancel();
+  }
+};
+
+struct counting final : detail::runnable {
+  explicit counting(countdown& its_total) noexcept : runnable{kind_of_counting}, total{&its_total} {}
+  static void run(runnable& self) noexcept { static_cast<counting&>(self).total->one_less(); }
+  static constexpr detail::runnable_kind kind_of_counting{&counting::run};
+  countdown* total;
+};
+
+}  // namespace
+
+TEST_CASE("of 100,000 posts from four threads to an executor that parks between them none is lost") {
+  constexpr int threads_count = 4;
+  constexpr int posts_count = 25'000;
+  for (const auto park : both_ways) {
+    CAPTURE(name_of(park));
+    executor loop{{.park = park}};
+    auto root = loop.start(wait_until_cancelled());
+    countdown total{root, threads_count * posts_count};
+    std::vector<std::unique_ptr<counting>> works;
+    for (int i = 0; i < total.left; ++i) works.push_back(std::make_unique<counting>(total));
+
+    std::vector<std::thread> threads;
+    for (int t = 0; t < threads_count; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < posts_count; ++i) {
+          loop.post(*works[static_cast<std::size_t>(t * posts_count + i)]);
+          if (i % 16 == 0) std::this_thread::yield();  // so that it finds time to park
+        }
+      });
+    }
+    while (!root.done()) loop.turn(/*may_park=*/true);
+    for (auto& each : threads) each.join();
+
+    const auto counted = loop.statistics();
+    CHECK(total.left == 0);
+    CHECK(counted.wakes_written + counted.wakes_suppressed == threads_count * posts_count);
+    CHECK(counted.wakes_written <= counted.turns);
+    MESSAGE(name_of(park), ": ", counted.parks, " parks, ", counted.wakes_written, " wakes written");
+  }
+}
+
+TEST_CASE("one post at a time, each to an executor that has gone to sleep: none is lost") {
+  constexpr int rounds_count = 2'000;
+  for (const auto park : both_ways) {
+    CAPTURE(name_of(park));
+    executor loop{{.park = park}};
+    auto root = loop.start(wait_until_cancelled());
+    countdown total{root, rounds_count};
+    std::atomic<int> done = 0;
+
+    std::thread poster{[&] {
+      for (int i = 0; i < rounds_count; ++i) {
+        loop.post([&] {
+          done.fetch_add(1);
+          total.one_less();
+        });
+        while (done.load() <= i) std::this_thread::yield();
+      }
+    }};
+    while (!root.done()) loop.turn(/*may_park=*/true);
+    poster.join();
+
+    CHECK(total.left == 0);
+  }
+}
+
+TEST_CASE("data and posts that come from two threads at once both wake the executor") {
+  constexpr int rounds_count = 2'000;
+  for (const auto park : both_ways) {
+    CAPTURE(name_of(park));
+    executor loop{{.park = park}};
+    std::array<int, 2> ends{};
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+    const unique_fd here{ends[0]};
+    const unique_fd there{ends[1]};
+    auto root = loop.start(wait_until_cancelled());
+    countdown total{root, 2 * rounds_count};
+    std::atomic<int> received = 0;
+    std::atomic<int> posted = 0;
+
+    std::thread sender{[&] {
+      for (int i = 0; i < rounds_count; ++i) {
+        if (::send(there.get(), "x", 1, 0) != 1) return;
+        while (received.load() <= i) std::this_thread::yield();
+      }
+    }};
+    std::thread poster{[&] {
+      for (int i = 0; i < rounds_count; ++i) {
+        loop.post([&] {
+          ++posted;
+          total.one_less();
+        });
+        while (posted.load() <= i) std::this_thread::yield();
+      }
+    }};
+    const auto receive = [&]() -> task<> {
+      std::array<std::byte, 1> buffer;
+      for (int i = 0; i < rounds_count; ++i) {
+        co_await ops::recv(here, buffer);
+        ++received;
+        total.one_less();
+      }
+    };
+    auto receiver = loop.start(receive());
+    while (!root.done() || !receiver.done()) loop.turn(/*may_park=*/true);
+    sender.join();
+    poster.join();
+
+    CHECK(received.load() == rounds_count);
+  }
+}
+
+}  // namespace gyre
