@@ -46,6 +46,7 @@ constinit const operation_kind send::opcode{"send", &send::prepare, runs_in::rin
 
 void send_all::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3), MSG_WAITALL: the kernel goes on by itself
   auto& op = static_cast<send_all&>(self);
+  if (op.rest_.empty()) return io_uring_prep_nop(&sqe);
   io_uring_prep_send(&sqe, op.socket_.get(), op.rest_.data(), one_transfer(op.rest_.size()), MSG_NOSIGNAL | MSG_WAITALL);
 }
 constinit const operation_kind send_all::opcode{"send_all", &send_all::prepare, runs_in::ring, &send_all::advance};
@@ -57,13 +58,12 @@ bool send_all::advance(operation& self) noexcept {
   if (sent_bytes == op.rest_.size()) return false;
   op.sent_bytes_ += sent_bytes;
   op.rest_ = op.rest_.subspan(sent_bytes);
-  if (op.res() > 0) return true;
-  op.set_res(-EIO);  // a stream socket that takes nothing and says no error: do not spin on it
-  return false;
+  return op.res() > 0;  // a stream socket that takes nothing and says no error is not spun on
 }
 
 void recv_all::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3), MSG_WAITALL: the kernel goes on by itself
   auto& op = static_cast<recv_all&>(self);
+  if (op.rest_.empty()) return io_uring_prep_nop(&sqe);  // no bytes to move: do not wait for some
   io_uring_prep_recv(&sqe, op.socket_.get(), op.rest_.data(), one_transfer(op.rest_.size()), MSG_WAITALL);
 }
 constinit const operation_kind recv_all::opcode{"recv_all", &recv_all::prepare, runs_in::ring, &recv_all::advance};

@@ -131,12 +131,23 @@ class [[nodiscard]] send_all final : public operation_of<send_all, void> {
   explicit send_all(fd_ref socket, std::span<const std::byte> bytes) noexcept
       : operation_of{opcode}, socket_{socket}, rest_{bytes} {}
 
+  void await_resume() {
+    operation_of::await_resume();
+    if (took_nothing()) throw transfer_error{make_error_code(errc::no_progress), sent_bytes_, "send_all"};
+  }
+  [[nodiscard]] result<void> await_result() {
+    auto outcome = operation_of::await_result();
+    if (outcome && took_nothing()) return make_error_code(errc::no_progress);
+    return outcome;
+  }
+
  private:
   friend operation_of<send_all, void>;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   static bool advance(operation& self) noexcept;
   void value() const noexcept {}
+  [[nodiscard]] bool took_nothing() const noexcept { return res() == 0 && !rest_.empty(); }
   [[noreturn]] void fail() const { throw transfer_error{error(), sent_bytes_, "send_all"}; }
 
   fd_ref socket_;
