@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+// What the heap is asked for on the paths that run a million times a second: nothing, once the frame pool is warm.
+//
+// This program counts every operator new. A sanitizer's build takes each frame from the heap on purpose, so that it sees
+// its end: there is nothing to count then.
+#include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/detail/frame_pool.hpp>
+#include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/misc.hpp>
+#include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/scope.hpp>
+#include <gyre/runtime/task_group.hpp>
+#include <gyre/runtime/timer.hpp>
+
+#include <doctest/doctest.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+namespace {
+
+std::uint64_t allocations_count = 0;
+
+void* counted_allocation(std::size_t bytes) {
+  ++allocations_count;
+  if (void* const memory = std::malloc(bytes != 0 ? bytes : 1)) return memory;
+  throw std::bad_alloc{};
+}
+
+}  // namespace
+
+void* operator new(std::size_t bytes) { return counted_allocation(bytes); }
+void* operator new[](std::size_t bytes) { return counted_allocation(bytes); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace gyre {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int rounds_count = 1000;
+
+// What `rounds_count` rounds of something take from the heap, after a first round that warms the pool.
+template <class MakeRound>
+std::uint64_t allocations_of(executor& loop, MakeRound make_round) {
+  std::uint64_t counted = 0;
+  loop.run([&]() -> task<> {
+    co_await make_round();
+    co_await make_round();
+    const std::uint64_t before = allocations_count;
+    for (int i = 0; i < rounds_count; ++i) co_await make_round();
+    counted = allocations_count - before;
+  });
+  return counted;
+}
+
+bool nothing_to_count() {
+  if (GYRE_DETAIL_POOLED_FRAMES) return false;
+  MESSAGE("skipped: under this sanitizer each frame is an allocation of its own");
+  return true;
+}
+
+[[gnu::noinline]] task<int> one() { co_return 1; }
+
+[[gnu::noinline]] task<int> recursion(int levels) {
+  if (levels == 0) co_return 0;
+  co_return 1 + co_await recursion(levels - 1);
+}
+
+}  // namespace
+
+TEST_CASE("this program sees what is allocated") {
+  const std::uint64_t before = allocations_count;
+
+  ::operator delete(::operator new(8));  // unlike a new-expression, not to be optimised away
+
+  CHECK(allocations_count == before + 1);
+}
+
+TEST_CASE("a co_await of a task allocates nothing") {
+  if (nothing_to_count()) return;
+  executor loop;
+
+  CHECK(allocations_of(loop, []() -> task<> { co_await one(); }) == 0);
+  CHECK(allocations_of(loop, []() -> task<> { co_await recursion(100); }) == 0);
+}
+
+TEST_CASE("an operation allocates nothing") {
+  if (nothing_to_count()) return;
+  executor loop;
+  std::array<int, 2> ends{};
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+  const unique_fd here{ends[0]};
+  const unique_fd there{ends[1]};
+
+  const auto echo = [&]() -> task<> {
+    std::array<std::byte, 4> buffer{};
+    co_await ops::send_all(there, buffer);
+    co_await ops::recv_all(here, buffer);
+    co_await ops::nop();
+  };
+
+  CHECK(allocations_of(loop, echo) == 0);
+}
+
+TEST_CASE("a sleep, a deadline and a scope allocate nothing") {
+  if (nothing_to_count()) return;
+  for (const auto linked_timeout_max : {0ns, std::chrono::nanoseconds{1h}}) {
+    executor loop{{.linked_timeout_max = linked_timeout_max}};
+
+    const auto round = []() -> task<> {
+      co_await sleep_for(0ns);
+      co_await with_timeout(1min, ops::nop());
+      static_cast<void>(co_await with_timeout(1min, one()));
+      static_cast<void>(co_await with_cancel_scope([](cancel_scope&) { return one(); }));
+      static_cast<void>(co_await shield(one()));
+    };
+
+    CHECK(allocations_of(loop, round) == 0);
+  }
+}
+
+TEST_CASE("a task group and its children allocate nothing") {
+  if (nothing_to_count()) return;
+  executor loop;
+
+  const auto round = []() -> task<> {
+    co_await with_task_group([](task_group& group) -> task<> {
+      for (int i = 0; i < 10; ++i) group.start([]() -> task<> { co_await ops::nop(); });
+      co_return;
+    });
+  };
+
+  CHECK(allocations_of(loop, round) == 0);
+}
+
+TEST_CASE("a cancel allocates nothing") {
+  if (nothing_to_count()) return;
+  executor loop;
+
+  const auto round = []() -> task<> {
+    co_await with_cancel_scope([](cancel_scope& scope) -> task<> {
+      scope.cancel();
+      co_await sleep_for(1h);
+    });
+  };
+
+  CHECK(allocations_of(loop, round) == 0);
+}
+
+}  // namespace gyre
