@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// The served folder: turns requests into answers. Knows files and HTTP's conditions; knows nothing of connections.
+#pragma once
+
+#include "blocking_thread.hpp"
+#include "message.hpp"
+
+#include <gyre/fs/file.hpp>
+#include <gyre/runtime/task.hpp>
+#include <gyre/runtime/unique_fd.hpp>
+
+#include <string>
+
+namespace http {
+
+class site {
+ public:
+  /// @param root  The folder, opened with O_PATH or for reading. Nothing outside of it is ever opened.
+  explicit site(gyre::unique_fd root) noexcept : root_{std::move(root)} {}
+
+  /// What to answer. Failures of the file system become answers too.
+  gyre::task<answer> answer_to(const request& asked);
+
+ private:
+  gyre::task<answer> answer_or_throw(const request& asked);
+  gyre::task<answer> file_or_folder(const request& asked, std::string path, bool names_directory);
+  gyre::task<answer> folder(const request& asked, std::string path, gyre::fs::file opened);
+  gyre::task<gyre::fs::file> open(std::string path) const;
+
+  gyre::unique_fd root_;
+  blocking_thread directory_reader_;
+};
+
+}  // namespace http
