@@ -9,6 +9,7 @@ A rule is a function that takes the project and yields findings. To add one: wri
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import namedtuple
@@ -341,9 +342,10 @@ def check(project):
 
 
 def paths_of_project():
-    listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, text=True) \
-        if os.path.exists(".git") else None
+    listing = None
+    if os.path.exists(".git") and shutil.which("git"):
+        listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, text=True)
     if listing and listing.returncode == 0:
         return [path for path in listing.stdout.split("\0") if os.path.isfile(path)]
 
