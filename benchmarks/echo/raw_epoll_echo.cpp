@@ -98,12 +98,9 @@ int main(int argc, char** argv) {
     if (count < 0 && errno != EINTR) bench::die("epoll_wait", errno);
     for (int index = 0; index < count; ++index) {
       const epoll_event& event = events[static_cast<std::size_t>(index)];
-      if (event.data.fd == self.listener)
-        accept_one(self);
-      else if ((event.events & EPOLLOUT) != 0)
-        send_backlog(self, event.data.fd);
-      else
-        echo(self, event.data.fd);
+      if (event.data.fd == self.listener) accept_one(self);
+      else if ((event.events & EPOLLOUT) != 0) send_backlog(self, event.data.fd);
+      else echo(self, event.data.fd);
     }
   }
   close(self.epoll);

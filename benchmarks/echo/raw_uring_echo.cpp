@@ -153,10 +153,8 @@ int main(int argc, char** argv) {
     unsigned count = 0;
     io_uring_for_each_cqe(self.ring.get(), head, cqe) {
       ++count;
-      if (cqe->user_data == accept_tag)
-        accepted(self, cqe->res);
-      else
-        completed(self, *static_cast<connection*>(io_uring_cqe_get_data(cqe)), cqe->res);
+      if (cqe->user_data == accept_tag) accepted(self, cqe->res);
+      else completed(self, *static_cast<connection*>(io_uring_cqe_get_data(cqe)), cqe->res);
     }
     io_uring_cq_advance(self.ring.get(), count);
   }
