@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// The frame pool: what it keeps, what it gives back, and frames that cross threads.
+#include <gyre/runtime/detail/frame_pool.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+namespace gyre::detail {
+
+TEST_CASE("a frame that was freed is used again for the next of its size class") {
+  frame_pool pool;
+
+  void* const first = pool.allocate(100);
+  std::memset(first, 1, 100);
+  pool.deallocate(first, 100);
+  void* const second = pool.allocate(128);  // 65 to 128 bytes are one class
+
+  CHECK(second == first);
+  CHECK(pool.heap_allocations() == 1);
+  pool.deallocate(second, 128);
+  pool.trim();
+}
+
+TEST_CASE("frames of any size can be written from end to end, and do not overlap") {
+  frame_pool pool;
+  struct frame {
+    unsigned char* memory;
+    std::size_t bytes;
+  };
+  std::vector<frame> frames;
+
+  for (std::size_t bytes = 1; bytes <= frame_pool::pooled_bytes_max + 200; bytes += 37) {
+    auto* const memory = static_cast<unsigned char*>(pool.allocate(bytes));
+    CHECK(reinterpret_cast<std::uintptr_t>(memory) % alignof(std::max_align_t) == 0);
+    std::memset(memory, static_cast<int>(bytes % 251), bytes);
+    frames.push_back({memory, bytes});
+  }
+
+  for (const auto& [memory, bytes] : frames) {
+    bool intact = true;
+    for (std::size_t i = 0; i < bytes; ++i) intact = intact && memory[i] == bytes % 251;
+    CHECK(intact);
+    pool.deallocate(memory, bytes);
+  }
+  pool.trim();
+}
+
+TEST_CASE("frames larger than the pool's largest class come from the heap, and are not kept") {
+  frame_pool pool;
+
+  void* const large = pool.allocate(frame_pool::pooled_bytes_max + 1);
+  pool.deallocate(large, frame_pool::pooled_bytes_max + 1);
+
+  CHECK(pool.heap_allocations() == 0);
+}
+
+TEST_CASE("a class keeps so many free frames, and gives the rest back") {
+  frame_pool pool;
+  std::vector<void*> frames;
+  for (std::uint32_t i = 0; i < frame_pool::free_frames_max + 10; ++i) frames.push_back(pool.allocate(64));
+  for (void* each : frames) pool.deallocate(each, 64);
+  const auto warm = pool.heap_allocations();
+
+  frames.clear();
+  for (std::uint32_t i = 0; i < frame_pool::free_frames_max + 10; ++i) frames.push_back(pool.allocate(64));
+
+  CHECK(pool.heap_allocations() == warm + 10);
+  for (void* each : frames) pool.deallocate(each, 64);
+  pool.trim();
+}
+
+TEST_CASE("after trim() the pool starts anew") {
+  frame_pool pool;
+  pool.deallocate(pool.allocate(64), 64);
+
+  pool.trim();
+  pool.deallocate(pool.allocate(64), 64);
+
+  CHECK(pool.heap_allocations() == 2);
+  pool.trim();
+}
+
+TEST_CASE("a frame may be freed on another thread than it came from") {
+  std::vector<void*> frames;
+  for (int i = 0; i < 1000; ++i) frames.push_back(allocate_frame(200));
+
+  std::thread{[&] {
+    for (void* each : frames) deallocate_frame(each, 200);
+  }}.join();  // its pool gives them back when it ends: LeakSanitizer would tell
+
+  deallocate_frame(allocate_frame(200), 200);
+}
+
+}  // namespace gyre::detail
