@@ -6,11 +6,13 @@
 
 namespace gyre {
 
-cancel_scope::cancel_scope(gyre::executor& owner) noexcept : executor_{&owner}, open_on_{&owner}, parent_{nullptr} {}
+cancel_scope::cancel_scope(gyre::executor& owner) noexcept : executor_{&owner}, parent_{nullptr} {}
 
 cancel_scope::cancel_scope(cancel_scope& parent, kind how) noexcept
-    : executor_{parent.executor_}, open_on_{executor_}, parent_{&parent}, shielded_{how == kind::shielded} {
-  if (parent.stop_requested() && !shielded_) open_on_ = this;
+    : executor_{parent.executor_},
+      parent_{&parent},
+      stop_requested_{how == kind::plain && parent.stop_requested_},
+      shielded_{how == kind::shielded} {
   parent.children_.push_back(*this);
 }
 
@@ -31,8 +33,9 @@ void cancel_scope::cancel() noexcept {
 }
 
 void cancel_scope::stop_waiters() noexcept {
-  open_on_ = this;
+  stop_requested_ = true;
   boundaries_.for_each([](detail::boundary& bound) {
+    bound.disturb();
     for (detail::waiter* waiting = bound.waiting; waiting != nullptr;) {
       detail::waiter* const below = waiting->below();
       waiting->cancel();

@@ -35,7 +35,7 @@ class cancel_scope : public detail::ring_links {
   void cancel() noexcept;
 
   /// Whether this scope was cancelled, or inherited it from one around it.
-  [[nodiscard]] bool stop_requested() const noexcept { return open_on_ == this; }
+  [[nodiscard]] bool stop_requested() const noexcept { return stop_requested_; }
 
   /// The executor that everything in this scope runs on.
   [[nodiscard]] gyre::executor& executor() const noexcept { return *executor_; }
@@ -75,15 +75,13 @@ class cancel_scope : public detail::ring_links {
       });
   }
 
-  /// Whether it belongs to `candidate` and no stop was requested: one comparison, since every operation asks.
-  [[nodiscard]] bool is_open_on(const gyre::executor* candidate) const noexcept { return open_on_ == candidate; }
-
   /// Whether no coroutine runs in it and no scope is open inside it.
   [[nodiscard]] bool empty() const noexcept { return boundaries_.empty() && children_.empty(); }
 
   /// A line of coroutines that begins here; it leaves by boundary.unlink().
   void enter(detail::boundary& entering) noexcept {
     entering.scope = this;
+    if (!stop_requested_) entering.undisturbed_on = executor_;
     boundaries_.push_back(entering);
   }
 
@@ -99,11 +97,11 @@ class cancel_scope : public detail::ring_links {
   void stop_waiters() noexcept;
 
   gyre::executor* executor_;
-  const void* open_on_;  // executor_; after a stop was requested `this`, which is no executor
   cancel_scope* parent_;
   detail::intrusive_ring<detail::boundary> boundaries_;
   detail::intrusive_ring<cancel_scope> children_;
   deadline_timer deadline_{*this};
+  bool stop_requested_ = false;
   bool cancelled_itself_ = false;
   bool deadline_expired_ = false;
   bool shielded_ = false;

@@ -8,6 +8,8 @@
 #include <liburing.h>
 #include <poll.h>
 
+#include <gyre/runtime/detail/start.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -96,7 +98,7 @@ executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
 
 executor::~executor() {
   GYRE_ASSERT(current_executor != this, "an executor is not destroyed in its own turn");
-  GYRE_ASSERT(std::this_thread::get_id() == thread_, "an executor is destroyed on the thread that made it");
+  GYRE_ASSERT(&detail::current_executor == thread_, "an executor is destroyed on the thread that made it");
   GYRE_ASSERT(root_scope_.empty(), "an executor was destroyed while tasks are still running on it");
   drain();
 }
@@ -108,7 +110,7 @@ detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds
 }
 
 bool executor::turn(bool may_park) {
-  GYRE_ASSERT(std::this_thread::get_id() == thread_, "an executor was used from another thread than the one that made it");
+  GYRE_ASSERT(&detail::current_executor == thread_, "an executor was used from another thread than the one that made it");
   const current_guard guard{*this};
   ++counted_.turns;
   run_ready_batch();
@@ -144,13 +146,14 @@ void executor::run_ready_batch() noexcept {
   detail::intrusive_queue<detail::runnable> batch;
   batch.take_front(ready_);
   detail::runnable* each = batch.detach();
+  if (each == nullptr) return;
   unsigned left = options_.turn_budget;
-  for (; each != nullptr && left > 0; --left) {
+  do {
     detail::runnable* const following = each->next;
     each->run();  // `each` may no longer exist after this line
     each = following;
-  }
-  counted_.resumes += options_.turn_budget - left;
+  } while (each != nullptr && --left > 0);
+  counted_.resumes += options_.turn_budget - left + (each == nullptr ? 1 : 0);
   if (each == nullptr) return;
   batch.attach_from(*each);
   ready_.take_front(batch);
@@ -184,19 +187,8 @@ executor& executor::begin(detail::waiter& entering, std::coroutine_handle<> awai
   return loop;
 }
 
-// The way of nearly every operation: nothing is out of the ordinary, and there is a place in the submission queue.
 void operation::start(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
-  executor* const loop = detail::current_executor;
-  const bool plain = bound.scope->is_open_on(loop) && is_plainly(stage::idle) && bound.waiting == nullptr;
-  if (!plain) [[unlikely]] return start_with_care(awaiter, bound);
-  io_uring_sqe* const sqe = loop->ring_->try_sqe_in_run();
-  if (sqe == nullptr) [[unlikely]] return start_with_care(awaiter, bound);
-
-  set_coroutine(awaiter);
-  bound_ = &bound;
-  since_ms_ = loop->coarse_now_ms_;
-  bound.waiting = this;
-  loop->describe(*this, *sqe);
+  start_by(its_kind().prepare_entry, awaiter, bound);
 }
 
 void operation::start_with_care(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
@@ -213,17 +205,9 @@ void executor::submit(operation& op) noexcept {
   ++counted_.backlogged;
 }
 
-inline void executor::describe(operation& op, io_uring_sqe& sqe) noexcept {
-  std::memset(&sqe, 0, sizeof sqe);
-  sqe.user_data = reinterpret_cast<std::uint64_t>(&op);
-  op.set(operation::stage::in_kernel);
-  ++in_kernel_count_;
-  op.its_kind().prepare_entry(op, sqe);
-}
-
 // The timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
 void executor::describe_linked(operation& op) noexcept {
-  describe(op, *ring_->try_sqe());
+  op.describe_by(op.its_kind().prepare_entry, *ring_->try_sqe());
   if (!op.has(operation::linked)) return;
   ring_->last_sqe().flags |= IOSQE_IO_LINK;
   io_uring_sqe& sqe = *ring_->try_sqe();
@@ -234,7 +218,7 @@ void executor::describe_linked(operation& op) noexcept {
   std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_link_timeout(&sqe, reinterpret_cast<__kernel_timespec*>(&time), IORING_TIMEOUT_ABS);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
-  sqe.user_data = detail::nobody;
+  make_nobodys(sqe);
 }
 
 void executor::submit_cancel(operation& op) noexcept {
@@ -255,7 +239,6 @@ void executor::describe(detail::completion_handler& handler) noexcept {
   handler.prepare(handler, sqe);
   sqe.user_data = tagged(handler);
   handler.where = detail::completion_handler::place::in_kernel;
-  ++in_kernel_count_;
 }
 
 void executor::submit_cancel(detail::completion_handler& handler) noexcept {
@@ -280,8 +263,14 @@ void executor::cancel_entry(std::uint64_t user_data) noexcept {
   std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_cancel64(&sqe, user_data, 0);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;  // only -ENOENT and -EALREADY are told, and both are normal
-  sqe.user_data = detail::nobody;
+  make_nobodys(sqe);
   ++counted_.cancels;
+}
+
+// Cancels go first, so that a full queue never delays one.
+void executor::flush_queued() noexcept {
+  flush_cancels();
+  flush_backlog();
 }
 
 void executor::flush_cancels() noexcept {
@@ -311,12 +300,11 @@ void executor::flush_backlog() noexcept {
   }
 }
 
-// Gives the kernel everything there is. Cancels go first, so that a full queue never delays one. When the kernel refuses for
-// want of room, what is left stays where it is: the reap makes room, and the next turn goes on.
+// Gives the kernel everything there is. When it refuses for want of room, what is left stays where it is: the reap makes room, and
+// the next turn goes on.
 void executor::flush() noexcept {
   for (;;) {
-    flush_cancels();
-    flush_backlog();
+    if (has_queued()) flush_queued();
     const bool full = has_queued();
     if (ring_->unsubmitted() > 0 || ring_->wants_enter()) {
       if (!enter(/*wait_count=*/0)) return;
@@ -325,9 +313,22 @@ void executor::flush() noexcept {
   }
 }
 
+std::uint32_t executor::in_kernel_count() const noexcept {
+  return in_kernel_count_ + (ring_->sq_tail() - counted_tail_) - nobodys_count_;
+}
+
+// Nobody waits for this entry's completion, if it has one.
+void executor::make_nobodys(io_uring_sqe& sqe) noexcept {
+  sqe.user_data = detail::nobody;
+  ++nobodys_count_;
+}
+
 // Returns whether everything was taken.
 bool executor::enter(unsigned wait_count) noexcept {
   if (ring_->overflowed()) ++counted_.overflows;
+  in_kernel_count_ = in_kernel_count();
+  counted_tail_ = ring_->sq_tail();
+  nobodys_count_ = 0;
   const unsigned offered = ring_->unsubmitted();
   const int error = ring_->enter(wait_count);
   ++counted_.enters;
@@ -360,14 +361,8 @@ void executor::reap() noexcept {
 inline bool executor::complete_plainly(const detail::completion& done, auto& ready) noexcept {
   if ((done.user_data & detail::handler_tag) != 0) return false;
   auto& op = *reinterpret_cast<operation*>(done.user_data);
-  if (!op.is_plainly(operation::stage::in_kernel) || done.res < 0) return false;
-  op.res_ = done.res;
-  op.cqe_flags_ = done.flags;
-  const auto advance = op.its_kind().advance_or_null;
-  if (advance != nullptr && advance(op)) [[unlikely]] {
-    ready.interrupt([&] { op.go_on(); });
-    return true;
-  }
+  if (!op.is_plainly(operation::stage::in_kernel) || !op.is_whole(done.res)) return false;
+  op.answer_ = {done.res, done.flags};
   op.set_plainly(operation::stage::ready);
   op.bound_->waiting = nullptr;
   ready.push_back(op);
@@ -431,7 +426,7 @@ void executor::move_kernel_timeout() noexcept {
   std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_timeout_update(&sqe, &timeout_->time, tagged(*timeout_), IORING_TIMEOUT_ABS);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
-  sqe.user_data = detail::nobody;
+  make_nobodys(sqe);
 }
 
 void executor::park() noexcept {
@@ -449,8 +444,7 @@ void executor::park() noexcept {
 
 // The same promise as park(), with the ring itself to sleep in: what other threads write to is polled by the ring.
 void executor::wait_in_ring() noexcept {
-  flush_cancels();
-  flush_backlog();
+  flush_queued();
   state_.store(state::parked, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const bool sleeps = wake_poll_->where == detail::completion_handler::place::in_kernel && !ring_->has_completions() && posted_.empty() && !has_queued();
@@ -499,22 +493,22 @@ void executor::drain() noexcept {
   submit_cancel(*timeout_);
   if (wake_poll_) submit_cancel(*wake_poll_);
   cancel_all_in_kernel();
-  while (in_kernel_count_ > 0) {
+  while (in_kernel_count() > 0) {
     flush();
     reap();
-    if (in_kernel_count_ > 0 && !has_work()) enter(/*wait_count=*/1);
+    if (in_kernel_count() > 0 && !has_work()) enter(/*wait_count=*/1);
   }
 }
 
 // For requests whose streams outlive the executor.
 void executor::cancel_all_in_kernel() noexcept {
-  if (in_kernel_count_ == 0) return;
+  if (in_kernel_count() == 0) return;
   flush();
   if (ring_->free_sqes() == 0) return;
   io_uring_sqe& sqe = *ring_->try_sqe();
   std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_cancel64(&sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
-  sqe.user_data = detail::nobody;
+  make_nobodys(sqe);
 }
 
 executor_statistics executor::statistics() const noexcept {

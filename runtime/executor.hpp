@@ -42,7 +42,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <thread>
 #include <utility>
 
 namespace gyre {
@@ -207,7 +206,7 @@ class executor {
   [[nodiscard]] int poll_fd() const noexcept { return ring_->event_fd(); }
 
   /// Requests in flight in the kernel.
-  [[nodiscard]] std::uint32_t in_kernel_count() const noexcept { return in_kernel_count_; }
+  [[nodiscard]] std::uint32_t in_kernel_count() const noexcept;
 
   // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
 
@@ -263,14 +262,15 @@ class executor {
     long long nanoseconds;
   };
 
-  void describe(operation& op, io_uring_sqe& sqe) noexcept;
   void describe_linked(operation& op) noexcept;
   void describe(detail::completion_handler& handler) noexcept;
   void cancel_entry(std::uint64_t user_data) noexcept;
+  void make_nobodys(io_uring_sqe& sqe) noexcept;
   void run_ready_batch() noexcept;
   void take_posted() noexcept;
   void expire_timers() noexcept;
   void flush() noexcept;
+  void flush_queued() noexcept;
   void flush_cancels() noexcept;
   void flush_backlog() noexcept;
   bool enter(unsigned wait_count) noexcept;
@@ -294,7 +294,7 @@ class executor {
   // Set by the constructor, constant ever after.
   const executor_options options_;
   const std::unique_ptr<detail::ring> ring_;
-  const std::thread::id thread_ = std::this_thread::get_id();
+  executor* const* const thread_ = &detail::current_executor;  // a thread-local's address tells threads apart
 
   // Touched by the thread that runs the executor, and by no other.
   detail::intrusive_queue<detail::runnable> ready_;
@@ -303,7 +303,9 @@ class executor {
   detail::intrusive_queue<detail::completion_handler> handler_backlog_;
   detail::intrusive_queue<detail::completion_handler> handler_cancels_;
   std::unique_ptr<link_time[]> link_times_;  // one a submission entry: read by the kernel when it takes the entry
-  std::uint32_t in_kernel_count_ = 0;
+  std::uint32_t in_kernel_count_ = 0;  // as of counted_tail_: what was described since is counted at the next enter()
+  unsigned counted_tail_ = 0;
+  unsigned nobodys_count_ = 0;  // entries since counted_tail_ that are no requests of anybody
   detail::clock_ns coarse_now_ = 0;
   std::uint32_t coarse_now_ms_ = 0;
   detail::timer_heap timers_;

@@ -15,16 +15,15 @@ bool says_cancelled(std::int32_t res) noexcept {
 
 }  // namespace
 
-void operation::throw_error() const { detail::throw_errno(-res_, name()); }
+void operation::throw_error() const { detail::throw_errno(-res(), name()); }
 
 // The slow half of a completion: errors, composed operations, and what was cancelled.
 void operation::finish(std::int32_t res, std::uint32_t flags) noexcept {
-  res_ = res;
-  cqe_flags_ = flags;
+  answer_ = {res, flags};
   if (res < 0) return settle(judge_failure());
 
   const auto advance = its_kind().advance_or_null;
-  if (advance != nullptr && advance(*this)) return go_on();
+  if (!is_whole(res) && advance != nullptr && advance(*this)) return go_on();
   settle(/*as_stopped=*/false);
 }
 
@@ -32,7 +31,7 @@ void operation::finish(std::int32_t res, std::uint32_t flags) noexcept {
 void operation::go_on() noexcept {
   if (scope().stop_requested()) return finish_stopped();
   if (has(expired)) {
-    res_ = -ETIMEDOUT;
+    set_res(-ETIMEDOUT);
     return settle(/*as_stopped=*/false);
   }
   loop().submit(*this);
@@ -40,19 +39,19 @@ void operation::go_on() noexcept {
 
 // Its scope is cancelled, and the kernel has nothing of it.
 void operation::finish_stopped() noexcept {
-  res_ = -ECANCELED;
+  set_res(-ECANCELED);
   settle(/*as_stopped=*/true);
 }
 
 // Whether a failure means stopped. One that a deadline caused becomes timed_out.
 bool operation::judge_failure() noexcept {
-  if (!says_cancelled(res_)) return false;
+  if (!says_cancelled(res())) return false;
   if (scope().stop_requested()) {
-    res_ = -ECANCELED;
+    set_res(-ECANCELED);
     return true;
   }
   const bool linked_timeout_fired = has(linked) && loop().now() >= linked_due_;
-  if (has(expired) || linked_timeout_fired) res_ = -ETIMEDOUT;
+  if (has(expired) || linked_timeout_fired) set_res(-ETIMEDOUT);
   return false;
 }
 

@@ -28,6 +28,7 @@
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/detail/waiter.hpp>
 #include <gyre/runtime/error.hpp>
+#include <gyre/runtime/ops/transfer.hpp>
 #include <gyre/runtime/result.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
@@ -53,8 +54,8 @@ struct operation_kind : detail::waiter_kind {
   /// @param its_name  As error texts begin and diagnosis shows it; a literal.
   /// @param prepare   Describes the request in an entry that is zero but for what liburing's prep functions fill.
   /// @param where     See runs_in.
-  /// @param advance   For composed operations: called at a completion that is no error; returns true to go on with
-  ///                  another request, which prepare() then describes.
+  /// @param advance   For composed operations: called at a completion that is no error but less than prepare() expected; returns
+  ///                  true to go on with another request, which prepare() then describes.
   constexpr operation_kind(const char* its_name, prepare_fn prepare, runs_in where, advance_fn advance = nullptr) noexcept;
 
   prepare_fn prepare_entry;
@@ -92,14 +93,25 @@ class operation : public detail::waiter {
   }
 
   /// The kernel's answer: valid when finished; negative is -errno.
-  [[nodiscard]] std::int32_t res() const noexcept { return res_; }
-  [[nodiscard]] std::uint32_t cqe_flags() const noexcept { return cqe_flags_; }
-  [[nodiscard]] bool failed() const noexcept { return res_ < 0; }
-  [[nodiscard]] std::error_code error() const noexcept { return detail::errno_code(-res_); }
+  [[nodiscard]] std::int32_t res() const noexcept { return answer_.res; }
+  [[nodiscard]] std::uint32_t cqe_flags() const noexcept { return answer_.flags; }
+  [[nodiscard]] bool failed() const noexcept { return res() < 0; }
+  [[nodiscard]] std::error_code error() const noexcept { return detail::errno_code(-res()); }
   [[noreturn]] void throw_error() const;
 
-  /// For operations whose result is more than the last answer.
-  void set_res(std::int32_t res) noexcept { res_ = res; }
+  /// start() with a prepare() known at compile time: detail/start.hpp.
+  void start_by(auto prepare, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;
+
+  /// For operations whose result is more than the last answer. Below every errno there is room for failures of their own.
+  void set_res(std::int32_t res) noexcept { answer_.res = res; }
+
+  /// For composed operations, in prepare(): any answer of fewer bytes goes to advance(). Otherwise one that is no error is the end.
+  /// Returns how many bytes one request can move of them; none moves as many as INT32_MAX.
+  unsigned expect(std::size_t bytes) noexcept {
+    const bool more_than_one_moves = bytes > ops::transfer_bytes_max;
+    least_res_ = more_than_one_moves ? INT32_MAX : static_cast<std::int32_t>(bytes);
+    return static_cast<unsigned>(more_than_one_moves ? ops::transfer_bytes_max : bytes);
+  }
 
  private:
   friend class executor;
@@ -107,6 +119,7 @@ class operation : public detail::waiter {
 
   void start(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;            // executor.cpp
   void start_with_care(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;  // executor.cpp
+  void describe_by(auto prepare, io_uring_sqe& sqe) noexcept;                               // detail/start.hpp
   void finish(std::int32_t res, std::uint32_t flags) noexcept;
   void go_on() noexcept;
   void finish_stopped() noexcept;
@@ -116,12 +129,18 @@ class operation : public detail::waiter {
 
   [[nodiscard]] unsigned entries_count() const noexcept { return has(linked) ? 2 : 1; }
 
-  // The first two are set by the completion, the third with the flag `linked`: nobody looks before.
-  std::int32_t res_;
-  std::uint32_t cqe_flags_;
-  detail::clock_ns linked_due_;
+  [[nodiscard]] bool is_whole(std::int32_t res) const noexcept { return res >= least_res_; }
+
+  struct answer {
+    std::int32_t res;
+    std::uint32_t flags;
+  };
+
+  std::int32_t least_res_ = 0;
+  answer answer_;                // set by the completion: nobody looks before
+  detail::clock_ns linked_due_;  // set with the flag `linked`
 };
-static_assert(sizeof(operation) <= 64, "every suspended operation pays for each byte");
+static_assert(sizeof(operation) <= 72, "every suspended operation pays for each byte");
 
 constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where, advance_fn advance) noexcept
     : waiter_kind{{&operation::run_slowly}, &operation::cancel_waiting, its_name},
@@ -146,7 +165,7 @@ class operation_of : public operation {
   /// The same without an exception: for as_result().
   [[nodiscard]] result<T> await_result() {
     end_wait();
-    if (failed()) [[unlikely]] return error();
+    if (failed()) [[unlikely]] return self().failure();
     if constexpr (std::is_void_v<T>) return {};
     else return self().value();
   }
@@ -161,6 +180,8 @@ class operation_of : public operation {
     else if constexpr (!std::is_void_v<T>) return static_cast<T>(res());
   }
 
+  /// What a failure means, as a code and as an exception.
+  [[nodiscard]] std::error_code failure() const noexcept { return error(); }
   [[noreturn]] void fail() const { throw_error(); }
 
  private:

@@ -50,6 +50,13 @@ class boundary : public frame_slot, public ring_links {
 
   cancel_scope* scope = nullptr;  // set when the coroutine is started
 
+  // The executor, as long as nothing is out of the ordinary: the scope is not cancelled, and only gyre's coroutines have run
+  // below. Otherwise the boundary itself, which is no executor. Every operation compares it with the current executor, and
+  // asks no more if they are the same.
+  const void* undisturbed_on = this;
+
+  void disturb() noexcept { undisturbed_on = this; }
+
   // What is waited for: one waiter; a stack of them, linked by waiter::below_, when coroutines of somebody else's type run
   // side by side below.
   waiter* waiting = nullptr;

@@ -37,15 +37,12 @@ class ring {
   virtual ~ring() = default;
 
   /// A free submission entry, its contents unspecified; null when all are taken until the next enter().
-  [[nodiscard]] io_uring_sqe* try_sqe() noexcept {
-    io_uring_sqe* const next = try_sqe_in_run();
-    return next != nullptr || !begin_run() ? next : try_sqe_in_run();
-  }
+  [[nodiscard]] io_uring_sqe* try_sqe() noexcept { return has_sqe_at_hand() || begin_run() ? &sqe_at_hand() : nullptr; }
 
-  /// The same for those in a hurry: may say no although entries are free. Then try_sqe() knows.
-  [[nodiscard]] io_uring_sqe* try_sqe_in_run() noexcept {
-    if (next_sqe_ == run_end_) [[unlikely]] return nullptr;
-    return reinterpret_cast<io_uring_sqe*>(std::exchange(next_sqe_, next_sqe_ + sqe_bytes));
+  /// The same in two steps, for those in a hurry: may say no although entries are free. Then try_sqe() knows.
+  [[nodiscard]] bool has_sqe_at_hand() const noexcept { return next_sqe_ != run_end_; }
+  [[nodiscard]] io_uring_sqe& sqe_at_hand() noexcept {
+    return *reinterpret_cast<io_uring_sqe*>(std::exchange(next_sqe_, next_sqe_ + sqe_bytes));
   }
 
   /// The place of the entry that try_sqe() gave last, below sq_entries().
@@ -58,6 +55,11 @@ class ring {
 
   /// Entries that try_sqe() will give before it says no.
   [[nodiscard]] unsigned free_sqes() const noexcept { return sq_limit_ - sq_tail(); }
+
+  /// How many entries were ever given.
+  [[nodiscard]] unsigned sq_tail() const noexcept {
+    return run_tail_ + static_cast<unsigned>(static_cast<std::size_t>(next_sqe_ - run_begin_) / sqe_bytes);
+  }
 
   /// Entries that the next enter() has to submit.
   [[nodiscard]] unsigned unsubmitted() const noexcept { return sq_entries_ - free_sqes(); }
@@ -123,10 +125,6 @@ class ring {
     sq_limit_ = limit;
     begin_run();
   }
-  [[nodiscard]] unsigned sq_tail() const noexcept {
-    return run_tail_ + static_cast<unsigned>(static_cast<std::size_t>(next_sqe_ - run_begin_) / sqe_bytes);
-  }
-
   // Set by the derived class, before set_sq_limit().
   std::byte* sqes_ = nullptr;
   unsigned sq_mask_ = 0;

@@ -65,6 +65,7 @@ boundary& foreign_boundary() noexcept { return executor::current().foreign_bound
 
 void enter_foreign(boundary& bound) noexcept {
   bound.foreign_below = true;
+  bound.disturb();
   bound.scope->executor().set_foreign_boundary(bound);
 }
 

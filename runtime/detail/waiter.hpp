@@ -73,7 +73,7 @@ class waiter : public runnable {
   enum class stage : std::uint8_t { idle, done, ready, waiting, queued, in_kernel, cancel_queued, cancel_sent };
 
   // What is out of the ordinary about a wait. Beside the stage in one word, so that one comparison says that nothing is.
-  enum flag : std::uint16_t {
+  enum flag : std::uint32_t {
     stopped = 0x100,        // settled as stopped
     stop_as_error = 0x200,  // a stop resumes the coroutine
     foreign = 0x400,        // the coroutine is of somebody else's type
@@ -85,7 +85,7 @@ class waiter : public runnable {
   // Links and awaiter are set by begin(): whoever awaits pays for each store, and nobody looks before.
   explicit waiter(const waiter_kind& its_kind) noexcept : runnable{its_kind, uninitialised{}} {}
   waiter(const waiter_kind& its_kind, const waiter& moved_from) noexcept
-      : runnable{its_kind, uninitialised{}}, state_{static_cast<std::uint16_t>(moved_from.state_ & flags_mask)} {
+      : runnable{its_kind, uninitialised{}}, state_{moved_from.state_ & flags_mask} {
     GYRE_ASSERT(moved_from.current() == stage::idle, "an operation stays where it was awaited");
   }
   ~waiter() { GYRE_ASSERT(current() <= stage::done, "an operation or a wait was destroyed in flight: its frame must stay until it has ended"); }
@@ -123,19 +123,19 @@ class waiter : public runnable {
   [[nodiscard]] gyre::executor& loop() const noexcept;
 
   [[nodiscard]] stage current() const noexcept { return static_cast<stage>(state_ & stage_mask); }
-  void set(stage next_stage) noexcept { state_ = static_cast<std::uint16_t>((state_ & flags_mask) | static_cast<std::uint16_t>(next_stage)); }
+  void set(stage next_stage) noexcept { state_ = (state_ & flags_mask) | static_cast<std::uint32_t>(next_stage); }
   [[nodiscard]] bool has(flag asked) const noexcept { return (state_ & asked) != 0; }
   void add(flag added) noexcept { state_ |= added; }
 
   /// Whether it is at `expected`, with nothing out of the ordinary.
-  [[nodiscard]] bool is_plainly(stage expected) const noexcept { return state_ == static_cast<std::uint16_t>(expected); }
-  void set_plainly(stage next_stage) noexcept { state_ = static_cast<std::uint16_t>(next_stage); }
+  [[nodiscard]] bool is_plainly(stage expected) const noexcept { return state_ == static_cast<std::uint32_t>(expected); }
+  void set_plainly(stage next_stage) noexcept { state_ = static_cast<std::uint32_t>(next_stage); }
 
  private:
   friend class gyre::executor;
   friend class gyre::operation;
-  static constexpr std::uint16_t stage_mask = 0xff;
-  static constexpr std::uint16_t flags_mask = 0xff00;
+  static constexpr std::uint32_t stage_mask = 0xff;
+  static constexpr std::uint32_t flags_mask = ~stage_mask;
 
   bool begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept;
   void enter_boundary() noexcept;
@@ -144,7 +144,7 @@ class waiter : public runnable {
   boundary* bound_;
   waiter* below_;  // only with `stacked`
   std::uint32_t since_ms_;
-  std::uint16_t state_ = 0;
+  std::uint32_t state_ = 0;
 };
 
 }  // namespace gyre::detail

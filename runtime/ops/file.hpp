@@ -6,6 +6,7 @@
 
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/operation.hpp>
+#include <gyre/runtime/ops/transfer.hpp>
 
 #include <sys/uio.h>
 
@@ -14,9 +15,6 @@
 #include <span>
 
 namespace gyre::ops {
-
-/// read(2), NOTES: one call moves at most this many bytes on Linux, whatever it is asked for.
-inline constexpr std::size_t transfer_bytes_max = 0x7fff'f000;
 
 /// As an offset: the file's own position, which the operation moves. For pipes, terminals, and files read in order.
 inline constexpr std::uint64_t current_position = ~std::uint64_t{0};

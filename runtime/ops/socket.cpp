@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
 // How the operations on sockets are described to the kernel.
-#include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 
 #include <liburing.h>
+
+#include <gyre/runtime/detail/start.hpp>
 
 #include <algorithm>
 
 namespace gyre::ops {
 namespace {
+
+// A failure that the kernel does not call one: bytes were left to move, and none did.
+constexpr std::int32_t nothing_moved = INT32_MIN;
 
 std::size_t one_transfer(std::size_t bytes) noexcept { return std::min(bytes, transfer_bytes_max); }
 
@@ -34,7 +38,10 @@ constinit const operation_kind connect::opcode{"connect", &connect::prepare, run
 
 void recv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3)
   auto& op = static_cast<recv&>(self);
-  io_uring_prep_recv(&sqe, op.socket_.get(), op.buffer_.data(), one_transfer(op.buffer_.size()), op.flags_);
+  io_uring_prep_recv(&sqe, op.socket_.get(), op.buffer_, op.bytes_, op.flags_);
+}
+void recv::start(std::coroutine_handle<> awaiter, gyre::detail::boundary& bound) noexcept {
+  start_by([](operation& self, io_uring_sqe& sqe) noexcept { prepare(self, sqe); }, awaiter, bound);
 }
 constinit const operation_kind recv::opcode{"recv", &recv::prepare, runs_in::ring};
 
@@ -47,7 +54,11 @@ constinit const operation_kind send::opcode{"send", &send::prepare, runs_in::rin
 void send_all::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3), MSG_WAITALL: the kernel goes on by itself
   auto& op = static_cast<send_all&>(self);
   if (op.rest_.empty()) return io_uring_prep_nop(&sqe);
-  io_uring_prep_send(&sqe, op.socket_.get(), op.rest_.data(), one_transfer(op.rest_.size()), MSG_NOSIGNAL | MSG_WAITALL);
+  const auto bytes = op.expect(op.rest_.size());
+  io_uring_prep_send(&sqe, op.socket_.get(), op.rest_.data(), bytes, MSG_NOSIGNAL | MSG_WAITALL);
+}
+void send_all::start(std::coroutine_handle<> awaiter, gyre::detail::boundary& bound) noexcept {
+  start_by([](operation& self, io_uring_sqe& sqe) noexcept { prepare(self, sqe); }, awaiter, bound);
 }
 constinit const operation_kind send_all::opcode{"send_all", &send_all::prepare, runs_in::ring, &send_all::advance};
 
@@ -55,27 +66,37 @@ constinit const operation_kind send_all::opcode{"send_all", &send_all::prepare, 
 bool send_all::advance(operation& self) noexcept {
   auto& op = static_cast<send_all&>(self);
   const auto sent_bytes = static_cast<std::size_t>(op.res());
-  if (sent_bytes == op.rest_.size()) return false;
   op.sent_bytes_ += sent_bytes;
   op.rest_ = op.rest_.subspan(sent_bytes);
-  return op.res() > 0;  // a stream socket that takes nothing and says no error is not spun on
+  if (op.res() > 0) return true;
+  op.set_res(nothing_moved);  // a stream socket that takes nothing and says no error is not spun on
+  return false;
+}
+
+std::error_code send_all::failure() const noexcept {
+  return res() == nothing_moved ? make_error_code(errc::no_progress) : error();
 }
 
 void recv_all::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3), MSG_WAITALL: the kernel goes on by itself
   auto& op = static_cast<recv_all&>(self);
   if (op.rest_.empty()) return io_uring_prep_nop(&sqe);  // no bytes to move: do not wait for some
-  io_uring_prep_recv(&sqe, op.socket_.get(), op.rest_.data(), one_transfer(op.rest_.size()), MSG_WAITALL);
+  const auto bytes = op.expect(op.rest_.size());
+  io_uring_prep_recv(&sqe, op.socket_.get(), op.rest_.data(), bytes, MSG_WAITALL);
 }
 constinit const operation_kind recv_all::opcode{"recv_all", &recv_all::prepare, runs_in::ring, &recv_all::advance};
 
 bool recv_all::advance(operation& self) noexcept {
   auto& op = static_cast<recv_all&>(self);
   const auto received_bytes = static_cast<std::size_t>(op.res());
-  if (received_bytes == op.rest_.size()) return false;
   op.received_bytes_ += received_bytes;
   op.rest_ = op.rest_.subspan(received_bytes);
-  op.ended_early_ = op.res() == 0;
-  return !op.ended_early_;
+  if (op.res() > 0) return true;
+  op.set_res(nothing_moved);
+  return false;
+}
+
+std::error_code recv_all::failure() const noexcept {
+  return res() == nothing_moved ? make_error_code(errc::end_of_stream) : error();
 }
 
 void shutdown::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_shutdown(3)

@@ -6,10 +6,14 @@
 
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/operation.hpp>
+#include <gyre/runtime/ops/transfer.hpp>
 
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace gyre::ops {
@@ -87,14 +91,26 @@ class [[nodiscard]] connect final : public operation_of<connect, void> {
 class [[nodiscard]] recv final : public operation_of<recv, std::size_t> {
  public:
   explicit recv(fd_ref socket, std::span<std::byte> buffer, int flags = 0) noexcept
-      : operation_of{opcode}, socket_{socket}, flags_{flags}, buffer_{buffer} {}
+      : operation_of{opcode},
+        socket_{socket},
+        flags_{flags},
+        buffer_{buffer.data()},
+        bytes_{static_cast<std::uint32_t>(std::min(buffer.size(), transfer_bytes_max))} {}
+
+  // Every server lives by these: it has a way into the ring of its own. See detail/start.hpp.
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
+    start(awaiter, bound_of(awaiter));
+  }
 
  private:
   static const operation_kind opcode;
+  void start(std::coroutine_handle<> awaiter, gyre::detail::boundary& bound) noexcept;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref socket_;
   int flags_;
-  std::span<std::byte> buffer_;
+  std::byte* buffer_;
+  std::uint32_t bytes_;
 };
 
 /// Sends bytes.
@@ -131,24 +147,21 @@ class [[nodiscard]] send_all final : public operation_of<send_all, void> {
   explicit send_all(fd_ref socket, std::span<const std::byte> bytes) noexcept
       : operation_of{opcode}, socket_{socket}, rest_{bytes} {}
 
-  void await_resume() {
-    operation_of::await_resume();
-    if (took_nothing()) throw transfer_error{make_error_code(errc::no_progress), sent_bytes_, "send_all"};
-  }
-  [[nodiscard]] result<void> await_result() {
-    auto outcome = operation_of::await_result();
-    if (outcome && took_nothing()) return make_error_code(errc::no_progress);
-    return outcome;
+  // Every server lives by these: it has a way into the ring of its own. See detail/start.hpp.
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
+    start(awaiter, bound_of(awaiter));
   }
 
  private:
   friend operation_of<send_all, void>;
   static const operation_kind opcode;
+  void start(std::coroutine_handle<> awaiter, gyre::detail::boundary& bound) noexcept;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   static bool advance(operation& self) noexcept;
   void value() const noexcept {}
-  [[nodiscard]] bool took_nothing() const noexcept { return res() == 0 && !rest_.empty(); }
-  [[noreturn]] void fail() const { throw transfer_error{error(), sent_bytes_, "send_all"}; }
+  [[nodiscard]] std::error_code failure() const noexcept;
+  [[noreturn]] void fail() const { throw transfer_error{failure(), sent_bytes_, "send_all"}; }
 
   fd_ref socket_;
   std::span<const std::byte> rest_;
@@ -167,28 +180,18 @@ class [[nodiscard]] recv_all final : public operation_of<recv_all, void> {
   explicit recv_all(fd_ref socket, std::span<std::byte> buffer) noexcept
       : operation_of{opcode}, socket_{socket}, rest_{buffer} {}
 
-  void await_resume() {
-    operation_of::await_resume();
-    if (ended_early_) throw transfer_error{make_error_code(errc::end_of_stream), received_bytes_, "recv_all"};
-  }
-  [[nodiscard]] result<void> await_result() {
-    auto outcome = operation_of::await_result();
-    if (outcome && ended_early_) return make_error_code(errc::end_of_stream);
-    return outcome;
-  }
-
  private:
   friend operation_of<recv_all, void>;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   static bool advance(operation& self) noexcept;
   void value() const noexcept {}
-  [[noreturn]] void fail() const { throw transfer_error{error(), received_bytes_, "recv_all"}; }
+  [[nodiscard]] std::error_code failure() const noexcept;
+  [[noreturn]] void fail() const { throw transfer_error{failure(), received_bytes_, "recv_all"}; }
 
   fd_ref socket_;
   std::span<std::byte> rest_;
   std::size_t received_bytes_ = 0;
-  bool ended_early_ = false;
 };
 
 /// Shuts down one or both directions of a connection.
