@@ -17,10 +17,7 @@ class accept_stream::state final : public detail::completion_handler {
  public:
   explicit state(fd_ref listener) noexcept : completion_handler{&completed, &prepare}, listener_{listener} {}
 
-  ~state() {
-    for (const int res : results_)
-      if (res >= 0) unique_fd{res}.reset();
-  }
+  ~state() { close_stored(); }
 
   [[nodiscard]] bool has_result() const noexcept { return !results_.empty(); }
 
@@ -42,6 +39,7 @@ class accept_stream::state final : public detail::completion_handler {
   void orphan() noexcept {
     GYRE_ASSERT(reader_ == nullptr, "a stream was destroyed while a coroutine waits in it");
     if (!armed_) return delete this;
+    close_stored();  // whoever is connected hears of it now, not when the kernel is done with the request
     orphaned_ = true;
     cancel();
   }
@@ -75,6 +73,12 @@ class accept_stream::state final : public detail::completion_handler {
   void resubmit() noexcept {
     armed_ = true;
     loop_->submit(*this);
+  }
+
+  void close_stored() noexcept {
+    for (const int res : results_)
+      if (res >= 0) unique_fd{res}.reset();
+    results_.clear();
   }
 
   // Nobody takes what still comes.
