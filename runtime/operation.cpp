@@ -58,8 +58,9 @@ bool operation::judge_failure() noexcept {
 void operation::cancel_waiting(detail::waiter& self) noexcept { static_cast<operation&>(self).request_cancel(); }
 
 void operation::request_cancel() noexcept {
-  if (current() == stage::in_kernel) loop().submit_cancel(*this);
-  else if (current() == stage::queued) loop().drop_queued(*this);
+  if (current() == stage::queued) return loop().drop_queued(*this);
+  const bool can_be_asked = its_kind().where_it_runs != runs_in::worker_unasked;
+  if (current() == stage::in_kernel && can_be_asked) loop().submit_cancel(*this);
 }
 
 void operation::expire() noexcept {

@@ -44,7 +44,11 @@ namespace gyre {
 class operation;
 
 /// Whether the kernel may run an operation in a worker thread, where a linked timeout does not reach it.
-enum class runs_in : std::uint8_t { ring, worker };
+enum class runs_in : std::uint8_t {
+  ring,
+  worker,
+  worker_unasked  ///< The same; and once the kernel has it, it is not asked to stop: what it does has to be done.
+};
 
 /// What all operations of one opcode share.
 struct operation_kind : detail::waiter_kind {

@@ -46,6 +46,6 @@ constinit const operation_kind fsync::opcode{"fsync", &fsync::prepare, runs_in::
 void close::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_close(3)
   io_uring_prep_close(&sqe, static_cast<close&>(self).fd_.release());
 }
-constinit const operation_kind close::opcode{"close", &close::prepare, runs_in::worker};
+constinit const operation_kind close::opcode{"close", &close::prepare, runs_in::worker_unasked};
 
 }  // namespace gyre::ops

@@ -131,7 +131,8 @@ class [[nodiscard]] fsync final : public operation_of<fsync, void> {
 ///
 /// @param fd      Taken over: it is closed in every case, also when the operation is stopped before it began.
 /// @errors        io_error, no_space_on_device, disk_quota_exceeded: some file systems report a late write failure here.
-/// @cancellation  Safe: nothing is leaked.
+/// @cancellation  Safe: nothing is leaked. A close that the kernel has been given runs to its end: one that is cancelled
+///                before a worker begins it would leave the descriptor open.
 /// @source        io_uring_prep_close(3); close(2). Linux 5.6.
 class [[nodiscard]] close final : public operation_of<close, void> {
  public:

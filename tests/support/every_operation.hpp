@@ -34,6 +34,7 @@ struct some_operation {
   unsigned opcode;
   task<> (*observed)(outcome& noted);
   int (*good_answer)();  // what the kernel says when it went well
+  bool is_asked = true;  // whether a cancel asks the kernel to stop it
 };
 
 inline constexpr int some_number = 1'000'123;  // of a descriptor that is not open
@@ -120,7 +121,7 @@ inline constexpr std::array every_operation{
     some_operation{"readv", IORING_OP_READV, &of_readv, &four_bytes},
     some_operation{"writev", IORING_OP_WRITEV, &of_writev, &four_bytes},
     some_operation{"fsync", IORING_OP_FSYNC, &of_fsync, &zero},
-    some_operation{"close", IORING_OP_CLOSE, &of_close, &zero},
+    some_operation{"close", IORING_OP_CLOSE, &of_close, &zero, /*is_asked=*/false},
     some_operation{"openat", IORING_OP_OPENAT, &of_openat, &new_descriptor},
     some_operation{"openat2", IORING_OP_OPENAT2, &of_openat2, &new_descriptor},
     some_operation{"statx", IORING_OP_STATX, &of_statx, &zero},
