@@ -6,15 +6,14 @@
 
 namespace gyre::detail {
 
-void operation_deadline::arm(operation& op) noexcept {
-  executor& loop = executor::current();
+void operation_deadline::arm_with_care(operation& op, executor& loop) noexcept {
   op_ = &op;
   loop_ = &loop;
   const bool reachable = op.its_kind().where_it_runs == runs_in::ring;
-  const bool linked = keeper_ == deadline_by::kernel || (reachable && duration_ <= loop.options().linked_timeout_max &&
-                                                         loop.options().linked_timeout_max.count() > 0);
+  const auto linked_max = loop.options().linked_timeout_max;
+  const bool linked = keeper_ == deadline_by::kernel || (reachable && linked_max.count() > 0 && duration_ <= linked_max);
   const clock_ns due = deadline_after(loop, duration_);
-  if (linked) op.link_deadline(std::max<clock_ns>(due, 1));  // 0 means none
+  if (linked) op.link_deadline(std::max<clock_ns>(due, 1));
   else loop.timers().arm(*this, due);
 }
 

@@ -45,13 +45,20 @@ class operation_deadline : timer {
   operation_deadline(operation_deadline&& other) noexcept : operation_deadline{other.duration_, other.keeper_} {}
   ~operation_deadline() { disarm(); }
 
-  /// Before `op` is awaited.
-  void arm(operation& op) noexcept;
+  /// Before `op` is awaited, on `loop`.
+  void arm(operation& op, executor& loop) noexcept {
+    const bool is_long = duration_ > loop.short_duration_max() && keeper_ == deadline_by::options;
+    if (!is_long) return arm_with_care(op, loop);
+    op_ = &op;
+    loop_ = &loop;
+    loop.timers().arm(*this, later(loop.turn_time(), duration_));
+  }
   void disarm() noexcept {
     if (armed()) loop_->timers().disarm(*this);
   }
 
  private:
+  void arm_with_care(operation& op, executor& loop) noexcept;
   static void expired(timer& self) noexcept { static_cast<operation_deadline&>(self).op_->expire(); }
 
   std::chrono::nanoseconds duration_;
@@ -73,7 +80,8 @@ class timed_operation : operation_deadline {
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    arm(op_);
+    if constexpr (gyre_promise<Promise>) arm(op_, awaiting.promise().bound->scope->executor());
+    else arm(op_, executor::current());
     op_.await_suspend(awaiting);
   }
 
@@ -124,7 +132,8 @@ class timed_task final : public scoped_task<T> {
 /// @return          What the operation gives. A result that crossed the deadline is delivered.
 /// @errors          timed_out, and the operation's own.
 /// @cancellation    As the operation's. Stopped wins over timed_out.
-/// @limits          An operation that a kernel worker has begun on a file ends when it ends: the deadline waits for it.
+/// @limits          A duration of more than 100 ms that the executor keeps counts from the beginning of its turn: on a busy executor
+///                  it ends early by as much as a turn takes. An operation that a kernel worker has begun on a file ends when it ends: the deadline waits for it.
 /// @source          io_uring_prep_link_timeout(3), IORING_OP_ASYNC_CANCEL. Linux 5.5.
 template <std::derived_from<operation> Op>
 [[nodiscard]] detail::timed_operation<Op> with_timeout(std::chrono::nanoseconds duration, Op op) noexcept {

@@ -104,9 +104,7 @@ executor::~executor() {
 }
 
 detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds duration) noexcept {
-  constexpr clock_ns far_future = INT64_MAX;
-  const clock_ns now = loop.now();
-  return duration.count() > far_future - now ? far_future : now + duration.count();
+  return later(loop.now(), duration);
 }
 
 bool executor::turn(bool may_park) {
@@ -114,15 +112,19 @@ bool executor::turn(bool may_park) {
   const current_guard guard{*this};
   ++counted_.turns;
   run_ready_batch();
-  take_posted();
-  expire_timers();
+  if (!posted_.empty()) take_posted();
+  if (!timers_.empty()) expire_timers();
 
   const bool idle = may_park && ready_.empty() && !std::exchange(returning_, false);
   if (idle) arm_wakers();
   if (idle && options_.park == parking::ring_wait) wait_in_ring();
   else flush();
   reap();
-  if (idle && options_.park == parking::eventfd && !has_work() && kernel_times_timers()) park();
+  if (idle && options_.park == parking::eventfd && !has_work() && kernel_times_timers()) {
+    park();
+    flush();
+    reap();
+  }
   return has_work();
 }
 
@@ -160,7 +162,6 @@ void executor::run_ready_batch() noexcept {
 }
 
 void executor::take_posted() noexcept {
-  if (posted_.empty()) return;
   for (detail::runnable* each = posted_.take_all(); each != nullptr;) {
     detail::runnable* const following = each->next;
     ready_.push_back(*each);
@@ -169,7 +170,6 @@ void executor::take_posted() noexcept {
 }
 
 void executor::expire_timers() noexcept {
-  if (timers_.empty()) return;
   const detail::clock_ns due = now();
   while (detail::timer* const expired = timers_.pop_due(due)) expired->expire(*expired);
 }
@@ -205,12 +205,19 @@ void executor::submit(operation& op) noexcept {
   ++counted_.backlogged;
 }
 
+// Where there is known to be a free entry.
+io_uring_sqe& executor::take_sqe() noexcept {
+  io_uring_sqe* const sqe = ring_->try_sqe();
+  GYRE_ASSERT(sqe != nullptr, "an entry is taken when one is free");
+  return *sqe;
+}
+
 // The timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
 void executor::describe_linked(operation& op) noexcept {
-  op.describe_by(op.its_kind().prepare_entry, *ring_->try_sqe());
+  op.describe_by(op.its_kind().prepare_entry, take_sqe());
   if (!op.has(operation::linked)) return;
   ring_->last_sqe().flags |= IOSQE_IO_LINK;
-  io_uring_sqe& sqe = *ring_->try_sqe();
+  io_uring_sqe& sqe = take_sqe();
   link_time& time = link_times_[ring_->last_sqe_index()];
   const __kernel_timespec due = timespec_of(op.linked_due_);
   time = {.seconds = due.tv_sec, .nanoseconds = due.tv_nsec};
@@ -234,7 +241,7 @@ void executor::submit(detail::completion_handler& handler) noexcept {
 }
 
 void executor::describe(detail::completion_handler& handler) noexcept {
-  io_uring_sqe& sqe = *ring_->try_sqe();
+  io_uring_sqe& sqe = take_sqe();
   std::memset(&sqe, 0, sizeof sqe);
   handler.prepare(handler, sqe);
   sqe.user_data = tagged(handler);
@@ -259,7 +266,7 @@ void executor::drop_queued(operation& op) noexcept {
 }
 
 void executor::cancel_entry(std::uint64_t user_data) noexcept {
-  io_uring_sqe& sqe = *ring_->try_sqe();
+  io_uring_sqe& sqe = take_sqe();
   std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_cancel64(&sqe, user_data, 0);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;  // only -ENOENT and -EALREADY are told, and both are normal
@@ -422,7 +429,7 @@ bool executor::kernel_times_timers() const noexcept {
 }
 
 void executor::move_kernel_timeout() noexcept {
-  io_uring_sqe& sqe = *ring_->try_sqe();  // -ENOENT: it has just fired, and the next turn arms it anew
+  io_uring_sqe& sqe = take_sqe();  // -ENOENT: it has just fired, and the next turn arms it anew
   std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_timeout_update(&sqe, &timeout_->time, tagged(*timeout_), IORING_TIMEOUT_ABS);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -505,7 +512,7 @@ void executor::cancel_all_in_kernel() noexcept {
   if (in_kernel_count() == 0) return;
   flush();
   if (ring_->free_sqes() == 0) return;
-  io_uring_sqe& sqe = *ring_->try_sqe();
+  io_uring_sqe& sqe = take_sqe();
   std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_cancel64(&sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
   make_nobodys(sqe);

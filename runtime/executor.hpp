@@ -36,6 +36,7 @@
 
 #include <gyre/runtime/error.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -218,6 +219,12 @@ class executor {
     return coarse_now_;
   }
 
+  /// The clock as of this turn: exact when no timer is armed, otherwise as of the turn's last look at the timers.
+  [[nodiscard]] detail::clock_ns turn_time() noexcept { return timers_.empty() ? now() : coarse_now_; }
+
+  /// Up to this duration a deadline is counted from the very moment, or kept by the kernel; above it, from turn_time().
+  [[nodiscard]] std::chrono::nanoseconds short_duration_max() const noexcept { return short_duration_max_; }
+
   [[nodiscard]] detail::timer_heap& timers() noexcept { return timers_; }
   [[nodiscard]] detail::ring& ring() noexcept { return *ring_; }
 
@@ -262,6 +269,7 @@ class executor {
     long long nanoseconds;
   };
 
+  [[nodiscard]] io_uring_sqe& take_sqe() noexcept;
   void describe_linked(operation& op) noexcept;
   void describe(detail::completion_handler& handler) noexcept;
   void cancel_entry(std::uint64_t user_data) noexcept;
@@ -294,6 +302,7 @@ class executor {
   // Set by the constructor, constant ever after.
   const executor_options options_;
   const std::unique_ptr<detail::ring> ring_;
+  const std::chrono::nanoseconds short_duration_max_ = std::max<std::chrono::nanoseconds>(options_.linked_timeout_max, std::chrono::milliseconds{100});
   executor* const* const thread_ = &detail::current_executor;  // a thread-local's address tells threads apart
 
   // Touched by the thread that runs the executor, and by no other.
@@ -326,7 +335,13 @@ class executor {
 
 namespace detail {
 
-/// The point in time `duration` from now; the far future when that cannot be counted.
+/// `duration` after `now`; the far future when that cannot be counted.
+[[nodiscard]] inline clock_ns later(clock_ns now, std::chrono::nanoseconds duration) noexcept {
+  constexpr clock_ns far_future = INT64_MAX;
+  return duration.count() > far_future - now ? far_future : now + duration.count();
+}
+
+/// The point in time `duration` from now.
 [[nodiscard]] clock_ns deadline_after(executor& loop, std::chrono::nanoseconds duration) noexcept;
 
 }  // namespace detail
@@ -365,13 +380,13 @@ class root_task : detail::runnable, detail::bounded_task<T> {
     root.begin(root.scope_).resume();
   }
 
-  static std::coroutine_handle<> root_ended(detail::boundary& self, detail::ending how) noexcept {
+  static detail::next_step root_ended(detail::boundary& self, detail::ending how) noexcept {
     auto& root = static_cast<root_task&>(self);
     root.leave_scope();
     root.done_ = true;
     root.stopped_ = how == detail::ending::stopped;
     root.scope_.executor().return_soon();
-    return std::noop_coroutine();
+    return {std::noop_coroutine()};
   }
 
   static constexpr detail::runnable_kind kind_of_root{&root_task::start};

@@ -58,7 +58,7 @@ class scoped_task : protected bounded_task<T> {
   }
 
  private:
-  static std::coroutine_handle<> body_ended(boundary& self, ending how) noexcept {
+  static next_step body_ended(boundary& self, ending how) noexcept {
     auto& awaiter = static_cast<scoped_task&>(static_cast<bounded_task<T>&>(self));
     awaiter.leave_scope();
     awaiter.scope_.reset();

@@ -114,7 +114,7 @@ class coroutine_promise : public promise_base {
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> finished) noexcept {
       const promise_base& promise = finished.promise();
       if (promise.continuation) [[likely]] return promise.continuation;
-      return promise.bound->ended(*promise.bound, ending::ended);
+      return follow(promise.bound->ended(*promise.bound, ending::ended));
     }
     void await_resume() const noexcept {}
   };
@@ -231,14 +231,14 @@ class awaiting_coroutine {
 
   [[nodiscard]] cancel_scope& scope() const noexcept { return *bound_->scope; }
 
-  [[nodiscard]] std::coroutine_handle<> resumed() const noexcept {
+  [[nodiscard]] next_step resumed() const noexcept {
     if (foreign_) enter_foreign(*bound_);
-    return handle_;
+    return {handle_};
   }
 
   /// Whether stopped() can be used: somebody else's coroutine hears of a stop by an exception.
   [[nodiscard]] bool can_be_stopped() const noexcept { return !foreign_; }
-  [[nodiscard]] std::coroutine_handle<> stopped() const noexcept { return unwind(handle_); }
+  [[nodiscard]] next_step stopped() const noexcept { return {handle_, /*stops=*/true}; }
 
  private:
   std::coroutine_handle<> handle_;
@@ -269,7 +269,7 @@ class stop_catching_awaiter : bounded_task<T> {
   }
 
  private:
-  static std::coroutine_handle<> body_ended(boundary& self, ending how) noexcept {
+  static next_step body_ended(boundary& self, ending how) noexcept {
     auto& awaiter = static_cast<stop_catching_awaiter&>(self);
     awaiter.leave_scope();
     awaiter.stopped_ = how == ending::stopped;

@@ -20,11 +20,11 @@ class task_group::child final : detail::runnable, detail::bounded_task<void> {
   static void run(runnable& self) noexcept {
     auto& queued = static_cast<child&>(self);
     cancel_scope& scope = *queued.group_.scope_;
-    if (scope.stop_requested()) queued.leave().resume();
+    if (scope.stop_requested()) detail::follow(queued.leave()).resume();
     else queued.begin(scope).resume();
   }
 
-  static std::coroutine_handle<> ended(detail::boundary& self, detail::ending how) noexcept {
+  static detail::next_step ended(detail::boundary& self, detail::ending how) noexcept {
     auto& running = static_cast<child&>(self);
     running.leave_scope();
     if (how == detail::ending::ended) running.take();
@@ -39,7 +39,7 @@ class task_group::child final : detail::runnable, detail::bounded_task<void> {
     }
   }
 
-  std::coroutine_handle<> leave() noexcept {
+  detail::next_step leave() noexcept {
     task_group& group = group_;
     delete this;
     --group.children_count_;
@@ -63,8 +63,8 @@ void task_group::failed(std::exception_ptr error, error_policy policy) noexcept 
   scope_->cancel();
 }
 
-std::coroutine_handle<> task_group::leave_if_empty() noexcept {
-  if (children_count_ > 0 || body_runs_) return std::noop_coroutine();
+detail::next_step task_group::leave_if_empty() noexcept {
+  if (children_count_ > 0 || body_runs_) return {std::noop_coroutine()};
   const bool cancelled = scope_->stop_requested();
   scope_.reset();
   const bool stopped = cancelled && !error_ && awaiting_.scope().stop_requested();

@@ -93,8 +93,8 @@ class task_group {
 
   void failed(std::exception_ptr error, error_policy policy) noexcept;
 
-  // When the body and all children have ended, closes the group; returns what runs next.
-  std::coroutine_handle<> leave_if_empty() noexcept;
+  // When the body and all children have ended, closes the group; returns what follows.
+  detail::next_step leave_if_empty() noexcept;
 
   task_group_options options_;
   std::optional<cancel_scope> scope_;
@@ -131,7 +131,7 @@ class task_group_region : bounded_task<void> {
     } catch (...) {
       group_.body_runs_ = false;
       group_.failed(std::current_exception(), cancel_siblings);
-      return group_.leave_if_empty();
+      return follow(group_.leave_if_empty());
     }
     return begin(*group_.scope_);
   }
@@ -142,7 +142,7 @@ class task_group_region : bounded_task<void> {
   }
 
  private:
-  static std::coroutine_handle<> body_ended(boundary& self, ending how) noexcept {
+  static next_step body_ended(boundary& self, ending how) noexcept {
     auto& region = static_cast<task_group_region&>(self);
     region.leave_scope();
     region.group_.body_runs_ = false;

@@ -16,8 +16,12 @@ std::coroutine_handle<> unwind(std::coroutine_handle<> leaf) noexcept {
 
     boundary& reached = *promise.bound;
     std::exchange(slot->frame, nullptr).destroy();
-    if (!awaiting) return reached.ended(reached, ending::stopped);
     leaf = awaiting;
+    if (awaiting) continue;
+
+    const next_step step = reached.ended(reached, ending::stopped);
+    if (!step.stops) return step.coroutine;
+    leaf = step.coroutine;
   }
 }
 

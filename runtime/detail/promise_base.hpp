@@ -37,14 +37,20 @@ struct frame_slot {
 
 class waiter;
 
+/// What follows when a boundary has been told.
+struct next_step {
+  std::coroutine_handle<> coroutine;
+  bool stops = false;  // the coroutine is not resumed: the stop goes on through it
+};
+
 /// Waits for a coroutine without being one. While the coroutine runs it is in its scope's list.
 class boundary : public frame_slot, public ring_links {
  public:
-  using ended_fn = std::coroutine_handle<> (*)(boundary& self, ending how) noexcept;
+  using ended_fn = next_step (*)(boundary& self, ending how) noexcept;
 
   explicit boundary(ended_fn on_ended) noexcept : ended{on_ended} {}
 
-  /// Told once how the coroutine ended; returns what runs next (std::noop_coroutine() for nothing). After
+  /// Told once how the coroutine ended; returns what follows (std::noop_coroutine() for nothing). After
   /// `ending::ended` the frame still holds the result; after `ending::stopped` it is gone.
   ended_fn ended;
 
@@ -82,8 +88,13 @@ class promise_base {
   return std::coroutine_handle<promise_base>::from_address(coroutine.address()).promise();
 }
 
-/// Ends a suspended coroutine as stopped: destroys frames up to the nearest boundary and tells it. Returns what
-/// runs next. `leaf` is gone afterwards.
+/// Ends a suspended coroutine as stopped: destroys frames up to the nearest boundary and tells it, and so on as long as boundaries let
+/// the stop through. Returns what runs next. `leaf` is gone afterwards.
 [[nodiscard]] std::coroutine_handle<> unwind(std::coroutine_handle<> leaf) noexcept;
+
+/// What runs next after a boundary was told.
+[[nodiscard]] inline std::coroutine_handle<> follow(next_step step) noexcept {
+  return step.stops ? unwind(step.coroutine) : step.coroutine;
+}
 
 }  // namespace gyre::detail

@@ -37,15 +37,27 @@ void timer_heap::sift_down(std::uint32_t index, entry sinking) noexcept {
   place(index, sinking);
 }
 
-void timer_heap::arm(timer& armed, clock_ns due) {
-  if (armed.armed()) disarm(armed);
-  GYRE_ASSERT(entries_.size() < timer::not_armed, "no more timers than an index can count");
-  entries_.push_back({due, &armed});
-  sift_up(static_cast<std::uint32_t>(entries_.size() - 1), {due, &armed});
+void timer_heap::push(timer& armed) {
+  GYRE_ASSERT(entries_.size() < timer::in_lane, "no more timers than an index can count");
+  entries_.push_back({armed.due_, &armed});
+  sift_up(static_cast<std::uint32_t>(entries_.size() - 1), {armed.due_, &armed});
+  ++count_;
 }
 
-void timer_heap::disarm(timer& armed) noexcept {
-  if (armed.armed()) remove_at(armed.index_);
+void timer_heap::remove(timer& armed) noexcept {
+  if (!armed.armed()) return;
+  remove_at(armed.index_);
+  --count_;
+}
+
+timer* timer_heap::first() const noexcept {
+  timer* earliest = entries_.empty() ? nullptr : entries_.front().what;
+  for (const timer_links& lane : lanes_) {
+    if (lane.next == &lane) continue;
+    auto* const candidate = static_cast<timer*>(lane.next);
+    if (earliest == nullptr || candidate->due_ < earliest->due_) earliest = candidate;
+  }
+  return earliest;
 }
 
 void timer_heap::remove_at(std::uint32_t index) noexcept {
@@ -59,9 +71,10 @@ void timer_heap::remove_at(std::uint32_t index) noexcept {
 }
 
 timer* timer_heap::pop_due(clock_ns now) noexcept {
-  if (entries_.empty() || entries_.front().due > now) return nullptr;
-  timer* const due = entries_.front().what;
-  remove_at(0);
+  if (empty()) return nullptr;
+  timer* const due = first();
+  if (due->due_ > now) return nullptr;
+  disarm(*due);
   return due;
 }
 

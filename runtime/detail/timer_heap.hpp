@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Timers of one executor: a 4-ary heap in user space, so that a sleep or a deadline costs no system call.
+// Timers of one executor, in user space, so that a sleep or a deadline costs no system call.
+//
+// Most programs know a few durations, and use each again and again: now + 30 s only grows. So a timer that is due no earlier
+// than the last one of a lane is appended there, a link in and a link out. What fits no lane goes into a 4-ary heap.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -12,8 +17,13 @@ using clock_ns = std::int64_t;
 
 class timer_heap;
 
-/// Something that happens at a point in time. Lives in whoever waits; is in at most one heap.
-class timer {
+struct timer_links {
+  timer_links* previous;
+  timer_links* next;
+};
+
+/// Something that happens at a point in time. Lives in whoever waits; is in at most one queue.
+class timer : timer_links {
  public:
   using expire_fn = void (*)(timer& self) noexcept;
 
@@ -23,27 +33,55 @@ class timer {
 
   [[nodiscard]] bool armed() const noexcept { return index_ != not_armed; }
 
-  expire_fn expire;  // called when due, after the timer has left the heap; must not run user code
+  expire_fn expire;  // called when due, after the timer has left the queue; must not run user code
 
  private:
   friend class timer_heap;
   static constexpr std::uint32_t not_armed = UINT32_MAX;
-  std::uint32_t index_ = not_armed;
+  static constexpr std::uint32_t in_lane = UINT32_MAX - 1;
+  clock_ns due_;
+  std::uint32_t index_ = not_armed;  // of its place in the heap
 };
 
 class timer_heap {
  public:
-  [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
-  [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
+  timer_heap() noexcept {
+    for (timer_links& lane : lanes_) lane = {&lane, &lane};
+  }
+  timer_heap(const timer_heap&) = delete;
+  timer_heap& operator=(const timer_heap&) = delete;
+
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return count_; }
 
   /// When the earliest timer is due. There must be one.
-  [[nodiscard]] clock_ns earliest() const noexcept { return entries_.front().due; }
+  [[nodiscard]] clock_ns earliest() const noexcept { return first()->due_; }
 
-  /// Arms `armed` for `due`, or moves it there. Throws std::bad_alloc and then changes nothing.
-  void arm(timer& armed, clock_ns due);
+  /// Arms `armed` for `due`, or moves it there. Throws std::bad_alloc: then it is not armed.
+  void arm(timer& armed, clock_ns due) {
+    if (armed.armed()) disarm(armed);
+    armed.due_ = due;
+    for (timer_links& lane : lanes_) {
+      timer_links& last = *lane.previous;
+      if (&last != &lane && static_cast<timer&>(last).due_ > due) continue;
+      armed.previous = &last;
+      armed.next = &lane;
+      last.next = lane.previous = &armed;
+      armed.index_ = timer::in_lane;
+      ++count_;
+      return;
+    }
+    push(armed);
+  }
 
   /// Takes it out. Does nothing when it is not armed.
-  void disarm(timer& armed) noexcept;
+  void disarm(timer& armed) noexcept {
+    if (armed.index_ != timer::in_lane) [[unlikely]] return remove(armed);
+    armed.previous->next = armed.next;
+    armed.next->previous = armed.previous;
+    armed.index_ = timer::not_armed;
+    --count_;
+  }
 
   /// Takes out the earliest timer when it is due at `now`; null otherwise.
   [[nodiscard]] timer* pop_due(clock_ns now) noexcept;
@@ -55,12 +93,17 @@ class timer_heap {
   };
   static constexpr std::uint32_t arity = 4;  // shallower than a binary heap: one cache line of children a level
 
+  [[nodiscard]] timer* first() const noexcept;
+  void push(timer& armed);
+  void remove(timer& armed) noexcept;
   void place(std::uint32_t index, const entry& placed) noexcept;
   void sift_up(std::uint32_t index, entry rising) noexcept;
   void sift_down(std::uint32_t index, entry sinking) noexcept;
   void remove_at(std::uint32_t index) noexcept;
 
+  std::array<timer_links, 4> lanes_;
   std::vector<entry> entries_;
+  std::size_t count_ = 0;
 };
 
 }  // namespace gyre::detail
