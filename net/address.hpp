@@ -29,8 +29,8 @@ class address {
   /// All addresses of this machine, IPv6 and, where the socket is not IPv6-only, IPv4: [::] with a port.
   [[nodiscard]] static address any_v6(std::uint16_t port) noexcept;
 
-  /// Reads "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80", and an address alone, whose port is `default_port`. No names:
-  /// nothing is looked up but the interface of a scope.
+  /// Reads "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80", and an address alone, whose port is `default_port`. No
+  /// names: nothing is looked up but the interface of a scope.
   ///
   /// @return  The address, or errc::invalid_address.
   [[nodiscard]] static result<address> parse(std::string_view text, std::uint16_t default_port = 0);

@@ -20,8 +20,10 @@ bool concerns_one_peer(std::error_code error) noexcept {
     case ENONET:
     case EHOSTUNREACH:
     case EOPNOTSUPP:
-    case ENETUNREACH: return error.category() == std::system_category();
-    default: return false;
+    case ENETUNREACH:
+      return error.category() == std::system_category();
+    default:
+      return false;
   }
 }
 

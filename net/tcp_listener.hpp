@@ -33,7 +33,8 @@ struct listen_options {
 
 class tcp_listener {
  public:
-  /// Binds and listens, at once: neither blocks. A server that restarts can bind while old connections linger (SO_REUSEADDR).
+  /// Binds and listens, at once: neither blocks. A server that restarts can bind while old connections linger
+  /// (SO_REUSEADDR).
   ///
   /// @errors  std::system_error: address_in_use, permission_denied (a port below 1024), address_not_available.
   [[nodiscard]] static tcp_listener bind(listen_options options);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A TCP connection.
 //
-// Reading and writing are operations: one recv, one send. A stream may have one reader and one writer at once; two of either
-// would mix their bytes. None of this raises SIGPIPE.
+// Reading and writing are operations: one recv, one send. A stream may have one reader and one writer at once; two of
+// either would mix their bytes. None of this raises SIGPIPE.
 #pragma once
 
 #include <gyre/net/address.hpp>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Two ways to take an outcome without unwinding: an error as a value, and a stop as an error.
 //
-// as_result() does not absorb a stop: a loop that ignores its errors must not spin through a shutdown. stopped_as_error() does,
-// for the rare code that has to hear of it; the scope is then still cancelled, and every later wait inside ends at once.
+// as_result() does not absorb a stop: a loop that ignores its errors must not spin through a shutdown.
+// stopped_as_error() does, for the rare code that has to hear of it; the scope is then still cancelled, and every later
+// wait inside ends at once.
 #pragma once
 
 #include <gyre/runtime/operation.hpp>
@@ -51,7 +52,8 @@ template <detail::has_await_result Awaiter>
   return detail::result_awaiter<Awaiter>{std::move(awaiter)};
 }
 
-/// Awaits anything else of gyre's and gives its value, or the code of the std::system_error that it threw. Other exceptions pass.
+/// Awaits anything else of gyre's and gives its value, or the code of the std::system_error that it threw. Other
+/// exceptions pass.
 template <class Awaitable>
   requires(!detail::has_await_result<Awaitable> && (detail::own_awaitable<Awaitable> || detail::is_task<Awaitable>))
 [[nodiscard]] auto as_result(Awaitable awaitable) -> task<result<detail::awaited_t<Awaitable>>> {
@@ -75,7 +77,8 @@ template <std::derived_from<detail::waiter> Op>
   return op;
 }
 
-/// Awaits a task; when it is stopped, its frames are taken down as ever, and this throws system_error(operation_canceled).
+/// Awaits a task; when it is stopped, its frames are taken down as ever, and this throws
+/// system_error(operation_canceled).
 template <class T>
 [[nodiscard]] detail::stop_catching_awaiter<T> stopped_as_error(task<T> body) noexcept {
   return detail::stop_catching_awaiter<T>{std::move(body)};

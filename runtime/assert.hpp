@@ -14,8 +14,8 @@ namespace gyre::detail {
 
 }  // namespace gyre::detail
 
-#define GYRE_ASSERT(condition, reason)                                                                  \
-  do {                                                                                                  \
-    if (!(condition)) [[unlikely]]                                                                      \
-      ::gyre::detail::assertion_failed(#condition, reason, std::source_location::current());            \
+#define GYRE_ASSERT(condition, reason)                                                       \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]]                                                           \
+      ::gyre::detail::assertion_failed(#condition, reason, std::source_location::current()); \
   } while (false)

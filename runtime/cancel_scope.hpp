@@ -40,7 +40,6 @@ class cancel_scope : public detail::ring_links {
   /// The executor that everything in this scope runs on.
   [[nodiscard]] gyre::executor& executor() const noexcept { return *executor_; }
 
-
   /// The scope around this one; null for the root.
   [[nodiscard]] cancel_scope* parent() const noexcept { return parent_; }
 
@@ -71,7 +70,8 @@ class cancel_scope : public detail::ring_links {
   void for_each_waiter(Visit visit) {
     for (cancel_scope* each = this; each != nullptr; each = following(*each, /*inside=*/true))
       each->boundaries_.for_each([&](detail::boundary& bound) {
-        for (detail::waiter* waiting = bound.waiting; waiting != nullptr; waiting = waiting->below()) visit(std::as_const(*waiting));
+        for (detail::waiter* waiting = bound.waiting; waiting != nullptr; waiting = waiting->below())
+          visit(std::as_const(*waiting));
       });
   }
 

@@ -11,7 +11,8 @@ void operation_deadline::arm_with_care(operation& op, executor& loop) noexcept {
   loop_ = &loop;
   const bool reachable = op.its_kind().where_it_runs == runs_in::ring;
   const auto linked_max = loop.options().linked_timeout_max;
-  const bool linked = keeper_ == deadline_by::kernel || (reachable && linked_max.count() > 0 && duration_ <= linked_max);
+  const bool linked =
+      keeper_ == deadline_by::kernel || (reachable && linked_max.count() > 0 && duration_ <= linked_max);
   const clock_ns due = deadline_after(loop, duration_);
   if (linked) op.link_deadline(std::max<clock_ns>(due, 1));
   else loop.timers().arm(*this, due);

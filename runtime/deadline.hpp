@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Deadlines on one operation and on whole tasks.
 //
-// On one operation a deadline is kept by the kernel, as a linked timeout, or by the executor's timer heap, which ends the
-// operation by a cancel. The kernel's is exact and needs no executor, but costs 0.6-1.1 us an operation and never fires on one
-// that a kernel worker runs; so it is used up to executor_options::linked_timeout_max, and not for such operations. The
-// meaning is the same: an operation that comes back with a result delivers it, however late; one that the deadline
-// ended throws timed_out; a cancel of the scope is still a stop, and wins over the deadline when both came.
+// On one operation a deadline is kept by the kernel, as a linked timeout, or by the executor's timer heap, which ends
+// the operation by a cancel. The kernel's is exact and needs no executor, but costs 0.6-1.1 us an operation and never
+// fires on one that a kernel worker runs; so it is used up to executor_options::linked_timeout_max, and not for such
+// operations. The meaning is the same: an operation that comes back with a result delivers it, however late; one that
+// the deadline ended throws timed_out; a cancel of the scope is still a stop, and wins over the deadline when both
+// came.
 //
 //   order                                          ends as
 //   completion, then deadline                      its result
@@ -127,13 +128,15 @@ class timed_task final : public scoped_task<T> {
 
 /// Awaits an operation, for at most `duration`.
 ///
-/// @param duration  From the co_await on; zero or less: whatever completes at once is delivered, anything else times out.
+/// @param duration  From the co_await on; zero or less: whatever completes at once is delivered, anything else times
+///                  out.
 /// @param op        An operation that was not awaited yet.
 /// @return          What the operation gives. A result that crossed the deadline is delivered.
 /// @errors          timed_out, and the operation's own.
 /// @cancellation    As the operation's. Stopped wins over timed_out.
-/// @limits          A duration of more than 100 ms that the executor keeps counts from the beginning of its turn: on a busy executor
-///                  it ends early by as much as a turn takes. An operation that a kernel worker has begun on a file ends when it ends: the deadline waits for it.
+/// @limits          A duration of more than 100 ms that the executor keeps counts from the beginning of its turn: on a
+///                  busy executor it ends early by as much as a turn takes. An operation that a kernel worker has begun
+///                  on a file ends when it ends: the deadline waits for it.
 /// @source          io_uring_prep_link_timeout(3), IORING_OP_ASYNC_CANCEL. Linux 5.5.
 template <std::derived_from<operation> Op>
 [[nodiscard]] detail::timed_operation<Op> with_timeout(std::chrono::nanoseconds duration, Op op) noexcept {

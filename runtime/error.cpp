@@ -17,9 +17,12 @@ class gyre_category final : public std::error_category {
 
   std::string message(int code) const override {
     switch (static_cast<errc>(code)) {
-      case errc::no_progress: return "the transfer moved no bytes although some were left";
-      case errc::end_of_stream: return "the stream ended before the bytes that were asked for";
-      case errc::invalid_address: return "not an address";
+      case errc::no_progress:
+        return "the transfer moved no bytes although some were left";
+      case errc::end_of_stream:
+        return "the stream ended before the bytes that were asked for";
+      case errc::invalid_address:
+        return "not an address";
     }
     return "unknown gyre error";
   }
@@ -49,7 +52,9 @@ void fatal_errno(int errno_value, const char* what) noexcept {
   std::abort();
 }
 
-void throw_errno(int errno_value, const char* operation) { throw std::system_error{errno_code(errno_value), operation}; }
+void throw_errno(int errno_value, const char* operation) {
+  throw std::system_error{errno_code(errno_value), operation};
+}
 
 }  // namespace detail
 }  // namespace gyre

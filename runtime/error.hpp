@@ -20,7 +20,9 @@ enum class errc {
 /// The category of gyre::errc.
 [[nodiscard]] const std::error_category& category() noexcept;
 
-[[nodiscard]] inline std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), category()}; }
+[[nodiscard]] inline std::error_code make_error_code(errc code) noexcept {
+  return {static_cast<int>(code), category()};
+}
 
 /// A transfer that failed half way: what stopped it, and how far it got.
 class transfer_error : public std::system_error {

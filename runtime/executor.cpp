@@ -108,7 +108,8 @@ detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds
 }
 
 bool executor::turn(bool may_park) {
-  GYRE_ASSERT(&detail::current_executor == thread_, "an executor was used from another thread than the one that made it");
+  GYRE_ASSERT(&detail::current_executor == thread_,
+              "an executor was used from another thread than the one that made it");
   const current_guard guard{*this};
   ++counted_.turns;
   run_ready_batch();
@@ -137,10 +138,13 @@ bool executor::has_queued() const noexcept {
   return !backlog_.empty() || !handler_backlog_.empty() || !operation_cancels_.empty() || !handler_cancels_.empty();
 }
 
-bool executor::has_work() const noexcept { return !ready_.empty() || work_is_visible() || has_queued() || ring_->unsubmitted() > 0; }
+bool executor::has_work() const noexcept {
+  return !ready_.empty() || work_is_visible() || has_queued() || ring_->unsubmitted() > 0;
+}
 
 void executor::run_ready() {
-  while (turn(/*may_park=*/false)) {}
+  while (turn(/*may_park=*/false)) {
+  }
 }
 
 // Runs what was ready when the turn began, up to the budget. What becomes ready meanwhile waits for the next turn.
@@ -307,8 +311,8 @@ void executor::flush_backlog() noexcept {
   }
 }
 
-// Gives the kernel everything there is. When it refuses for want of room, what is left stays where it is: the reap makes room, and
-// the next turn goes on.
+// Gives the kernel everything there is. When it refuses for want of room, what is left stays where it is: the reap
+// makes room, and the next turn goes on.
 void executor::flush() noexcept {
   for (;;) {
     if (has_queued()) flush_queued();
@@ -340,7 +344,8 @@ bool executor::enter(unsigned wait_count) noexcept {
   const int error = ring_->enter(wait_count);
   ++counted_.enters;
   counted_.sqes += offered - ring_->unsubmitted();
-  if (error == 0 || error == EINTR) [[likely]] return ring_->unsubmitted() == 0;
+  if (error == 0 || error == EINTR) [[likely]]
+    return ring_->unsubmitted() == 0;
 
   const bool wants_room = error == EBUSY || error == EAGAIN || error == ENOMEM;
   if (!wants_room) detail::fatal_errno(error, "executor: io_uring_enter(2) fails for a reason that no retry mends");
@@ -350,15 +355,17 @@ bool executor::enter(unsigned wait_count) noexcept {
 
 // ------------------------------------------------------------------------------------------------- completion
 
-// Takes back what the kernel finished. What it still has to do (one enter() runs some 20 pieces of its work) comes in the next turn,
-// which enters anyway: its coroutines will have something to submit.
+// Takes back what the kernel finished. What it still has to do (one enter() runs some 20 pieces of its work) comes in
+// the next turn, which enters anyway: its coroutines will have something to submit.
 void executor::reap() noexcept {
   for (auto batch = ring_->completions(); !batch.empty(); batch = ring_->completions()) {
     counted_.cqes += batch.size();
-    in_kernel_count_ -= static_cast<std::uint32_t>(batch.size());  // complete_tagged() puts back what is no request's end
+    in_kernel_count_ -=
+        static_cast<std::uint32_t>(batch.size());  // complete_tagged() puts back what is no request's end
     detail::intrusive_queue<detail::runnable>::appender ready{ready_};
     for (const detail::completion& done : batch)
-      if (!complete_plainly(done, ready)) [[unlikely]] ready.interrupt([&] { complete_with_care(done); });
+      if (!complete_plainly(done, ready)) [[unlikely]]
+        ready.interrupt([&] { complete_with_care(done); });
     ready.end();
     ring_->consume(batch.size());
   }
@@ -454,7 +461,8 @@ void executor::wait_in_ring() noexcept {
   flush_queued();
   state_.store(state::parked, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  const bool sleeps = wake_poll_->where == detail::completion_handler::place::in_kernel && !ring_->has_completions() && posted_.empty() && !has_queued();
+  const bool sleeps = wake_poll_->where == detail::completion_handler::place::in_kernel && !ring_->has_completions() &&
+                      posted_.empty() && !has_queued();
   if (sleeps) ++counted_.parks;
   enter(sleeps ? 1 : 0);
   state_.store(state::running, std::memory_order_relaxed);

@@ -13,7 +13,8 @@
 // Nothing is resumed in steps 2 to 5: a coroutine that ran there could submit and reap again, and grow the stack with
 // each completion.
 //
-// Parking: the executor sleeps in read(2) on an eventfd that is registered with its ring and that other threads write to.
+// Parking: the executor sleeps in read(2) on an eventfd that is registered with its ring and that other threads write
+// to.
 //
 //   state = parked; completions signal the eventfd
 //   full fence
@@ -21,9 +22,10 @@
 //   read(eventfd)
 //   state = running; completions no longer signal
 //
-// Who posts pushes first, fences, and then writes the eventfd only if it was the one to take `parked` away. So either the
-// look sees the push, or the poster sees `parked`; a busy executor is never written to. Completions that were queued while
-// they did not signal are remembered by nobody, which is why the look comes after, and not before, they do.
+// Who posts pushes first, fences, and then writes the eventfd only if it was the one to take `parked` away. So either
+// the look sees the push, or the poster sees `parked`; a busy executor is never written to. Completions that were
+// queued while they did not signal are remembered by nobody, which is why the look comes after, and not before, they
+// do.
 #pragma once
 
 #include <gyre/runtime/cancel_scope.hpp>
@@ -57,8 +59,8 @@ enum class parking : std::uint8_t {
 
 /// What an executor is made with. The defaults suit a server.
 struct executor_options {
-  /// Submission entries; 2 to 32768, rounded up to a power of two. More awaits than entries cost a system call each time
-  /// the queue fills; nothing fails.
+  /// Submission entries; 2 to 32768, rounded up to a power of two. More awaits than entries cost a system call each
+  /// time the queue fills; nothing fails.
   unsigned sq_entries = 512;
 
   /// Completion entries; at least twice sq_entries, to 65536. Also sizes the kernel's table for cancels by operation.
@@ -150,7 +152,8 @@ class executor {
 
   /// The executor whose turn it is on this thread. There must be one.
   [[nodiscard]] static executor& current() noexcept {
-    GYRE_ASSERT(detail::current_executor != nullptr, "this needs an executor: it was called outside any turn, or on a thread that runs none");
+    GYRE_ASSERT(detail::current_executor != nullptr,
+                "this needs an executor: it was called outside any turn, or on a thread that runs none");
     return *detail::current_executor;
   }
 
@@ -302,12 +305,13 @@ class executor {
   // Set by the constructor, constant ever after.
   const executor_options options_;
   const std::unique_ptr<detail::ring> ring_;
-  const std::chrono::nanoseconds short_duration_max_ = std::max<std::chrono::nanoseconds>(options_.linked_timeout_max, std::chrono::milliseconds{100});
+  const std::chrono::nanoseconds short_duration_max_ =
+      std::max<std::chrono::nanoseconds>(options_.linked_timeout_max, std::chrono::milliseconds{100});
   executor* const* const thread_ = &detail::current_executor;  // a thread-local's address tells threads apart
 
   // Touched by the thread that runs the executor, and by no other.
   detail::intrusive_queue<detail::runnable> ready_;
-  detail::intrusive_queue<detail::runnable> backlog_;  // operations without a submission entry
+  detail::intrusive_queue<detail::runnable> backlog_;            // operations without a submission entry
   detail::intrusive_queue<detail::runnable> operation_cancels_;  // of operations in the kernel
   detail::intrusive_queue<detail::completion_handler> handler_backlog_;
   detail::intrusive_queue<detail::completion_handler> handler_cancels_;
@@ -353,11 +357,15 @@ template <class T>
 class root_task : detail::runnable, detail::bounded_task<T> {
  public:
   root_task(executor& loop, task<T> root)
-      : runnable{kind_of_root}, detail::bounded_task<T>{std::move(root), &root_ended}, scope_{loop.root_scope(), cancel_scope::kind::plain} {
+      : runnable{kind_of_root},
+        detail::bounded_task<T>{std::move(root), &root_ended},
+        scope_{loop.root_scope(), cancel_scope::kind::plain} {
     loop.make_ready(*this);
   }
 
-  ~root_task() { GYRE_ASSERT(done_, "a root task was destroyed before it ended: cancel it, and turn its executor until it is done"); }
+  ~root_task() {
+    GYRE_ASSERT(done_, "a root task was destroyed before it ended: cancel it, and turn its executor until it is done");
+  }
 
   [[nodiscard]] bool done() const noexcept { return done_; }
 

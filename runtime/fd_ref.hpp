@@ -6,8 +6,8 @@
 
 namespace gyre {
 
-/// Refers to an open descriptor. Its owner keeps it open until the operation has ended: closing a descriptor ends no operation,
-/// but frees its number for somebody else's file.
+/// Refers to an open descriptor. Its owner keeps it open until the operation has ended: closing a descriptor ends no
+/// operation, but frees its number for somebody else's file.
 class fd_ref {
  public:
   fd_ref(int fd) noexcept : fd_{fd} {}

@@ -12,7 +12,8 @@ class logger;
 
 namespace gyre::log {
 
-/// The library's logger; by default it writes warnings and worse to standard error. Include <spdlog/logger.h> to use it.
+/// The library's logger; by default it writes warnings and worse to standard error. Include <spdlog/logger.h> to use
+/// it.
 ///
 /// @threads  Any.
 [[nodiscard]] std::shared_ptr<spdlog::logger> logger();

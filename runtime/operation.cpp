@@ -27,7 +27,8 @@ void operation::finish(std::int32_t res, std::uint32_t flags) noexcept {
   settle(/*as_stopped=*/false);
 }
 
-// The rest of a composed operation is a wait like any other: not begun in a scope that is cancelled, nor past a deadline.
+// The rest of a composed operation is a wait like any other: not begun in a scope that is cancelled, nor past a
+// deadline.
 void operation::go_on() noexcept {
   if (scope().stop_requested()) return finish_stopped();
   if (has(expired)) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // One request to the kernel: the base of every awaitable operation.
 //
-// An operation is the queue node, the request and the place for its result, all in one object that lives in the awaiting
-// coroutine's frame. It allocates nothing. How a request is described is the derived class's business (ops/); when it is
-// submitted and resumed is executor's.
+// An operation is the queue node, the request and the place for its result, all in one object that lives in the
+// awaiting coroutine's frame. It allocates nothing. How a request is described is the derived class's business (ops/);
+// when it is submitted and resumed is executor's.
 //
 //   idle        -> queued        co_await, when the submission queue is full
 //   idle/queued -> in_kernel     described to the ring; from here on the kernel may touch what it points to
@@ -14,8 +14,8 @@
 //
 // Until it is awaited, an operation is a plain value and can be moved. From then on it stays where it is.
 //
-// Cancel is two completions. Who asks the kernel to stop something still waits for that something: the request becomes a
-// second entry, "cancel the one tagged &op", and both complete, in either order (io_uring_cancelation(7)):
+// Cancel is two completions. Who asks the kernel to stop something still waits for that something: the request becomes
+// a second entry, "cancel the one tagged &op", and both complete, in either order (io_uring_cancelation(7)):
 //
 //   the cancel   0 or more: found · -ENOENT already finished · -EALREADY too late to stop. Ignored.
 //   the op       -ECANCELED, -EINTR or a leaked restart code: stopped, if its scope was cancelled; timed_out, if its
@@ -58,9 +58,10 @@ struct operation_kind : detail::waiter_kind {
   /// @param its_name  As error texts begin and diagnosis shows it; a literal.
   /// @param prepare   Describes the request in an entry that is zero but for what liburing's prep functions fill.
   /// @param where     See runs_in.
-  /// @param advance   For composed operations: called at a completion that is no error but less than prepare() expected; returns
-  ///                  true to go on with another request, which prepare() then describes.
-  constexpr operation_kind(const char* its_name, prepare_fn prepare, runs_in where, advance_fn advance = nullptr) noexcept;
+  /// @param advance   For composed operations: called at a completion that is no error but less than prepare()
+  ///                  expected; returns true to go on with another request, which prepare() then describes.
+  constexpr operation_kind(const char* its_name, prepare_fn prepare, runs_in where,
+                           advance_fn advance = nullptr) noexcept;
 
   prepare_fn prepare_entry;
   advance_fn advance_or_null;
@@ -106,11 +107,12 @@ class operation : public detail::waiter {
   /// start() with a prepare() known at compile time: detail/start.hpp.
   void start_by(auto prepare, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;
 
-  /// For operations whose result is more than the last answer. Below every errno there is room for failures of their own.
+  /// For operations whose result is more than the last answer. Below every errno there is room for failures of their
+  /// own.
   void set_res(std::int32_t res) noexcept { answer_.res = res; }
 
-  /// For composed operations, in prepare(): any answer of fewer bytes goes to advance(). Otherwise one that is no error is the end.
-  /// Returns how many bytes one request can move of them; none moves as many as INT32_MAX.
+  /// For composed operations, in prepare(): any answer of fewer bytes goes to advance(). Otherwise one that is no error
+  /// is the end. Returns how many bytes one request can move of them; none moves as many as INT32_MAX.
   unsigned expect(std::size_t bytes) noexcept {
     const bool more_than_one_moves = bytes > ops::transfer_bytes_max;
     least_res_ = more_than_one_moves ? INT32_MAX : static_cast<std::int32_t>(bytes);
@@ -146,7 +148,8 @@ class operation : public detail::waiter {
 };
 static_assert(sizeof(operation) <= 72, "every suspended operation pays for each byte");
 
-constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where, advance_fn advance) noexcept
+constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where,
+                                         advance_fn advance) noexcept
     : waiter_kind{{&operation::run_slowly}, &operation::cancel_waiting, its_name},
       prepare_entry{prepare},
       advance_or_null{advance},
@@ -162,14 +165,16 @@ class operation_of : public operation {
   /// The result, or std::system_error with the operation's name when the kernel said no.
   T await_resume() {
     end_wait();
-    if (failed()) [[unlikely]] self().fail();
+    if (failed()) [[unlikely]]
+      self().fail();
     return self().value();
   }
 
   /// The same without an exception: for as_result().
   [[nodiscard]] result<T> await_result() {
     end_wait();
-    if (failed()) [[unlikely]] return self().failure();
+    if (failed()) [[unlikely]]
+      return self().failure();
     if constexpr (std::is_void_v<T>) return {};
     else return self().value();
   }

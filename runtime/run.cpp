@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // run(): signals on the way in, an exit status on the way out.
 //
-// A signal handler may do little: it posts one node to the executor, which cancels the root task in its next turn. The handler can
-// run on any thread, and while run() is leaving: `handlers_running` keeps run() from leaving under its feet.
+// A signal handler may do little: it posts one node to the executor, which cancels the root task in its next turn. The
+// handler can run on any thread, and while run() is leaving: `handlers_running` keeps run() from leaving under its
+// feet.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/diagnosis.hpp>
 #include <gyre/runtime/log.hpp>
@@ -39,7 +40,8 @@ class signal_stop : detail::runnable, detail::timer {
   ~signal_stop() {
     for (const auto& [number, action] : before_) ::sigaction(number, &action, nullptr);
     taker = nullptr;
-    while (handlers_running > 0) {}
+    while (handlers_running > 0) {
+    }
     loop_.timers().disarm(*this);
   }
 
@@ -50,7 +52,7 @@ class signal_stop : detail::runnable, detail::timer {
   };
 
   void install(int number, void (*handler)(int), std::size_t place) {
-    struct ::sigaction action {};
+    struct ::sigaction action{};
     action.sa_handler = handler;
     action.sa_flags = SA_RESTART;
     before_[place].number = number;

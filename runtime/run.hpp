@@ -18,13 +18,14 @@ struct run_options {
 
 /// Runs `root` on an executor of its own and returns the exit status for main().
 ///
-/// SIGINT and SIGTERM cancel the root scope: what waits ends stopped, destructors close what is open, and run() returns. A second
-/// signal, or the end of the grace period, logs which tasks have not ended and what they wait for, and ends the program at once
-/// with EXIT_FAILURE; so does a third, without a word, when the executor is busy and looks at nothing. SIGPIPE is ignored meanwhile.
+/// SIGINT and SIGTERM cancel the root scope: what waits ends stopped, destructors close what is open, and run()
+/// returns. A second signal, or the end of the grace period, logs which tasks have not ended and what they wait for,
+/// and ends the program at once with EXIT_FAILURE; so does a third, without a word, when the executor is busy and looks
+/// at nothing. SIGPIPE is ignored meanwhile.
 ///
 /// @param root     task<> gives EXIT_SUCCESS; task<int> gives its value.
-/// @return         EXIT_SUCCESS also when a signal stopped it; EXIT_FAILURE, and a line in the log, when an exception left the task or
-///                 the machine gave no ring.
+/// @return         EXIT_SUCCESS also when a signal stopped it; EXIT_FAILURE, and a line in the log, when an exception
+///                 left the task or the machine gave no ring.
 /// @threads        One run() at a time in a process: signals have one taker. Signal handlers are put back at its end.
 /// @limits         For a program with signals or a loop of its own: executor::run().
 int run(task<> root, const run_options& options = {});

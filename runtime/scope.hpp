@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The functions that open a cancel scope around some work: with_cancel_scope() and shield().
 //
-// A scope function is a boundary: a stop that its own scope caused ends there; one that came from outside goes on outwards.
+// A scope function is a boundary: a stop that its own scope caused ends there; one that came from outside goes on
+// outwards.
 #pragma once
 
 #include <gyre/runtime/cancel_scope.hpp>
@@ -78,7 +79,8 @@ class scoped_task : protected bounded_task<T> {
 template <class T>
 class shielded_task final : public scoped_task<T> {
  public:
-  explicit shielded_task(task<T>&& body) noexcept : scoped_task<T>{cancel_scope::kind::shielded}, body_{std::move(body)} {}
+  explicit shielded_task(task<T>&& body) noexcept
+      : scoped_task<T>{cancel_scope::kind::shielded}, body_{std::move(body)} {}
 
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
@@ -127,8 +129,8 @@ auto as_task(Awaitable awaitable) -> task<awaited_t<Awaitable>> {
 /// Runs `fn(scope)` in a scope that can be cancelled from inside, or by whoever got hold of it.
 ///
 /// @param fn      Called at once; returns the task to run. Lives until the task has ended, captures and all.
-/// @return        co_await gives optional<T>, empty when the scope was cancelled before the task returned; for task<void>, a bool:
-///                whether it ran to its end.
+/// @return        co_await gives optional<T>, empty when the scope was cancelled before the task returned; for
+///                task<void>, a bool: whether it ran to its end.
 /// @errors        What the task throws.
 /// @cancellation  Absorbs the stop of its own scope. One from outside goes on outwards.
 template <class Fn>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A lazy coroutine with one awaiter and three ways to end: a value, an exception, or stopped.
 //
-// A task starts when it is awaited, on the executor and in the scope of who awaits it, by symmetric transfer; it ends the same
-// way. How a stop takes it down is detail/promise_base.hpp's business.
+// A task starts when it is awaited, on the executor and in the scope of who awaits it, by symmetric transfer; it ends
+// the same way. How a stop takes it down is detail/promise_base.hpp's business.
 #pragma once
 
 #include <gyre/runtime/assert.hpp>
@@ -40,8 +40,7 @@ namespace detail {
 
 /// Marks awaitables that know of scopes by themselves; any other is taken for somebody else's.
 template <class Awaitable>
-concept own_awaitable =
-    std::derived_from<Awaitable, waiter> || requires { typename Awaitable::gyre_awaitable; };
+concept own_awaitable = std::derived_from<Awaitable, waiter> || requires { typename Awaitable::gyre_awaitable; };
 
 /// Where a coroutine's value or exception lies until it is taken.
 template <class T>
@@ -68,7 +67,8 @@ class result_slot {
   }
 
   T take() {
-    if (holds_ == holds::exception) [[unlikely]] std::rethrow_exception(std::move(exception_));
+    if (holds_ == holds::exception) [[unlikely]]
+      std::rethrow_exception(std::move(exception_));
     if constexpr (std::is_reference_v<T>) return static_cast<T>(*value_);
     else return std::move(value_);
   }
@@ -88,7 +88,8 @@ class result_slot<void> {
   void return_void() noexcept {}
   void store_exception() noexcept { exception_ = std::current_exception(); }
   void take() {
-    if (exception_) [[unlikely]] std::rethrow_exception(std::move(exception_));
+    if (exception_) [[unlikely]]
+      std::rethrow_exception(std::move(exception_));
   }
 
  private:
@@ -113,7 +114,8 @@ class coroutine_promise : public promise_base {
     template <class Promise>
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> finished) noexcept {
       const promise_base& promise = finished.promise();
-      if (promise.continuation) [[likely]] return promise.continuation;
+      if (promise.continuation) [[likely]]
+        return promise.continuation;
       return follow(promise.bound->ended(*promise.bound, ending::ended));
     }
     void await_resume() const noexcept {}
@@ -121,10 +123,12 @@ class coroutine_promise : public promise_base {
   final_awaiter final_suspend() noexcept { return {}; }
 
   template <class T>
-  task_awaiter<T> await_transform(task<T>&& child, std::source_location where = std::source_location::current()) noexcept;
+  task_awaiter<T> await_transform(task<T>&& child,
+                                  std::source_location where = std::source_location::current()) noexcept;
 
   template <class Awaitable>
-  Awaitable&& await_transform(Awaitable&& awaited, std::source_location where = std::source_location::current()) noexcept {
+  Awaitable&& await_transform(Awaitable&& awaited,
+                              std::source_location where = std::source_location::current()) noexcept {
     location = where;
     if constexpr (!own_awaitable<std::remove_cvref_t<Awaitable>>) enter_foreign(*bound);
     return std::forward<Awaitable>(awaited);
@@ -197,7 +201,8 @@ class bounded_task : public boundary {
   /// Leaves its scope: the first thing that `ended` does.
   void leave_scope() noexcept {
     unlink();
-    if (foreign_below) [[unlikely]] forget_foreign(*this);
+    if (foreign_below) [[unlikely]]
+      forget_foreign(*this);
   }
 
   /// The value or the exception, after ending::ended. Destroys the frame.
@@ -284,12 +289,12 @@ class stop_catching_awaiter : bounded_task<T> {
 
 /// A coroutine that computes a T, or nothing.
 ///
-/// Lazy: it runs when it is awaited, `co_await f(…)`, or started by a task group, and only once. A task that is never awaited
-/// destroys its arguments and does nothing else.
+/// Lazy: it runs when it is awaited, `co_await f(…)`, or started by a task group, and only once. A task that is never
+/// awaited destroys its arguments and does nothing else.
 ///
 /// @errors        An exception that leaves the body is rethrown in the awaiting coroutine.
-/// @cancellation  When its scope is cancelled, the co_await where it waits does not return: its frame is destroyed, destructors
-///                run, `catch` blocks do not.
+/// @cancellation  When its scope is cancelled, the co_await where it waits does not return: its frame is destroyed,
+///                destructors run, `catch` blocks do not.
 /// @threads       Runs on the executor of who awaits it. Until then it can be moved to another thread.
 /// @limits        T is an object type that can be moved, a reference, or void; not over-aligned.
 template <class T>
@@ -354,7 +359,8 @@ inline constexpr bool is_task<task<T>> = true;
 
 template <class T>
 task<T> task_promise<T>::get_return_object() noexcept {
-  static_assert(alignof(task_promise) <= 2 * alignof(void*), "a task's value is not over-aligned: return a pointer to it");
+  static_assert(alignof(task_promise) <= 2 * alignof(void*),
+                "a task's value is not over-aligned: return a pointer to it");
   const auto mine = std::coroutine_handle<task_promise>::from_promise(*this);
   GYRE_ASSERT(&promise_of(mine) == this, "the promise lies where promise_of() looks for it");
   return task<T>{mine};

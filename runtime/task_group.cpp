@@ -9,7 +9,8 @@ namespace gyre {
 // Owns a child's frame. Deletes itself when the child has ended; its memory comes from the frame pool.
 class task_group::child final : detail::runnable, detail::bounded_task<void> {
  public:
-  child(task_group& group, task<>&& body) noexcept : runnable{kind_of_child}, bounded_task{std::move(body), &ended}, group_{group} {
+  child(task_group& group, task<>&& body) noexcept
+      : runnable{kind_of_child}, bounded_task{std::move(body), &ended}, group_{group} {
     group.scope_->executor().make_ready(*this);
   }
 
@@ -57,7 +58,8 @@ void task_group::start(task<> started) {
 }
 
 void task_group::failed(std::exception_ptr error, error_policy policy) noexcept {
-  if (policy == error_policy::log_and_continue) return log::exception("a task of a group failed; the others go on", error);
+  if (policy == error_policy::log_and_continue)
+    return log::exception("a task of a group failed; the others go on", error);
   if (error_) return log::exception("another task of the group failed as well", error);
   error_ = std::move(error);
   scope_->cancel();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Tasks that run side by side, and the one place that waits for all of them.
 //
-// A group is a boundary and a scope. Its first child is the body, the function that starts the others. It ends when the last child
-// has ended, in one of three ways:
+// A group is a boundary and a scope. Its first child is the body, the function that starts the others. It ends when the
+// last child has ended, in one of three ways:
 //
 //   an exception   the first that left a child, unless the policy is to log it; the others' are logged
 //   stopped        the scope around the group was cancelled, and no child failed
@@ -61,8 +61,8 @@ class task_group {
   /// @threads       The executor's thread, while the group is open.
   void start(task<> child);
 
-  /// Calls `fn(args…)` and starts the task that it returns. Owns the callable and the arguments until the task has ended, so that
-  /// a lambda's captures live as long as its coroutine.
+  /// Calls `fn(args…)` and starts the task that it returns. Owns the callable and the arguments until the task has
+  /// ended, so that a lambda's captures live as long as its coroutine.
   template <class Fn, class... Args>
     requires std::invocable<Fn&, Args&...> && std::same_as<std::invoke_result_t<Fn&, Args&...>, task<>>
   void start(Fn fn, Args... args) {

@@ -8,11 +8,14 @@
 
 namespace gyre {
 
-constinit const detail::waiter_kind sleep_operation::kind_of_sleep{{&sleep_operation::run_slowly}, &sleep_operation::cancel_waiting, "sleep"};
+constinit const detail::waiter_kind sleep_operation::kind_of_sleep{
+    {&sleep_operation::run_slowly}, &sleep_operation::cancel_waiting, "sleep"};
 
 void sleep_operation::arm() noexcept { loop().timers().arm(*this, due_); }
 
-void sleep_operation::expired(detail::timer& self) noexcept { static_cast<sleep_operation&>(self).settle(/*as_stopped=*/false); }
+void sleep_operation::expired(detail::timer& self) noexcept {
+  static_cast<sleep_operation&>(self).settle(/*as_stopped=*/false);
+}
 
 void sleep_operation::cancel_waiting(detail::waiter& self) noexcept {
   auto& sleep = static_cast<sleep_operation&>(self);
@@ -22,7 +25,8 @@ void sleep_operation::cancel_waiting(detail::waiter& self) noexcept {
 
 void sleep_operation::await_resume() {
   end_wait();
-  if (was_stopped()) [[unlikely]] detail::throw_errno(ECANCELED, "sleep");
+  if (was_stopped()) [[unlikely]]
+    detail::throw_errno(ECANCELED, "sleep");
 }
 
 result<void> sleep_operation::await_result() noexcept {

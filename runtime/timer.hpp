@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Sleeping.
 //
-// A sleep lives in the executor's timer heap: it costs no system call of its own. One that wakes an idle executor is as exact as
-// a timeout of the kernel; one on a busy executor waits for its turn.
+// A sleep lives in the executor's timer heap: it costs no system call of its own. One that wakes an idle executor is as
+// exact as a timeout of the kernel; one on a busy executor waits for its turn.
 #pragma once
 
 #include <gyre/runtime/detail/timer_heap.hpp>
@@ -18,14 +18,14 @@ namespace gyre {
 class [[nodiscard]] sleep_operation final : public detail::waiter, detail::timer {
  public:
   explicit sleep_operation(detail::clock_ns due) noexcept : waiter{kind_of_sleep}, timer{&expired}, due_{due} {}
-  sleep_operation(sleep_operation&& other) noexcept
-      : waiter{kind_of_sleep, other}, timer{&expired}, due_{other.due_} {}
+  sleep_operation(sleep_operation&& other) noexcept : waiter{kind_of_sleep, other}, timer{&expired}, due_{other.due_} {}
   ~sleep_operation() { GYRE_ASSERT(!armed(), "a sleep has left the timers when it ends"); }
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
-    if (begin(awaiter)) [[likely]] arm();
+    if (begin(awaiter)) [[likely]]
+      arm();
   }
 
   /// Throws operation_canceled when the stop was asked for as an error: stopped_as_error().

@@ -27,25 +27,29 @@ namespace gyre::detail {
 
 class frame_pool {
  public:
-  static constexpr std::size_t class_bytes = 64;         // sizes are rounded up to this
-  static constexpr std::size_t pooled_bytes_max = 4096;  // larger frames come from operator new
+  static constexpr std::size_t class_bytes = 64;          // sizes are rounded up to this
+  static constexpr std::size_t pooled_bytes_max = 4096;   // larger frames come from operator new
   static constexpr std::uint32_t free_frames_max = 8192;  // kept by a thread in one class
 
   /// The pool of the calling thread.
   [[nodiscard]] static frame_pool& mine() noexcept;
 
   [[nodiscard]] void* allocate(std::size_t bytes) {
-    if (bytes > pooled_bytes_max) [[unlikely]] return ::operator new(bytes);
+    if (bytes > pooled_bytes_max) [[unlikely]]
+      return ::operator new(bytes);
     size_class& chosen = classes_[class_of(bytes)];
-    if (chosen.free == nullptr) [[unlikely]] return from_heap(bytes);
+    if (chosen.free == nullptr) [[unlikely]]
+      return from_heap(bytes);
     --chosen.free_count;
     return std::exchange(chosen.free, chosen.free->next);
   }
 
   void deallocate(void* memory, std::size_t bytes) noexcept {
-    if (bytes > pooled_bytes_max) [[unlikely]] return ::operator delete(memory);
+    if (bytes > pooled_bytes_max) [[unlikely]]
+      return ::operator delete(memory);
     size_class& chosen = classes_[class_of(bytes)];
-    if (chosen.free_count == free_frames_max) [[unlikely]] return ::operator delete(memory);
+    if (chosen.free_count == free_frames_max) [[unlikely]]
+      return ::operator delete(memory);
     chosen.free = ::new (memory) free_frame{chosen.free};
     ++chosen.free_count;
   }

@@ -47,8 +47,8 @@ class intrusive_queue {
     other.tail_ = &other.head_;
   }
 
-  /// The elements, linked through `next` to the last, whose `next` is null. To be taken one by one, or given back from some point
-  /// on by attach_from(); until then nothing else is done with the queue.
+  /// The elements, linked through `next` to the last, whose `next` is null. To be taken one by one, or given back from
+  /// some point on by attach_from(); until then nothing else is done with the queue.
   [[nodiscard]] T* detach() noexcept { return head_; }
   void attach_from(T& first) noexcept { head_ = &first; }
 
@@ -63,7 +63,8 @@ class intrusive_queue {
     return false;
   }
 
-  /// Appends many elements, keeping the end of the queue at hand. The queue is not to be touched until end(), but in interrupt().
+  /// Appends many elements, keeping the end of the queue at hand. The queue is not to be touched until end(), but in
+  /// interrupt().
   class appender {
    public:
     explicit appender(intrusive_queue& extended) noexcept : queue_{extended}, tail_{extended.tail_} {}

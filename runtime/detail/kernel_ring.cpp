@@ -41,8 +41,10 @@ kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }
 
 int kernel_ring::enter(unsigned wait_count) noexcept {
   std::atomic_ref{*ring_->sq.ktail}.store(sq_tail(), std::memory_order_release);
-  const unsigned flags = IORING_ENTER_GETEVENTS | report_.enter_flags | (report_.ring_registered ? IORING_ENTER_REGISTERED_RING : 0);
-  const int taken = io_uring_enter(static_cast<unsigned>(ring_->enter_ring_fd), unsubmitted(), wait_count, flags, nullptr);
+  const unsigned flags =
+      IORING_ENTER_GETEVENTS | report_.enter_flags | (report_.ring_registered ? IORING_ENTER_REGISTERED_RING : 0);
+  const int taken =
+      io_uring_enter(static_cast<unsigned>(ring_->enter_ring_fd), unsubmitted(), wait_count, flags, nullptr);
 
   // Not the return value but the kernel's head tells what was taken: an interrupted wait reports the count, a partly
   // refused submission may report an error.

@@ -11,9 +11,9 @@
 //                      more stack than one.
 //
 // A boundary is where a stop can end: a scope, a deadline, a task group's child, the root, or a coroutine of
-// somebody else's type, which hears of it as an exception. Between a boundary and the next one below it runs one line of
-// coroutines, of which only the innermost can wait; so the boundary knows what it waits for, and a cancel of the scope
-// finds it there.
+// somebody else's type, which hears of it as an exception. Between a boundary and the next one below it runs one line
+// of coroutines, of which only the innermost can wait; so the boundary knows what it waits for, and a cancel of the
+// scope finds it there.
 #pragma once
 
 #include <gyre/runtime/detail/intrusive.hpp>
@@ -56,15 +56,15 @@ class boundary : public frame_slot, public ring_links {
 
   cancel_scope* scope = nullptr;  // set when the coroutine is started
 
-  // The executor, as long as nothing is out of the ordinary: the scope is not cancelled, and only gyre's coroutines have run
-  // below. Otherwise the boundary itself, which is no executor. Every operation compares it with the current executor, and
-  // asks no more if they are the same.
+  // The executor, as long as nothing is out of the ordinary: the scope is not cancelled, and only gyre's coroutines
+  // have run below. Otherwise the boundary itself, which is no executor. Every operation compares it with the current
+  // executor, and asks no more if they are the same.
   const void* undisturbed_on = this;
 
   void disturb() noexcept { undisturbed_on = this; }
 
-  // What is waited for: one waiter; a stack of them, linked by waiter::below_, when coroutines of somebody else's type run
-  // side by side below.
+  // What is waited for: one waiter; a stack of them, linked by waiter::below_, when coroutines of somebody else's type
+  // run side by side below.
   waiter* waiting = nullptr;
 
   bool foreign_below = false;  // a coroutine of somebody else's type has run below
@@ -88,8 +88,8 @@ class promise_base {
   return std::coroutine_handle<promise_base>::from_address(coroutine.address()).promise();
 }
 
-/// Ends a suspended coroutine as stopped: destroys frames up to the nearest boundary and tells it, and so on as long as boundaries let
-/// the stop through. Returns what runs next. `leaf` is gone afterwards.
+/// Ends a suspended coroutine as stopped: destroys frames up to the nearest boundary and tells it, and so on as long as
+/// boundaries let the stop through. Returns what runs next. `leaf` is gone afterwards.
 [[nodiscard]] std::coroutine_handle<> unwind(std::coroutine_handle<> leaf) noexcept;
 
 /// What runs next after a boundary was told.

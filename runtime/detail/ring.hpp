@@ -81,8 +81,8 @@ class ring {
 
   /// Submits every entry, runs the kernel's task work, and waits for `wait_count` completions.
   ///
-  /// @return   0, or a positive errno: EBUSY and EAGAIN mean reap and try again, EINTR that a signal cut the wait short.
-  ///           What was not taken stays queued; see unsubmitted().
+  /// @return   0, or a positive errno: EBUSY and EAGAIN mean reap and try again, EINTR that a signal cut the wait
+  ///           short. What was not taken stays queued; see unsubmitted().
   [[nodiscard]] virtual int enter(unsigned wait_count) noexcept = 0;
 
   /// The oldest completions, as many as lie side by side in memory; empty when there are none. Valid until consume().
@@ -94,7 +94,8 @@ class ring {
   /// Whether completions signal the event descriptor.
   virtual void notify_completions(bool on) noexcept = 0;
 
-  /// The descriptor that is readable when there is something to do: a completion while notify_completions(true), or wake().
+  /// The descriptor that is readable when there is something to do: a completion while notify_completions(true), or
+  /// wake().
   [[nodiscard]] virtual int event_fd() const noexcept = 0;
 
   /// Sleeps until the event descriptor is signalled, and takes the signal. May return without one.
@@ -135,8 +136,8 @@ class ring {
   unsigned* cq_tail_ = nullptr;
 
  private:
-  // Entries are given from runs that lie side by side, so that taking one is a comparison and an addition. Returns whether there
-  // are any.
+  // Entries are given from runs that lie side by side, so that taking one is a comparison and an addition. Returns
+  // whether there are any.
   bool begin_run() noexcept {
     run_tail_ = next_sqe_ == nullptr ? 0 : sq_tail();
     const unsigned index = run_tail_ & sq_mask_;

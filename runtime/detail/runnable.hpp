@@ -24,7 +24,8 @@ class runnable {
 
   /// Runs it: resumes the coroutine that it stands for, or does what its kind says.
   void run() noexcept {
-    if ((resumed_ & through_kind) == 0) [[likely]] coroutine().resume();
+    if ((resumed_ & through_kind) == 0) [[likely]]
+      coroutine().resume();
     else kind->run(*this);
   }
 

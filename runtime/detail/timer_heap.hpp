@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Timers of one executor, in user space, so that a sleep or a deadline costs no system call.
 //
-// Most programs know a few durations, and use each again and again: now + 30 s only grows. So a timer that is due no earlier
-// than the last one of a lane is appended there, a link in and a link out. What fits no lane goes into a 4-ary heap.
+// Most programs know a few durations, and use each again and again: now + 30 s only grows. So a timer that is due no
+// earlier than the last one of a lane is appended there, a link in and a link out. What fits no lane goes into a 4-ary
+// heap.
 #pragma once
 
 #include <array>
@@ -76,7 +77,8 @@ class timer_heap {
 
   /// Takes it out. Does nothing when it is not armed.
   void disarm(timer& armed) noexcept {
-    if (armed.index_ != timer::in_lane) [[unlikely]] return remove(armed);
+    if (armed.index_ != timer::in_lane) [[unlikely]]
+      return remove(armed);
     armed.previous->next = armed.next;
     armed.next->previous = armed.previous;
     armed.index_ = timer::not_armed;

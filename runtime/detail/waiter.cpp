@@ -12,13 +12,14 @@ gyre::executor& waiter::loop() const noexcept { return bound_->scope->executor()
 bool waiter::begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept {
   gyre::executor::begin(*this, awaiter, bound);
   set(stage::waiting);
-  if (!bound.scope->stop_requested()) [[likely]] return true;
+  if (!bound.scope->stop_requested()) [[likely]]
+    return true;
   settle(/*as_stopped=*/true);
   return false;
 }
 
-// Where something waits below the boundary already, coroutines of somebody else's type run side by side there. Both know from
-// here on that they are not alone, and leave the stack with care.
+// Where something waits below the boundary already, coroutines of somebody else's type run side by side there. Both
+// know from here on that they are not alone, and leave the stack with care.
 void waiter::enter_boundary() noexcept {
   GYRE_ASSERT(current() == stage::idle, "an operation is awaited once");
   waiter* const other = std::exchange(bound_->waiting, this);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Something that a coroutine waits for inside a cancel scope: the common part of operations, sleeps and locks.
 //
-// A waiter lives in the awaiting frame. From begin() to settle() the boundary above the coroutine points to it, so that a cancel of the
-// scope finds it. settle() ends the wait and puts it in the executor's ready queue; from there the coroutine resumes and takes the
-// result, or is unwound as stopped. All of it happens on the executor's thread.
+// A waiter lives in the awaiting frame. From begin() to settle() the boundary above the coroutine points to it, so that
+// a cancel of the scope finds it. settle() ends the wait and puts it in the executor's ready queue; from there the
+// coroutine resumes and takes the result, or is unwound as stopped. All of it happens on the executor's thread.
 //
 //   idle -> waiting -> ready -> done          locks, sleeps, streams
 //   idle -> queued -> in_kernel -> …          operations: see operation.hpp
@@ -20,7 +20,7 @@
 namespace gyre {
 class executor;
 class operation;
-}
+}  // namespace gyre
 
 namespace gyre::detail {
 
@@ -38,8 +38,8 @@ struct waiter_kind : runnable_kind {
 template <class Promise>
 concept gyre_promise = std::derived_from<Promise, promise_base>;
 
-/// The boundary above the coroutines of somebody else's type that run now on this thread: that of the gyre coroutine which
-/// awaits them.
+/// The boundary above the coroutines of somebody else's type that run now on this thread: that of the gyre coroutine
+/// which awaits them.
 [[nodiscard]] boundary& foreign_boundary() noexcept;
 
 /// Has coroutines of somebody else's type that run below find `bound`.
@@ -51,7 +51,9 @@ void forget_foreign(boundary& bound) noexcept;
 class waiter : public runnable {
  public:
   /// Where the coroutine stands, for diagnosis; null for a coroutine of somebody else's type.
-  [[nodiscard]] const promise_base* promise() const noexcept { return has(foreign) ? nullptr : &promise_of(coroutine()); }
+  [[nodiscard]] const promise_base* promise() const noexcept {
+    return has(foreign) ? nullptr : &promise_of(coroutine());
+  }
   [[nodiscard]] const char* name() const noexcept { return static_cast<const waiter_kind*>(kind)->name; }
 
   /// When the wait began, in milliseconds of the executor's clock, to the accuracy of its turns.
@@ -72,7 +74,8 @@ class waiter : public runnable {
   // In order of what may be done: up to done it can be destroyed, from waiting on it can be cancelled.
   enum class stage : std::uint8_t { idle, done, ready, waiting, queued, in_kernel, cancel_queued, cancel_sent };
 
-  // What is out of the ordinary about a wait. Beside the stage in one word, so that one comparison says that nothing is.
+  // What is out of the ordinary about a wait. Beside the stage in one word, so that one comparison says that nothing
+  // is.
   enum flag : std::uint32_t {
     stopped = 0x100,        // settled as stopped
     stop_as_error = 0x200,  // a stop resumes the coroutine
@@ -88,10 +91,13 @@ class waiter : public runnable {
       : runnable{its_kind, uninitialised{}}, state_{moved_from.state_ & flags_mask} {
     GYRE_ASSERT(moved_from.current() == stage::idle, "an operation stays where it was awaited");
   }
-  ~waiter() { GYRE_ASSERT(current() <= stage::done, "an operation or a wait was destroyed in flight: its frame must stay until it has ended"); }
+  ~waiter() {
+    GYRE_ASSERT(current() <= stage::done,
+                "an operation or a wait was destroyed in flight: its frame must stay until it has ended");
+  }
 
-  /// Notes who waits, and where a cancel finds it. When the scope is already cancelled it settles as stopped at once and
-  /// returns false: then there is nothing to wait for.
+  /// Notes who waits, and where a cancel finds it. When the scope is already cancelled it settles as stopped at once
+  /// and returns false: then there is nothing to wait for.
   template <class Promise>
   bool begin(std::coroutine_handle<Promise> awaiter) noexcept {
     return begin_below(awaiter, bound_of(awaiter));
@@ -128,7 +134,9 @@ class waiter : public runnable {
   void add(flag added) noexcept { state_ |= added; }
 
   /// Whether it is at `expected`, with nothing out of the ordinary.
-  [[nodiscard]] bool is_plainly(stage expected) const noexcept { return state_ == static_cast<std::uint32_t>(expected); }
+  [[nodiscard]] bool is_plainly(stage expected) const noexcept {
+    return state_ == static_cast<std::uint32_t>(expected);
+  }
   void set_plainly(stage next_stage) noexcept { state_ = static_cast<std::uint32_t>(next_stage); }
 
  private:

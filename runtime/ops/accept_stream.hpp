@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Connections as a stream: one multishot accept that stays in the kernel.
 //
-// The request's state belongs to the executor, not to a frame: a stream that is destroyed while its request is in flight hands the
-// state over. It is cancelled, connections that still come are closed, and it is freed at its last completion. So the destructor
-// neither blocks nor dangles.
+// The request's state belongs to the executor, not to a frame: a stream that is destroyed while its request is in
+// flight hands the state over. It is cancelled, connections that still come are closed, and it is freed at its last
+// completion. So the destructor neither blocks nor dangles.
 //
 //   idle -> armed         next() with nothing in store
-//   armed -> idle         a completion without F_MORE: an error, an overflow, or a cancel; the next next() arms it again
-//   armed -> pausing      more connections in store than pause_at: the request is cancelled, its end is nobody's error
-//   armed, pausing -> orphaned   the stream was destroyed
+//   armed -> idle         a completion without F_MORE: an error, an overflow, or a cancel; the next next() arms it
+//   again armed -> pausing      more connections in store than pause_at: the request is cancelled, its end is nobody's
+//   error armed, pausing -> orphaned   the stream was destroyed
 #pragma once
 
 #include <gyre/runtime/detail/waiter.hpp>
@@ -46,7 +46,8 @@ class accept_stream {
     [[nodiscard]] bool await_ready() const noexcept;
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
-      if (begin(awaiter)) [[likely]] wait();
+      if (begin(awaiter)) [[likely]]
+        wait();
     }
     unique_fd await_resume();
     [[nodiscard]] result<unique_fd> await_result();
@@ -63,8 +64,8 @@ class accept_stream {
   /// Waits for the next connection. One coroutine at a time.
   ///
   /// @return        The connection's descriptor, close-on-exec; an empty one when the listener was shut down.
-  /// @errors        too_many_files_open   the connection stays in the backlog: wait before the next next(), which tries again
-  ///                connection_aborted, … that connection is gone: go on
+  /// @errors        too_many_files_open   the connection stays in the backlog: wait before the next next(), which tries
+  ///                again connection_aborted, … that connection is gone: go on
   ///                operation_canceled    the request was ended by somebody else: cancel_fd, or a close
   /// @cancellation  Safe: a connection that has come stays in store.
   /// @threads       The thread of the executor on which it is first called.

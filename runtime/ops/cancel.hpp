@@ -9,8 +9,8 @@
 
 namespace gyre::ops {
 
-/// Ends everything that this executor has in flight on a descriptor: each of those ends with operation_canceled, or with the
-/// result that it already had. For closing: closing a descriptor by itself ends nothing.
+/// Ends everything that this executor has in flight on a descriptor: each of those ends with operation_canceled, or
+/// with the result that it already had. For closing: closing a descriptor by itself ends nothing.
 ///
 /// @return        How many were found; 0 when there was nothing.
 /// @limits        Walks all that is armed on the ring: some 0.3 ms at 20,000.

@@ -24,7 +24,8 @@ inline constexpr std::uint64_t current_position = ~std::uint64_t{0};
 /// @param fd      Open for reading.
 /// @param buffer  Where the bytes land. May be empty.
 /// @param offset  Distance from the start of the file, in bytes; current_position for what has no positions.
-/// @return        Bytes read, at most buffer.size(). 0 means end of file, or an empty buffer. Fewer than asked for is normal.
+/// @return        Bytes read, at most buffer.size(). 0 means end of file, or an empty buffer. Fewer than asked for is
+///                normal.
 /// @errors        is_a_directory    fd names a directory
 ///                invalid_argument  O_DIRECT and a misaligned buffer, offset or size
 ///                io_error          the device failed; the buffer's contents are unspecified
@@ -113,12 +114,14 @@ enum class sync_what : std::uint8_t {
 
 /// Waits until what was written to the file is on its device.
 ///
-/// @errors        io_error, no_space_on_device: data that was written earlier is lost; a retry may report success falsely.
+/// @errors        io_error, no_space_on_device: data that was written earlier is lost; a retry may report success
+///                falsely.
 /// @cancellation  A sync that a kernel worker has begun runs to its end, and the coroutine waits for it.
 /// @source        io_uring_prep_fsync(3); fsync(2). Linux 5.1.
 class [[nodiscard]] fsync final : public operation_of<fsync, void> {
  public:
-  explicit fsync(fd_ref fd, sync_what what = sync_what::everything) noexcept : operation_of{opcode}, fd_{fd}, what_{what} {}
+  explicit fsync(fd_ref fd, sync_what what = sync_what::everything) noexcept
+      : operation_of{opcode}, fd_{fd}, what_{what} {}
 
  private:
   static const operation_kind opcode;
@@ -130,9 +133,10 @@ class [[nodiscard]] fsync final : public operation_of<fsync, void> {
 /// Closes a descriptor and tells how that went.
 ///
 /// @param fd      Taken over: it is closed in every case, also when the operation is stopped before it began.
-/// @errors        io_error, no_space_on_device, disk_quota_exceeded: some file systems report a late write failure here.
-/// @cancellation  Safe: nothing is leaked. A close that the kernel has been given runs to its end: one that is cancelled
-///                before a worker begins it would leave the descriptor open.
+/// @errors        io_error, no_space_on_device, disk_quota_exceeded: some file systems report a late write failure
+///                here.
+/// @cancellation  Safe: nothing is leaked. A close that the kernel has been given runs to its end: one that is
+///                cancelled before a worker begins it would leave the descriptor open.
 /// @source        io_uring_prep_close(3); close(2). Linux 5.6.
 class [[nodiscard]] close final : public operation_of<close, void> {
  public:

@@ -39,8 +39,8 @@ class [[nodiscard]] openat final : public operation_of<openat, unique_fd> {
 /// Opens a file with limits on how its path may lead: no symbolic links, not out of `directory`, and so on.
 ///
 /// @param resolve  RESOLVE_* of <linux/openat2.h>, or'ed: RESOLVE_BENEATH keeps the path inside `directory`.
-/// @errors         As for openat; invalid_cross_device_link (EXDEV) when the path leads out, too_many_symbolic_link_levels
-///                 (ELOOP) for a link that RESOLVE_NO_SYMLINKS forbids.
+/// @errors         As for openat; invalid_cross_device_link (EXDEV) when the path leads out,
+///                 too_many_symbolic_link_levels (ELOOP) for a link that RESOLVE_NO_SYMLINKS forbids.
 /// @source         io_uring_prep_openat2(3); openat2(2). Linux 5.6.
 class [[nodiscard]] openat2 final : public operation_of<openat2, unique_fd> {
  public:

@@ -47,11 +47,13 @@ constinit const operation_kind recv::opcode{"recv", &recv::prepare, runs_in::rin
 
 void send::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3)
   auto& op = static_cast<send&>(self);
-  io_uring_prep_send(&sqe, op.socket_.get(), op.bytes_.data(), one_transfer(op.bytes_.size()), op.flags_ | MSG_NOSIGNAL);
+  io_uring_prep_send(&sqe, op.socket_.get(), op.bytes_.data(), one_transfer(op.bytes_.size()),
+                     op.flags_ | MSG_NOSIGNAL);
 }
 constinit const operation_kind send::opcode{"send", &send::prepare, runs_in::ring};
 
-void send_all::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3), MSG_WAITALL: the kernel goes on by itself
+void send_all::prepare(
+    operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3), MSG_WAITALL: the kernel goes on by itself
   auto& op = static_cast<send_all&>(self);
   if (op.rest_.empty()) return io_uring_prep_nop(&sqe);
   const auto bytes = op.expect(op.rest_.size());
@@ -77,7 +79,8 @@ std::error_code send_all::failure() const noexcept {
   return res() == nothing_moved ? make_error_code(errc::no_progress) : error();
 }
 
-void recv_all::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3), MSG_WAITALL: the kernel goes on by itself
+void recv_all::prepare(
+    operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3), MSG_WAITALL: the kernel goes on by itself
   auto& op = static_cast<recv_all&>(self);
   if (op.rest_.empty()) return io_uring_prep_nop(&sqe);  // no bytes to move: do not wait for some
   const auto bytes = op.expect(op.rest_.size());

@@ -23,7 +23,9 @@ void timeout::take_elapsed() noexcept {
   if (res() == -ETIME) set_res(0);
 }
 
-void timeout::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_timeout(3): -ETIME is how it says that the time has come
+void timeout::prepare(
+    operation& self,
+    io_uring_sqe& sqe) noexcept {  // io_uring_prep_timeout(3): -ETIME is how it says that the time has come
   auto& op = static_cast<timeout&>(self);
   static_assert(sizeof(op.time_) == sizeof(__kernel_timespec));
   io_uring_prep_timeout(&sqe, reinterpret_cast<__kernel_timespec*>(&op.time_), 0, 0);

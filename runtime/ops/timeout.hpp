@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Timeouts that the kernel keeps.
 //
-// To sleep use timer.hpp, for deadlines deadline.hpp: the executor's own timers cost no system call, while cancelling one kernel
-// timeout among N is linear in N. These are for what must be exact, or must not need the executor to run.
+// To sleep use timer.hpp, for deadlines deadline.hpp: the executor's own timers cost no system call, while cancelling
+// one kernel timeout among N is linear in N. These are for what must be exact, or must not need the executor to run.
 #pragma once
 
 #include <gyre/runtime/deadline.hpp>
@@ -44,12 +44,14 @@ class [[nodiscard]] timeout final : public operation_of<timeout, void> {
 
 /// Links `op` to a timeout in the kernel, whatever executor_options::linked_timeout_max says: with_timeout() otherwise.
 ///
-/// @param op  An operation that the kernel does not run in a worker thread, where a linked timeout never fires: asserted.
+/// @param op  An operation that the kernel does not run in a worker thread, where a linked timeout never fires:
+///            asserted.
 /// @source    io_uring_prep_link_timeout(3). Linux 5.5.
 template <class Op>
   requires std::derived_from<Op, operation>
 [[nodiscard]] detail::timed_operation<Op> link_timeout(Op op, std::chrono::nanoseconds duration) noexcept {
-  GYRE_ASSERT(op.its_kind().where_it_runs == runs_in::ring, "a linked timeout never fires on what a kernel worker runs: use with_timeout()");
+  GYRE_ASSERT(op.its_kind().where_it_runs == runs_in::ring,
+              "a linked timeout never fires on what a kernel worker runs: use with_timeout()");
   return detail::timed_operation<Op>{std::move(op), duration, detail::deadline_by::kernel};
 }
 
