@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A multishot accept as a stream: what is in store, in flight and on its way when readers stop, streams go, and the kernel
-// ends the request by itself.
+// A multishot accept as a stream: what is in store, in flight and on its way when readers stop, streams go, and the
+// kernel ends the request by itself.
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
 #include <gyre/runtime/timer.hpp>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the heap is asked for on the paths that run a million times a second: nothing, once the frame pool is warm.
 //
-// This program counts every operator new. A sanitizer's build takes each frame from the heap on purpose, so that it sees
-// its end: there is nothing to count then.
+// This program counts every operator new. A sanitizer's build takes each frame from the heap on purpose, so that it
+// sees its end: there is nothing to count then.
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/detail/frame_pool.hpp>
 #include <gyre/runtime/executor.hpp>

@@ -3,6 +3,7 @@
 // to the cancel and to the operation, and which of the two answers comes first. On the scripted ring; as far as the
 // kernel can be brought into these orders, kernel_cancel_test.cpp shows them there.
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/operation.hpp>
 
 #include "../support/every_operation.hpp"
 #include "../support/scripted.hpp"

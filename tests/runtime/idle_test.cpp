@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Idle costs nothing: a parked executor makes no system call and uses no CPU for five seconds, looked at from outside.
 //
-// This is the one test that lets time pass. It asserts no duration; and where strace is missing, or may not attach, it says
-// so and looks at the time on the CPU and at the context switches only.
+// This is the one test that lets time pass. It asserts no duration; and where strace is missing, or may not attach,
+// it says so and looks at the time on the CPU and at the context switches only.
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/socket.hpp>

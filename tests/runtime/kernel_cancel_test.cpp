@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Cancels on the kernel, in every order that it can be brought into. What the kernel decides differently from run to run
-// is checked for what holds in each case: nothing is lost, nothing is leaked, everybody ends.
+// Cancels on the kernel, in every order that it can be brought into. What the kernel decides differently from run to
+// run is checked for what holds in each case: nothing is lost, nothing is leaked, everybody ends.
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
 #include <gyre/runtime/ops/cancel.hpp>

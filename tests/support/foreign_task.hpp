@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A coroutine type that knows nothing of gyre, as another library would have it: it can await gyre's tasks and operations,
-// and they can await it.
+// A coroutine type that knows nothing of gyre, as another library would have it: it can await gyre's tasks and
+// operations, and they can await it.
 #pragma once
 
 #include <coroutine>
