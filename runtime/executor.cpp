@@ -311,16 +311,18 @@ void executor::flush_backlog() noexcept {
   }
 }
 
-// Gives the kernel everything there is. When it refuses for want of room, what is left stays where it is: the reap
-// makes room, and the next turn goes on.
+// Gives the kernel everything there is.
 void executor::flush() noexcept {
-  for (;;) {
-    if (has_queued()) flush_queued();
-    const bool full = has_queued();
-    if (ring_->unsubmitted() > 0 || ring_->wants_enter()) {
-      if (!enter(/*wait_count=*/0)) return;
-    }
-    if (!full) return;
+  if (has_queued()) [[unlikely]]
+    return flush_and_queue();
+  if (ring_->unsubmitted() > 0 || ring_->wants_enter()) enter(/*wait_count=*/0);
+}
+
+// When the kernel refuses for want of room, what is left stays where it is: the reap makes room, and the next turn goes on.
+void executor::flush_and_queue() noexcept {
+  for (bool taken = true; taken && has_queued();) {
+    flush_queued();
+    taken = enter(/*wait_count=*/0);
   }
 }
 
@@ -334,19 +336,21 @@ void executor::make_nobodys(io_uring_sqe& sqe) noexcept {
   ++nobodys_count_;
 }
 
-// Returns whether everything was taken.
+// Returns whether the kernel took what it was given.
 bool executor::enter(unsigned wait_count) noexcept {
-  if (ring_->overflowed()) ++counted_.overflows;
-  in_kernel_count_ = in_kernel_count();
-  counted_tail_ = ring_->sq_tail();
+  const unsigned tail = ring_->sq_tail();
+  const unsigned described_count = tail - counted_tail_;
+  in_kernel_count_ += described_count - nobodys_count_;
+  counted_tail_ = tail;
   nobodys_count_ = 0;
-  const unsigned offered = ring_->unsubmitted();
-  const int error = ring_->enter(wait_count);
+  counted_.sqes += described_count;
   ++counted_.enters;
-  counted_.sqes += offered - ring_->unsubmitted();
-  if (error == 0 || error == EINTR) [[likely]]
-    return ring_->unsubmitted() == 0;
+  if (ring_->overflowed()) [[unlikely]]
+    ++counted_.overflows;
 
+  const int error = ring_->enter(wait_count);
+  if (error == 0 || error == EINTR) [[likely]]
+    return true;
   const bool wants_room = error == EBUSY || error == EAGAIN || error == ENOMEM;
   if (!wants_room) detail::fatal_errno(error, "executor: io_uring_enter(2) fails for a reason that no retry mends");
   ++counted_.refusals;
@@ -358,10 +362,11 @@ bool executor::enter(unsigned wait_count) noexcept {
 // Takes back what the kernel finished. What it still has to do (one enter() runs some 20 pieces of its work) comes in
 // the next turn, which enters anyway: its coroutines will have something to submit.
 void executor::reap() noexcept {
-  for (auto batch = ring_->completions(); !batch.empty(); batch = ring_->completions()) {
+  while (ring_->has_completions()) {
+    const auto batch = ring_->completions();
     counted_.cqes += batch.size();
-    in_kernel_count_ -=
-        static_cast<std::uint32_t>(batch.size());  // complete_tagged() puts back what is no request's end
+    // complete_tagged() puts back what is no request's end.
+    in_kernel_count_ -= static_cast<std::uint32_t>(batch.size());
     detail::intrusive_queue<detail::runnable>::appender ready{ready_};
     for (const detail::completion& done : batch)
       if (!complete_plainly(done, ready)) [[unlikely]]

@@ -281,6 +281,7 @@ class executor {
   void take_posted() noexcept;
   void expire_timers() noexcept;
   void flush() noexcept;
+  void flush_and_queue() noexcept;
   void flush_queued() noexcept;
   void flush_cancels() noexcept;
   void flush_backlog() noexcept;

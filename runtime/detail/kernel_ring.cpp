@@ -28,6 +28,8 @@ kernel_ring::kernel_ring(const ring_request& request)
   }
   io_uring_cq_eventfd_toggle(ring_.get(), false);
 
+  enter_flags_ =
+      IORING_ENTER_GETEVENTS | report_.enter_flags | (report_.ring_registered ? IORING_ENTER_REGISTERED_RING : 0);
   sqes_ = reinterpret_cast<std::byte*>(ring_->sq.sqes);
   sq_entries_ = ring_->sq.ring_entries;
   sq_mask_ = ring_->sq.ring_mask;
@@ -41,10 +43,8 @@ kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }
 
 int kernel_ring::enter(unsigned wait_count) noexcept {
   std::atomic_ref{*ring_->sq.ktail}.store(sq_tail(), std::memory_order_release);
-  const unsigned flags =
-      IORING_ENTER_GETEVENTS | report_.enter_flags | (report_.ring_registered ? IORING_ENTER_REGISTERED_RING : 0);
-  const int taken =
-      io_uring_enter(static_cast<unsigned>(ring_->enter_ring_fd), unsubmitted(), wait_count, flags, nullptr);
+  const auto fd = static_cast<unsigned>(ring_->enter_ring_fd);
+  const int taken = io_uring_enter(fd, unsubmitted(), wait_count, enter_flags_, nullptr);
 
   // Not the return value but the kernel's head tells what was taken: an interrupted wait reports the count, a partly
   // refused submission may report an error.

@@ -35,6 +35,7 @@ class kernel_ring final : public ring {
   std::unique_ptr<::io_uring> ring_;
   ring_report report_;
   unique_fd event_fd_;
+  unsigned enter_flags_ = 0;
 };
 
 }  // namespace gyre::detail
