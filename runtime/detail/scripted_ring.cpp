@@ -324,6 +324,11 @@ void scripted_ring::consume(std::size_t count) noexcept {
 
 // ------------------------------------------------------------------------------------------------------ the clock
 
+clock_ns scripted_ring::now() const noexcept {
+  call(on_now);
+  return now_;
+}
+
 void scripted_ring::advance(std::chrono::nanoseconds by) {
   now_ += by.count();
   expire();

@@ -107,6 +107,7 @@ class scripted_ring final : public ring {
 
   // ----------------------------------------------------------------- between the steps of the executor's own protocols
 
+  std::function<void()> on_now;                // it looks at the clock: with timers, after what was posted
   std::function<void()> on_enter;              // an enter() begins: nothing is taken yet
   std::function<void()> after_enter;           // it ends
   std::function<void(bool notify)> on_notify;  // notify_completions() has been called and is in force
@@ -127,7 +128,7 @@ class scripted_ring final : public ring {
   int event_fd() const noexcept override { return its_event_fd; }
   void sleep() noexcept override;
   void wake() noexcept override;
-  clock_ns now() const noexcept override { return now_; }
+  clock_ns now() const noexcept override;
 
  private:
   static constexpr int its_event_fd = 1'000'000;  // no descriptor at all: nobody may use it but as a number

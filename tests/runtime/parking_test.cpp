@@ -45,18 +45,21 @@ task<> wait_for(const bool& happened) {
 }
 
 // The moments of a park between which something can happen.
-enum class moment { before_enter, after_enter, notifications_on, asleep, notifications_off };
-constexpr std::array moments{moment::before_enter, moment::after_enter, moment::notifications_on, moment::asleep,
-                             moment::notifications_off};
+enum class moment { clock_read, before_enter, after_enter, notifications_on, asleep, notifications_off };
+constexpr std::array moments{moment::clock_read,       moment::before_enter, moment::after_enter,
+                             moment::notifications_on, moment::asleep,       moment::notifications_off};
 
 // Has `cause` called once, when the executor is at that moment of a park.
 void at(moment when, scripted_ring& script, std::function<void()> cause) {
   auto once = [&script, cause = std::move(cause)] {
-    script.on_enter = script.after_enter = script.on_sleep = nullptr;
+    script.on_now = script.on_enter = script.after_enter = script.on_sleep = nullptr;
     script.on_notify = nullptr;
     cause();
   };
   switch (when) {
+    case moment::clock_read:
+      script.on_now = once;
+      return;
     case moment::before_enter:
       script.on_enter = once;
       return;
