@@ -8,6 +8,7 @@
 
 #include <array>
 #include <charconv>
+#include <cstdio>
 #include <cstring>
 #include <optional>
 
@@ -45,6 +46,15 @@ std::optional<host_and_port> split(std::string_view text, std::uint16_t default_
   const auto port = parse_port(rest.substr(1));
   if (!port) return std::nullopt;
   return host_and_port{std::string{host}, *port};
+}
+
+// RFC 5952. inet_ntop(3) follows it, but for the addresses below ::/96: it takes them for IPv4 addresses in IPv6, which nobody
+// has used for twenty years (RFC 4291, 2.5.5.1), and prints "::1:50" as "::0.1.0.80".
+void print_v6(const ::in6_addr& host, std::array<char, INET6_ADDRSTRLEN>& text) noexcept {
+  ::inet_ntop(AF_INET6, &host, text.data(), INET6_ADDRSTRLEN);
+  if (!IN6_IS_ADDR_V4COMPAT(&host) || std::strchr(text.data(), '.') == nullptr) return;
+  const auto last_two = ntohl(host.s6_addr32[3]);
+  std::snprintf(text.data(), text.size(), "::%x:%x", last_two >> 16, last_two & 0xffff);
 }
 
 // The scope of a link-local address: an interface's number or its name.
@@ -117,7 +127,7 @@ std::string address::to_string() const {
     ::inet_ntop(AF_INET, &storage_.v4.sin_addr, text.data(), text.size());
     return std::string{text.data()} + ':' + std::to_string(port());
   }
-  ::inet_ntop(AF_INET6, &storage_.v6.sin6_addr, text.data(), text.size());
+  print_v6(storage_.v6.sin6_addr, text);
   std::string host = text.data();
   if (storage_.v6.sin6_scope_id != 0) host += '%' + std::to_string(storage_.v6.sin6_scope_id);
   return '[' + host + "]:" + std::to_string(port());
