@@ -107,7 +107,7 @@ class scripted_ring final : public ring {
 
   // ----------------------------------------------------------------- between the steps of the executor's own protocols
 
-  std::function<void()> on_now;                // it looks at the clock: with timers, after what was posted
+  std::function<void()> on_now;                // it looks at the clock: in each turn that has timers
   std::function<void()> on_enter;              // an enter() begins: nothing is taken yet
   std::function<void()> after_enter;           // it ends
   std::function<void(bool notify)> on_notify;  // notify_completions() has been called and is in force
