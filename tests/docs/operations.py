@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Makes docs/operations.md of what the sources in runtime/ops/ say of themselves.
+
+    operations.py [ROOT]           writes the page
+    operations.py --check [ROOT]   exits with 1 when the page is not what the sources say, and tells the cure
+
+A row comes of a class's docstring (@source names the preparing function and the first kernel), of its operation_kind
+(where it runs), and of the tests that name it. An operation that lacks one of these is an error here. The check lets
+pass a new test that the page does not name yet, so that nobody has to touch the page for it; one that is gone it finds.
+"""
+import pathlib
+import re
+import sys
+from collections import namedtuple
+
+PAGE = "docs/operations.md"
+
+# The opcodes of preparing functions that are called otherwise: io_uring_prep_X is IORING_OP_X in nearly all cases.
+OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL"}
+
+# What is no class with an operation_kind has no place of its own to say where it runs.
+RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring"}
+PLACE = {"ring": "ring", "worker": "worker", "worker_unasked": "worker, not cancelled"}
+
+HEAD = """\
+# Operations
+
+<!-- Made by tests/docs/operations.py of the docstrings in runtime/ops/: change those, and run it again. -->
+
+Every operation that gyre has today, in namespace `gyre::ops`. `co_await` one to run it; its docstring says what it
+takes, which errors it ends with and what a cancel leaves behind. How to add one:
+[writing-an-operation.md](writing-an-operation.md).
+
+- **opcode** stands for IORING_OP_ and this name.
+- **gives** is what the `co_await` returns. A descriptor is a `unique_fd`: if the coroutine ends before it takes it, it
+  is closed.
+- **Linux** is the first kernel that has the opcode, or this use of it. gyre itself needs 5.17: [doctor.md](doctor.md).
+- **runs in** says whether the kernel may give it to one of its worker threads. An operation that a worker has begun may
+  run to its end whatever is asked: a cancel or a deadline then waits for it, and `with_timeout()` never links a timeout
+  to it. One that is "not cancelled" is not even asked once the kernel has it.
+- **tested by** names the programs in `tests/` that await it; more may do so.
+"""
+
+Operation = namedtuple("Operation", "name opcode since gives where tests")
+
+
+class Untold(Exception):
+    """A source does not say what a row needs."""
+
+
+def declarations(text):
+    """Yields name, docstring and result type of each operation in a header: classes, streams, and functions."""
+    doc = []
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped.startswith("///"):
+            doc.append(stripped[3:].strip())
+            continue
+        found = re.match(r"class \[\[nodiscard\]\] (\w+) final : public operation_of<\w+, ([\w: ]+)>", stripped)
+        if found:
+            yield found[1], doc, f"`{found[2]}`"
+        elif "next_operation next()" in stripped:
+            yield "accept_stream", doc, "`unique_fd`"
+        elif re.match(r"\[\[nodiscard\]\] detail::timed_operation<Op> link_timeout\(", stripped):
+            yield "link_timeout", doc, "what it is given"
+        elif stripped.startswith(("template", "requires")):
+            continue  # between a docstring and what it is for
+        doc = []
+
+
+def source_of(name, doc):
+    """The preparing function and the kernel that @source names."""
+    text = " ".join(doc)
+    found = re.search(r"@source\s.*?io_uring_prep_(\w+)\(3\).*?Linux (\d+\.\d+)\.", text)
+    if not found:
+        raise Untold(f"ops::{name} has no line '@source io_uring_prep_…(3). Linux X.Y.' in its docstring")
+    return OPCODE_OF.get(found[1], found[1].upper()), found[2]
+
+
+def place_of(name, code):
+    found = re.search(rf"operation_kind {name}::opcode{{[^}}]*runs_in::(\w+)", code)
+    if not found and name not in RUNS_IN:
+        raise Untold(f"ops::{name} has no operation_kind that says where it runs")
+    return PLACE[found[1] if found else RUNS_IN[name]]
+
+
+def tests_of(name, tests):
+    naming = [path for path, text in tests.items() if re.search(rf"\bops::{name}\b", text)]
+    if not naming:
+        raise Untold(f"no test awaits ops::{name}: write one")
+    return naming
+
+
+def read_tests(root):
+    """The text of each test program, with that of the helpers that it includes."""
+    helpers = {path.name: path.read_text() for path in (root / "tests/support").glob("*.hpp")}
+
+    def with_helpers(text):
+        return text + "".join(helpers.get(name, "") for name in re.findall(r'#include "\.\./support/([\w.]+)"', text))
+
+    programs = sorted((root / "tests").rglob("*_test.cpp"))
+    return {path.relative_to(root).as_posix(): with_helpers(path.read_text()) for path in programs}
+
+
+def families(root):
+    """Yields the name of each header in runtime/ops/, what it is for, and its operations."""
+    tests = read_tests(root)
+    for header in sorted((root / "runtime/ops").glob("*.hpp")):
+        text = header.read_text()
+        code = header.with_suffix(".cpp").read_text() if header.with_suffix(".cpp").exists() else ""
+        found = [Operation(name, *source_of(name, doc), gives, place_of(name, code), tests_of(name, tests))
+                 for name, doc, gives in declarations(text)]
+        if found:
+            yield header.relative_to(root).as_posix(), text.splitlines()[1].removeprefix("// "), found
+
+
+def page(root):
+    parts = [HEAD]
+    for path, purpose, operations in families(root):
+        parts.append(f"\n## [{path}](../{path})\n\n{purpose}\n\n"
+                     "| operation | opcode | gives | Linux | runs in | tested by |\n|---|---|---|---|---|---|\n")
+        for each in operations:
+            programs = ", ".join(f"[{pathlib.PurePath(test).stem.removesuffix('_test')}](../{test})"
+                                 for test in each.tests)
+            cells = [f"`{each.name}`", each.opcode, each.gives, each.since, each.where, programs]
+            parts.append(f"| {' | '.join(cells)} |\n")
+    return "".join(parts)
+
+
+TEST_LINK = r"\[\w+\]\(\.\./tests/[\w/]+\.cpp\)"
+
+
+def differs(written, made):
+    """Whether a row says something else, or names a test that is not there or no longer awaits the operation."""
+    def without_tests(text):
+        return re.sub(rf"{TEST_LINK}(, {TEST_LINK})* \|", "|", text)
+
+    def tests_by_line(text):
+        return [set(re.findall(TEST_LINK, line)) for line in text.splitlines()]
+
+    return without_tests(written) != without_tests(made) or any(
+        named - naming for named, naming in zip(tests_by_line(written), tests_by_line(made)))
+
+
+def main():
+    arguments = sys.argv[1:]
+    checks = "--check" in arguments
+    roots = [each for each in arguments if each != "--check"]
+    root = pathlib.Path(roots[0] if roots else ".")
+    try:
+        made = page(root)
+    except Untold as untold:
+        sys.exit(str(untold))
+    written = root / PAGE
+    if not checks:
+        written.write_text(made)
+    elif not written.exists() or differs(written.read_text(), made):
+        sys.exit(f"{PAGE} is not what the sources say. Run tests/docs/operations.py in the project's root.")
+
+
+main()
