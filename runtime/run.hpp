@@ -10,7 +10,7 @@
 namespace gyre {
 
 struct run_options {
-  executor_options executor;
+  executor_options executor = {};
 
   /// How long tasks may take to end after SIGINT or SIGTERM. Then those that have not are logged, and the program ends.
   std::chrono::nanoseconds grace_period = std::chrono::seconds{30};
