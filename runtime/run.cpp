@@ -42,6 +42,7 @@ class signal_stop : detail::runnable, detail::timer {
     taker = nullptr;
     while (handlers_running > 0) {
     }
+    while (queued_) loop_.turn(/*may_park=*/false);  // posted as the task ended: the executor still has its address
     loop_.timers().disarm(*this);
   }
 
@@ -75,6 +76,7 @@ class signal_stop : detail::runnable, detail::timer {
   static void run(runnable& self) noexcept {
     auto& mine = static_cast<signal_stop&>(self);
     mine.queued_ = false;
+    if (mine.root_.done()) return;
     if (mine.signals_count_ >= signals_before_the_end) mine.give_up("a second signal came");
     if (mine.root_.scope().stop_requested()) return;
     mine.root_.cancel();
