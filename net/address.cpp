@@ -48,8 +48,8 @@ std::optional<host_and_port> split(std::string_view text, std::uint16_t default_
   return host_and_port{std::string{host}, *port};
 }
 
-// RFC 5952. inet_ntop(3) follows it, but for the addresses below ::/96: it takes them for IPv4 addresses in IPv6, which nobody
-// has used for twenty years (RFC 4291, 2.5.5.1), and prints "::1:50" as "::0.1.0.80".
+// RFC 5952. inet_ntop(3) follows it, but for the addresses below ::/96: it takes them for IPv4 addresses in IPv6, which
+// nobody has used for twenty years (RFC 4291, 2.5.5.1), and prints "::1:50" as "::0.1.0.80".
 void print_v6(const ::in6_addr& host, std::array<char, INET6_ADDRSTRLEN>& text) noexcept {
   ::inet_ntop(AF_INET6, &host, text.data(), INET6_ADDRSTRLEN);
   if (!IN6_IS_ADDR_V4COMPAT(&host) || std::strchr(text.data(), '.') == nullptr) return;

@@ -60,7 +60,8 @@ class tcp_stream {
   /// @errors  std::system_error: not_connected.
   void shutdown_write();
 
-  /// Ends whatever is in flight on the connection, then closes it.
+  /// Ends whatever is in flight on the connection, then closes it. What is ended throws operation_canceled; a
+  /// write_all() or read_exactly() that was half done throws broken_pipe or end_of_stream, with its count.
   ///
   /// A stream that is destroyed closes by itself; nothing may be in flight on it then.
   ///

@@ -443,7 +443,8 @@ TEST_CASE("a cancel while a stream pauses and a reader waits for the next: nothi
   auto waiting = loop.start(take_one(incoming, noted));
   loop.run_ready();
 
-  // More at once than a pause lets in: who waits gets the first, and takes the others while the pause's cancel is under way.
+  // More at once than a pause lets in: who waits gets the first, and takes the others while the pause's cancel is
+  // under way.
   for (std::size_t i = 0; i < pause_at + 50; ++i) clients.push_back(connect_to(listener.local_address()));
   turn_until_done(loop, waiting);
   loop.run(take(incoming, taken, clients.size() - 1));

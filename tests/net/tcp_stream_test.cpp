@@ -1,0 +1,561 @@
+// SPDX-License-Identifier: MIT
+// TCP connections on loopback: made, refused and given up; read, written, half closed and closed; and peers that go
+// early.
+#include <gyre/net/address.hpp>
+#include <gyre/net/tcp_listener.hpp>
+#include <gyre/net/tcp_stream.hpp>
+#include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/error.hpp>
+#include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/scope.hpp>
+#include <gyre/runtime/task_group.hpp>
+
+#include "../support/loopback.hpp"
+#include "../support/outcome.hpp"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace gyre::net {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace test;
+
+constexpr std::size_t big_bytes = std::size_t{8} << 20;
+
+std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
+
+// Bytes in which a piece that was lost, doubled or moved shows.
+std::vector<std::byte> telling_bytes(std::size_t count) {
+  std::vector<std::byte> made(count);
+  std::uint32_t state = 1;
+  for (auto& each : made) {
+    state = state * 1'664'525 + 1'013'904'223;
+    each = static_cast<std::byte>(state >> 24);
+  }
+  return made;
+}
+
+// Two ends of a connection, on an executor of their own.
+struct connection {
+  explicit connection(const address& at = address::loopback(0)) {
+    auto listener = tcp_listener::bind({.at = at});
+    auto connecting = loop.start(tcp_stream::connect(listener.local_address()));
+    theirs.emplace(loop.run(listener.accept()));
+    while (!connecting.done()) loop.turn(/*may_park=*/true);
+    ours.emplace(connecting.get());
+  }
+
+  // So that writes come in parts. A narrow receive buffer would do the same, at the pace of TCP's timers.
+  void make_narrow() {
+    constexpr int bytes = 1 << 16;
+    for (const auto* each : {&ours, &theirs})
+      REQUIRE(::setsockopt((*each)->fd().get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) == 0);
+  }
+
+  executor loop;
+  std::optional<tcp_stream> ours;
+  std::optional<tcp_stream> theirs;
+};
+
+// The peer goes without a goodbye: a reset instead of an end.
+void reset(tcp_stream& stream) {
+  const ::linger at_once{.l_onoff = 1, .l_linger = 0};
+  REQUIRE(::setsockopt(stream.fd().get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
+  stream.release().reset();
+}
+
+struct failed_transfer {
+  std::error_code why;
+  std::size_t bytes = 0;
+};
+
+template <class Transfer>
+task<failed_transfer> failure_of(Transfer transfer) {
+  try {
+    co_await std::move(transfer);
+  } catch (const transfer_error& error) {
+    co_return failed_transfer{error.code(), error.bytes()};
+  }
+  co_return failed_transfer{};
+}
+
+task<> read_one(tcp_stream& stream, outcome& noted) {
+  std::array<std::byte, 1> buffer{};
+  co_await observe(stream.read(buffer), noted);
+}
+
+task<> write_in_full(tcp_stream& stream, std::span<const std::byte> bytes) { co_await stream.write_all(bytes); }
+
+task<> read_in_full(tcp_stream& stream, std::span<std::byte> buffer) { co_await stream.read_exactly(buffer); }
+
+// Reads until the end, in pieces of changing size.
+task<std::vector<std::byte>> read_to_end(tcp_stream& stream) {
+  std::vector<std::byte> all;
+  std::array<std::byte, 10'000> buffer;
+  for (std::size_t piece = 1;; piece = piece % buffer.size() + 17) {
+    const auto count = co_await stream.read(std::span{buffer}.first(std::min(piece, buffer.size())));
+    if (count == 0) co_return all;
+    all.insert(all.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(count));
+  }
+}
+
+// A listener that takes no more connections: its backlog is full, so that who connects waits for an answer.
+struct deaf_listener {
+  deaf_listener() : listener{tcp_listener::bind({.at = address::loopback(0), .backlog = 0})} {
+    // Those that got no place stay without an answer as well.
+    for (int i = 0; i < 4; ++i) waiting.push_back(connect_to(listener.local_address()));
+  }
+
+  tcp_listener listener;
+  std::vector<unique_fd> waiting;
+};
+
+task<> connect_and_note(address peer, outcome& noted) { co_await observe(tcp_stream::connect(peer), noted); }
+
+void turn_until_done(executor& loop, const root_task<void>& root) {
+  while (!root.done()) loop.turn(/*may_park=*/true);
+}
+
+int option_of(const tcp_stream& stream, int level, int name) {
+  int value = -1;
+  ::socklen_t size = sizeof value;
+  REQUIRE(::getsockopt(stream.fd().get(), level, name, &value, &size) == 0);
+  return value;
+}
+
+}  // namespace
+
+// --------------------------------------------------------------------------------------------------------- connect()
+
+TEST_CASE("the two ends of a connection know each other's address") {
+  const connection made;
+
+  CHECK(made.ours->local_address() == made.theirs->peer_address());
+  CHECK(made.ours->peer_address() == made.theirs->local_address());
+  CHECK((::fcntl(made.ours->fd().get(), F_GETFD) & FD_CLOEXEC) != 0);
+}
+
+TEST_CASE("a connection over IPv6 carries bytes as well") {
+  if (!has_ipv6_loopback()) return;
+  connection made{address::parse("[::1]:0").value()};
+  std::array<std::byte, 5> buffer{};
+
+  made.loop.run(write_in_full(*made.ours, bytes_of("hello")));
+  made.loop.run(read_in_full(*made.theirs, buffer));
+
+  CHECK(made.ours->peer_address().is_v6());
+  CHECK(std::ranges::equal(buffer, bytes_of("hello")));
+}
+
+TEST_CASE("connecting where nobody listens is refused, and the socket is closed") {
+  executor loop;
+  const unique_fd bound{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  const auto anywhere = address::loopback(0);
+  REQUIRE(::bind(bound.get(), anywhere.data(), anywhere.size()) == 0);
+  const auto nobody = tcp_stream{unique_fd{::dup(bound.get())}}.local_address();
+  const std::size_t open_before = open_descriptors_count();
+  outcome noted;
+
+  loop.run(connect_and_note(nobody, noted));
+
+  CHECK(noted.error == std::errc::connection_refused);
+  CHECK(open_descriptors_count() == open_before);
+}
+
+TEST_CASE("connecting to what is no address of a peer is an error") {
+  executor loop;
+  outcome noted;
+
+  loop.run(connect_and_note(address::parse("255.255.255.255:80").value(), noted));
+
+  CHECK(noted.how == ended::with_error);
+}
+
+TEST_CASE("a connect that nobody answers times out, and the socket is closed") {
+  const deaf_listener deaf;
+  executor loop;
+  const std::size_t open_before = open_descriptors_count();
+
+  const auto connected = loop.run([&]() -> task<result<tcp_stream>> {
+    co_return co_await as_result(with_timeout(5ms, tcp_stream::connect(deaf.listener.local_address())));
+  });
+
+  CHECK(connected.error() == std::errc::timed_out);
+  CHECK(open_descriptors_count() == open_before);
+}
+
+TEST_CASE("a connect that is cancelled closes its socket, wherever it was") {
+  const deaf_listener deaf;
+  executor loop;
+  const std::size_t open_before = open_descriptors_count();
+
+  for (int turns_before = 0; turns_before < 6; ++turns_before) {
+    CAPTURE(turns_before);
+    outcome noted;
+    auto connecting = loop.start(connect_and_note(deaf.listener.local_address(), noted));
+
+    for (int i = 0; i < turns_before; ++i) loop.turn(/*may_park=*/false);
+    connecting.cancel();
+    turn_until_done(loop, connecting);
+
+    CHECK(noted.how == ended::stopped);
+    CHECK(open_descriptors_count() == open_before);
+  }
+}
+
+TEST_CASE("a connect that meets a cancel connects or is stopped, and leaks no descriptor") {
+  constexpr int rounds_count = 50;
+  executor loop;
+  auto listener = tcp_listener::bind({.at = address::loopback(0)});
+  const std::size_t open_before = open_descriptors_count();
+
+  for (int i = 0; i < rounds_count; ++i) {
+    for (int turns_before = 0; turns_before < 5; ++turns_before) {
+      outcome noted;
+      auto connecting = loop.start(connect_and_note(listener.local_address(), noted));
+
+      for (int turn = 0; turn < turns_before; ++turn) loop.turn(/*may_park=*/false);
+      connecting.cancel();
+      turn_until_done(loop, connecting);
+
+      CHECK((noted.how == ended::stopped || noted.how == ended::with_value));
+    }
+  }
+
+  CHECK(open_descriptors_count() == open_before);
+}
+
+// ------------------------------------------------------------------------------------------------- reading and writing
+
+TEST_CASE("what one end writes the other reads, as much as is there") {
+  connection made;
+  std::array<std::byte, 64> buffer{};
+
+  made.loop.run([&]() -> task<> {
+    CHECK(co_await made.ours->write(bytes_of("hello")) == 5);
+    CHECK(co_await made.theirs->read(buffer) == 5);
+  });
+
+  CHECK(std::ranges::equal(std::span{buffer}.first(5), bytes_of("hello")));
+}
+
+TEST_CASE("a read waits until something comes") {
+  connection made;
+  outcome noted;
+  auto reading = made.loop.start(read_one(*made.theirs, noted));
+  made.loop.run_ready();
+  CHECK(noted.how == ended::not_yet);
+
+  made.loop.run(write_in_full(*made.ours, bytes_of("x")));
+  turn_until_done(made.loop, reading);
+
+  CHECK(noted.how == ended::with_value);
+}
+
+TEST_CASE("a read is 0 when the peer has closed, after all that it wrote") {
+  connection made;
+  made.loop.run(write_in_full(*made.ours, bytes_of("last words")));
+  made.ours.reset();
+
+  const auto read = made.loop.run(read_to_end(*made.theirs));
+
+  CHECK(std::ranges::equal(read, bytes_of("last words")));
+}
+
+TEST_CASE("a read that is stopped takes nothing from the connection") {
+  connection made;
+  outcome stopped_one;
+  outcome next_one;
+  auto reading = made.loop.start(read_one(*made.theirs, stopped_one));
+  made.loop.run_ready();
+
+  reading.cancel();
+  turn_until_done(made.loop, reading);
+  made.loop.run(write_in_full(*made.ours, bytes_of("x")));
+  made.loop.run(read_one(*made.theirs, next_one));
+
+  CHECK(stopped_one.how == ended::stopped);
+  CHECK(next_one.how == ended::with_value);
+}
+
+TEST_CASE("bytes by the million go both ways at once, through a connection that takes few at a time") {
+  const auto sent = telling_bytes(big_bytes);
+  connection made;
+  made.make_narrow();
+  std::vector<std::byte> at_ours(big_bytes);
+  std::vector<std::byte> at_theirs(big_bytes);
+
+  made.loop.run([&]() -> task<> {
+    co_await with_task_group([&](task_group& all) -> task<> {
+      all.start(write_in_full(*made.ours, sent));
+      all.start(write_in_full(*made.theirs, sent));
+      all.start(read_in_full(*made.ours, at_ours));
+      all.start(read_in_full(*made.theirs, at_theirs));
+      co_return;
+    });
+  });
+
+  CHECK((at_ours == sent));
+  CHECK((at_theirs == sent));
+}
+
+TEST_CASE("write() says how much it took: what was told and what arrives is the same") {
+  const auto sent = telling_bytes(big_bytes);
+  connection made;
+  made.make_narrow();
+  const auto write_in_parts = [&]() -> task<> {
+    for (std::span<const std::byte> rest{sent}; !rest.empty();) {
+      const auto count = co_await made.ours->write(rest);
+      REQUIRE(count >= 1);
+      REQUIRE(count <= rest.size());
+      rest = rest.subspan(count);
+    }
+    made.ours->shutdown_write();
+  };
+
+  auto writing = made.loop.start(write_in_parts());
+  const auto received = made.loop.run(read_to_end(*made.theirs));
+  turn_until_done(made.loop, writing);
+
+  writing.get();
+  CHECK((received == sent));
+}
+
+TEST_CASE("nothing to write and nothing to read is done at once") {
+  connection made;
+
+  made.loop.run(write_in_full(*made.ours, {}));
+  made.loop.run(read_in_full(*made.ours, {}));
+}
+
+TEST_CASE("read_exactly() of a peer that closes early tells how much lies in the buffer") {
+  connection made;
+  std::array<std::byte, 64> buffer{};
+  auto reading = made.loop.start(failure_of(made.theirs->read_exactly(buffer)));
+  made.loop.run_ready();
+  made.loop.run(write_in_full(*made.ours, bytes_of("half")));
+
+  made.ours.reset();
+  while (!reading.done()) made.loop.turn(/*may_park=*/true);
+
+  const auto failed = reading.get();
+  CHECK(failed.why == make_error_code(errc::end_of_stream));
+  CHECK(failed.bytes == 4);
+  CHECK(std::ranges::equal(std::span{buffer}.first(4), bytes_of("half")));
+}
+
+TEST_CASE("read_exactly() of a peer that had closed before tells that nothing came") {
+  connection made;
+  std::array<std::byte, 64> buffer{};
+  made.ours.reset();
+
+  const auto failed = made.loop.run(failure_of(made.theirs->read_exactly(buffer)));
+
+  CHECK(failed.why == make_error_code(errc::end_of_stream));
+  CHECK(failed.bytes == 0);
+}
+
+TEST_CASE("write_all() to a peer that resets tells how much was taken") {
+  const auto bytes = telling_bytes(big_bytes);
+  connection made;
+  made.make_narrow();
+  auto writing = made.loop.start(failure_of(made.ours->write_all(bytes)));
+  made.loop.run_ready();
+  CHECK(!writing.done());
+
+  reset(*made.theirs);
+  while (!writing.done()) made.loop.turn(/*may_park=*/true);
+
+  const auto failed = writing.get();
+  CHECK((failed.why == std::errc::connection_reset || failed.why == std::errc::broken_pipe));
+  CHECK(failed.bytes > 0);
+  CHECK(failed.bytes < bytes.size());
+}
+
+TEST_CASE("writing to a connection that is gone is an error and no signal") {
+  connection made;
+  reset(*made.theirs);
+  const std::array<std::byte, 1> byte{};
+
+  // The first may still hear of the reset; from the second on the connection is known to be gone.
+  static_cast<void>(made.loop.run(failure_of(made.ours->write_all(byte))));
+  const auto failed = made.loop.run(failure_of(made.ours->write_all(byte)));
+  const auto written =
+      made.loop.run([&]() -> task<result<std::size_t>> { co_return co_await as_result(made.ours->write(byte)); });
+
+  CHECK(failed.why == std::errc::broken_pipe);
+  CHECK(failed.bytes == 0);
+  CHECK(written.error() == std::errc::broken_pipe);
+}
+
+TEST_CASE("a read from a peer that resets is connection_reset") {
+  connection made;
+  outcome noted;
+  auto reading = made.loop.start(read_one(*made.ours, noted));
+  made.loop.run_ready();
+
+  reset(*made.theirs);
+  turn_until_done(made.loop, reading);
+
+  CHECK(noted.error == std::errc::connection_reset);
+}
+
+TEST_CASE("a read with a deadline times out, and the connection is as good as before") {
+  connection made;
+  std::array<std::byte, 1> buffer{};
+
+  const auto late = made.loop.run(
+      [&]() -> task<result<std::size_t>> { co_return co_await as_result(with_timeout(1ms, made.ours->read(buffer))); });
+  made.loop.run(write_in_full(*made.theirs, bytes_of("x")));
+  made.loop.run(read_in_full(*made.ours, buffer));
+
+  CHECK(late.error() == std::errc::timed_out);
+  CHECK(std::ranges::equal(buffer, bytes_of("x")));
+}
+
+// ------------------------------------------------------------------------------------------------------------ the end
+
+TEST_CASE("who has shut down writing can still read") {
+  connection made;
+  made.loop.run(write_in_full(*made.ours, bytes_of("question")));
+  made.ours->shutdown_write();
+
+  const auto question = made.loop.run(read_to_end(*made.theirs));
+  made.loop.run(write_in_full(*made.theirs, bytes_of("answer")));
+  made.theirs.reset();
+  const auto answer = made.loop.run(read_to_end(*made.ours));
+
+  CHECK(std::ranges::equal(question, bytes_of("question")));
+  CHECK(std::ranges::equal(answer, bytes_of("answer")));
+}
+
+TEST_CASE("what is written after shutdown_write() is broken_pipe") {
+  connection made;
+  made.ours->shutdown_write();
+
+  const auto failed = made.loop.run(failure_of(made.ours->write_all(bytes_of("x"))));
+
+  CHECK(failed.why == std::errc::broken_pipe);
+}
+
+TEST_CASE("a socket that is not connected says so") {
+  tcp_stream unconnected{unique_fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)}};
+  const auto code_of = [](auto call) {
+    try {
+      call();
+    } catch (const std::system_error& error) {
+      return error.code();
+    }
+    return std::error_code{};
+  };
+
+  CHECK(code_of([&] { unconnected.shutdown_write(); }) == std::errc::not_connected);
+  CHECK(code_of([&] { static_cast<void>(unconnected.peer_address()); }) == std::errc::not_connected);
+}
+
+TEST_CASE("close() ends what other tasks have in flight on the connection") {
+  connection made;
+  made.make_narrow();
+  const std::size_t open_before = open_descriptors_count();
+  const auto bytes = telling_bytes(big_bytes);
+  outcome read_noted;
+  auto reading = made.loop.start(read_one(*made.ours, read_noted));
+  auto writing = made.loop.start(failure_of(made.ours->write_all(bytes)));
+  made.loop.run_ready();
+
+  made.loop.run(made.ours->close());
+  turn_until_done(made.loop, reading);
+  while (!writing.done()) made.loop.turn(/*may_park=*/true);
+
+  CHECK(read_noted.error == std::errc::operation_canceled);
+  const auto failed = writing.get();
+  CHECK(failed.why == std::errc::broken_pipe);
+  CHECK(failed.bytes > 0);
+  CHECK(failed.bytes < bytes.size());
+  CHECK(open_descriptors_count() == open_before - 1);
+}
+
+TEST_CASE("close() ends a read_exactly() that was half done, which tells what lies in the buffer") {
+  connection made;
+  std::array<std::byte, 64> buffer{};
+  auto reading = made.loop.start(failure_of(made.ours->read_exactly(buffer)));
+  made.loop.run_ready();
+  made.loop.run(write_in_full(*made.theirs, bytes_of("half")));
+  made.loop.run_ready();
+
+  made.loop.run(made.ours->close());
+  while (!reading.done()) made.loop.turn(/*may_park=*/true);
+
+  const auto failed = reading.get();
+  CHECK(failed.why == make_error_code(errc::end_of_stream));
+  CHECK(failed.bytes == 4);
+}
+
+TEST_CASE("close() with nothing in flight closes: the peer reads the end") {
+  connection made;
+  const std::size_t open_before = open_descriptors_count();
+
+  made.loop.run(made.ours->close());
+
+  CHECK(open_descriptors_count() == open_before - 1);
+  CHECK(made.loop.run(read_to_end(*made.theirs)).empty());
+}
+
+TEST_CASE("a close() that is stopped has closed, wherever it was") {
+  for (int turns_before = 0; turns_before < 5; ++turns_before) {
+    CAPTURE(turns_before);
+    connection made;
+    auto closing = made.loop.start(made.ours->close());
+
+    for (int i = 0; i < turns_before; ++i) made.loop.turn(/*may_park=*/false);
+    closing.cancel();
+    turn_until_done(made.loop, closing);
+    made.ours.reset();
+
+    CHECK(made.loop.run(read_to_end(*made.theirs)).empty());
+  }
+}
+
+TEST_CASE("a stream that is destroyed closes; one whose socket was given away does not") {
+  connection made;
+  const std::size_t open_before = open_descriptors_count();
+
+  const unique_fd kept = made.ours->release();
+  made.ours.reset();
+  CHECK(open_descriptors_count() == open_before);
+  made.theirs.reset();
+
+  CHECK(open_descriptors_count() == open_before - 1);
+}
+
+TEST_CASE("small writes are held back or not, as set_no_delay() says") {
+  connection made;
+
+  made.ours->set_no_delay(true);
+  CHECK(option_of(*made.ours, IPPROTO_TCP, TCP_NODELAY) != 0);
+
+  made.ours->set_no_delay(false);
+  CHECK(option_of(*made.ours, IPPROTO_TCP, TCP_NODELAY) == 0);
+}
+
+}  // namespace gyre::net
