@@ -3,8 +3,8 @@
 //
 //   copy FROM TO
 //
-// TO must not exist. It is on the device when copy returns, or it is gone: a copy that fails, or is stopped by Ctrl-C, removes
-// what it made.
+// TO must not exist. It is on the device when copy returns, or it is gone: a copy that fails, or is stopped by
+// Ctrl-C, removes what it made.
 #include <gyre/fs/file.hpp>
 #include <gyre/runtime/run.hpp>
 

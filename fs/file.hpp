@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A file, read and written at positions of the caller's choice.
 //
-// A file has no cursor here: any number of reads and writes may be in flight on it at once. A failure of an operation that moves
-// many bytes is a transfer_error, which says how far it got. Operations on names: runtime/ops/path.hpp.
+// A file has no cursor here: any number of reads and writes may be in flight on it at once. A failure of an operation
+// that moves many bytes is a transfer_error, which says how far it got. Operations on names: runtime/ops/path.hpp.
 #pragma once
 
 #include <gyre/fs/metadata.hpp>
@@ -39,8 +39,8 @@ struct open_options {
   /// Empties a file that is there. Only with access to write.
   bool truncate = false;
 
-  /// Returns at once where opening would wait for somebody, as for the other end of a FIFO. For paths that others choose:
-  /// open, then look at metadata().kind.
+  /// Returns at once where opening would wait for somebody, as for the other end of a FIFO. For paths that others
+  /// choose: open, then look at metadata().kind.
   bool no_wait = false;
 
   /// Permissions of a file that is made, less the umask.
@@ -67,8 +67,8 @@ class file {
   ///
   /// @param directory  An open directory (O_PATH is enough). Stays open until the task has ended.
   /// @param path       Relative to it; "." is the directory itself.
-  /// @errors           As open(); cross_device_link when the path leads out, too_many_symbolic_link_levels for a loop or a
-  ///                   link of /proc, resource_unavailable_try_again when a rename came between: try again.
+  /// @errors           As open(); cross_device_link when the path leads out, too_many_symbolic_link_levels for a loop
+  ///                   or a link of /proc, resource_unavailable_try_again when a rename came between: try again.
   /// @cancellation     As open().
   /// @source           openat2(2), RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS. Linux 5.6.
   [[nodiscard]] static task<file> open_beneath(fd_ref directory, std::string path, open_options options = {});
@@ -91,8 +91,8 @@ class file {
 
   /// Fills the buffer from a position of the file on.
   ///
-  /// @errors        transfer_error, whose bytes() lie in the buffer: errc::end_of_stream when the file ends before the buffer
-  ///                is full, or as read_at().
+  /// @errors        transfer_error, whose bytes() lie in the buffer: errc::end_of_stream when the file ends before
+  ///                the buffer is full, or as read_at().
   /// @cancellation  Safe: nothing but the buffer can have changed.
   [[nodiscard]] task<> read_exactly_at(std::span<std::byte> buffer, std::uint64_t offset) const;
 
@@ -109,8 +109,8 @@ class file {
   /// @limits        The ring gives every statx to a kernel worker, some 6 us; try_metadata() takes a seventh of that.
   [[nodiscard]] task<fs::metadata> metadata() const;
 
-  /// The same, as far as the system knows it without asking a device or a server: never waits. On a local file system there
-  /// is no difference; on a network's, what is told may be as old as its cache.
+  /// The same, as far as the system knows it without asking a device or a server: never waits. On a local file system
+  /// there is no difference; on a network's, what is told may be as old as its cache.
   ///
   /// @source  statx(2), AT_STATX_DONT_SYNC.
   [[nodiscard]] result<fs::metadata> try_metadata() const noexcept;
@@ -123,8 +123,8 @@ class file {
     return ops::fsync{fd_, what};
   }
 
-  /// Closes the file and tells how that went: some file systems report a late write failure here. A file that is destroyed
-  /// closes by itself, and asks nobody; nothing may be in flight on it then.
+  /// Closes the file and tells how that went: some file systems report a late write failure here. A file that is
+  /// destroyed closes by itself, and asks nobody; nothing may be in flight on it then.
   [[nodiscard]] ops::close close() noexcept { return ops::close{std::move(fd_)}; }
 
   [[nodiscard]] fd_ref fd() const noexcept { return fd_; }

@@ -1,38 +1,45 @@
 // SPDX-License-Identifier: MIT
-// Jobs for the thread: each has an eventfd that tells the executor, through its ring, when it is done.
+// Jobs for the thread: each has a pipe whose end of file tells the executor, through its ring, that it is done.
+//
+// Not an eventfd: Linux 6.18 signals a ring's own eventfd only once for completions that a write to another eventfd
+// caused, and an executor that sleeps on it would sleep on.
 #include "blocking_thread.hpp"
 
 #include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
-#include <sys/eventfd.h>
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
-#include <cstdint>
+#include <cstddef>
 #include <exception>
-#include <span>
 #include <system_error>
 #include <utility>
 
 namespace http {
 
 struct blocking_thread::job {
-  explicit job(std::function<void()>&& its_work) : work{std::move(its_work)}, done{::eventfd(0, EFD_CLOEXEC)} {
-    if (!done) throw std::system_error{errno, std::system_category(), "eventfd"};
+  explicit job(std::function<void()>&& its_work) : work{std::move(its_work)} {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::system_error{errno, std::system_category(), "pipe"};
+    done_reading.reset(ends[0]);
+    running.reset(ends[1]);
   }
 
   std::function<void()> work;
-  gyre::unique_fd done;
+  gyre::unique_fd done_reading;
+  gyre::unique_fd running;  // closed by the thread when the work is done
   std::exception_ptr error;
 };
 
 gyre::task<> blocking_thread::run(std::function<void()> work) {
   job mine{std::move(work)};
   enqueue(mine);
-  std::uint64_t count = 0;
-  co_await gyre::shield(gyre::ops::read{mine.done, std::as_writable_bytes(std::span{&count, 1})});
+  std::array<std::byte, 1> nothing{};
+  co_await gyre::shield(gyre::ops::read{mine.done_reading, nothing});
   if (mine.error) std::rethrow_exception(mine.error);
 }
 
@@ -60,9 +67,8 @@ void blocking_thread::run_one(job& next) noexcept {
   } catch (...) {
     next.error = std::current_exception();
   }
-  // The job is gone as soon as the executor has read this. Adding one to an eventfd that holds nothing cannot fail.
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto written = ::write(next.done.get(), &one, sizeof one);
+  // The job is gone as soon as the executor has seen the end of its pipe: the descriptor is closed out of here.
+  gyre::unique_fd{std::move(next.running)}.reset();
 }
 
 }  // namespace http

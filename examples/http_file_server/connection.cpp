@@ -9,7 +9,10 @@
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/deadline.hpp>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
@@ -30,10 +33,15 @@ using clock = std::chrono::steady_clock;
 constexpr std::size_t header_bytes_max = 16 * 1024;
 constexpr std::uint64_t body_bytes_max = 64 * 1024;
 
-// A socket that is closed with unread bytes resets the connection, and the client may lose the answer with it. So the last answer
-// is followed by the end of the stream, and what still comes is read, for a while, and thrown away (RFC 9112, 9.6).
+// A socket that is closed with unread bytes resets the connection, and the client may lose the answer with it. So the
+// last answer is followed by the end of the stream, and what still comes is read, for a while, and thrown away (RFC
+// 9112, 9.6).
 constexpr auto linger_timeout = 2s;
 constexpr std::uint64_t linger_bytes_max = 1024 * 1024;
+
+// What the kernel keeps unsent for a client. A write ends when the client has taken about as much; without the limit,
+// not before a third of some megabytes is free, and the write's deadline could not tell who is slow from who is gone.
+constexpr int unsent_bytes_max = 128 * 1024;
 
 class connection {
  public:
@@ -42,6 +50,7 @@ class connection {
 
   gyre::task<> serve() {
     stream_.set_no_delay(true);  // an answer is written in one go: nothing to wait for
+    (void)::setsockopt(stream_.fd().get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes_max, sizeof unsent_bytes_max);
     bool open = true;
     while (open && !shared_.stop.requested() && co_await request_came()) open = co_await shared_.stop.finish(respond());
   }
@@ -97,8 +106,8 @@ gyre::task<bool> connection::request_came() {
   }
 }
 
-// The body of a request is of no use here, but stands before the next request. One that is not worth reading stays unread:
-// the connection closes after the answer.
+// The body of a request is of no use here, but stands before the next request. One that is not worth reading stays
+// unread: the connection closes after the answer.
 gyre::task<bool> connection::body_skipped(clock::time_point due) {
   input_.forget_read();
   auto left = asked_.body_bytes;
@@ -145,8 +154,8 @@ gyre::task<> connection::send(answer reply, bool keep_alive) {
   ++shared_.counted.requests;
 }
 
-// The head and the first bytes of the file go out together; a small file is one read and one write. A file that has become
-// shorter meanwhile ends the connection by read_exactly_at()'s error: the client sees that it did not get all.
+// The head and the first bytes of the file go out together; a small file is one read and one write. A file that has
+// become shorter meanwhile ends the connection by read_exactly_at()'s error: the client sees that it did not get all.
 gyre::task<> connection::send_file(const answer& reply, std::string_view head) {
   const auto loan = shared_.buffers.borrow();
   const auto buffer = loan.bytes();

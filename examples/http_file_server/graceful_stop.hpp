@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // How the server stops: what is under way is finished, for a while; nothing new begins.
 //
-// A cancel of the scope around the server stops everything that waits: the listener, and connections without a request. A response
-// runs out of its reach, in a shield, and in a scope of its own that is cancelled when the time after the stop is over.
+// A cancel of the scope around the server stops everything that waits: the listener, and connections without a
+// request. A response runs out of its reach, in a shield, and in a scope of its own that is cancelled when the time
+// after the stop is over.
 //
 //   idle connection          ends at once
 //   request that is coming   ends at once: it is not complete, so nobody was promised anything

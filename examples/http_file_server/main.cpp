@@ -3,8 +3,8 @@
 //
 //   http_file_server DIR --port 8080        then: curl http://127.0.0.1:8080/
 //
-// Read server.cpp (who is let in), connection.cpp (one client), site.cpp (one answer), in this order. docs/http_file_server.md
-// says what clients can rely on.
+// Read server.cpp (who is let in), connection.cpp (one client), site.cpp (one answer), in this order.
+// docs/http_file_server.md says what clients can rely on.
 #include "server.hpp"
 
 #include <gyre/net/address.hpp>
@@ -71,8 +71,8 @@ void set_up_logs(const std::string& level) {
   gyre::log::logger()->set_level(spdlog::level::from_str(level));
 }
 
-// A connection takes a descriptor, and one more while it is sent a file. The rest is for the program itself, and for files that
-// answer nothing but "not found".
+// A connection takes a descriptor, and one more while it is sent a file. The rest is for the program itself, and for
+// files that answer nothing but "not found".
 std::size_t raise_connections_max() {
   constexpr ::rlim_t spare = 64;
   constexpr ::rlim_t enough = 65'536;
@@ -113,7 +113,11 @@ void print(const report& made, std::ptrdiff_t descriptors_left) {
 }
 
 gyre::task<> serve(http::server& server, gyre::net::tcp_listener listener, report& made) {
-  // Hearing of the stop as an error, instead of unwinding, leaves a place to count from when every connection has ended.
+  // Said in here, when signals are taken already: whoever reads it may stop the server at once.
+  fmt::print("listening on {}\n", listener.local_address().to_string());
+  std::fflush(stdout);
+  // Hearing of the stop as an error, instead of unwinding, leaves a place to count from when every connection has
+  // ended.
   (void)co_await gyre::as_result(gyre::stopped_as_error(server.serve(std::move(listener))));
   made.server = server.counted;
   made.executor = gyre::executor::current().statistics();
@@ -131,8 +135,6 @@ int run(const command_line& chosen) {
   {
     http::server server{open_folder(chosen.folder), settings};
     auto listener = gyre::net::tcp_listener::bind({.at = at});
-    fmt::print("listening on {}\n", listener.local_address().to_string());
-    std::fflush(stdout);
     // The server's own grace period ends first.
     gyre::run_options options;
     options.grace_period = settings.grace_period + std::chrono::seconds{5};

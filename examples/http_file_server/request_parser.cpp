@@ -79,8 +79,8 @@ void request_parser::on_field_impl(field name, string_view, string_view value, e
       into_.expects_continue = beast::iequals(value, "100-continue");
       break;
     case field::transfer_encoding:
-      // RFC 9112, 6.1: any other encoding leaves open where the request ends. Beast 1.74 takes it for one without a body, and
-      // what follows for the next request: a way to smuggle one past a proxy.
+      // RFC 9112, 6.1: any other encoding leaves open where the request ends. Beast 1.74 takes it for one without a
+      // body, and what follows for the next request: a way to smuggle one past a proxy.
       if (!beast::iequals(value, "chunked") || !into_.is_http_1_1) error = beast::http::error::bad_transfer_encoding;
       break;
     default:

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The header of one request, out of bytes as they come. Boost.Beast's parser reads them; this keeps what the server needs.
+// The header of one request, out of bytes as they come. Boost.Beast's parser reads them; this keeps what the server
+// needs.
 //
-// Bodies are not parsed: this server has no use for them. It skips one whose length was announced, and closes the connection
-// after one whose was not.
+// Bodies are not parsed: this server has no use for them. It skips one whose length was announced, and closes the
+// connection after one whose was not.
 #pragma once
 
 #include "message.hpp"

@@ -19,7 +19,7 @@ namespace http {
 
 /// How long clients may take, and how much of them fits in.
 struct settings {
-  std::chrono::seconds idle_timeout{30};    ///< From one request to the next, and for a client to take 64 KiB.
+  std::chrono::seconds idle_timeout{30};    ///< From one request to the next; for a client to take 64 KiB.
   std::chrono::seconds header_timeout{30};  ///< From the first byte of a request to its last.
   std::chrono::seconds grace_period{5};     ///< For responses under way, after a stop.
   std::size_t connections_max = 1000;       ///< More wait in the listener's backlog.

@@ -66,8 +66,8 @@ bool is_unreserved(char letter) noexcept {  // RFC 3986, 2.3
 
 }  // namespace
 
-// Parts are taken apart before they are decoded, so that "%2f" never separates any; ".." is applied after, so that "%2e%2e"
-// is no way around it.
+// Parts are taken apart before they are decoded, so that "%2f" never separates any; ".." is applied after, so that
+// "%2e%2e" is no way around it.
 resource resource::of(std::string_view target) {
   const auto path = path_part(target);
   if (!path) return refusing(status::bad_request);
