@@ -180,7 +180,8 @@ class executor {
 
   /// One turn. Returns whether there is something to do at once.
   ///
-  /// @param may_park  Whether it may sleep until there is something to do.
+  /// @param may_park  Whether it may sleep until there is something to do; it does so in the same turn that ran the last
+  ///                  ready work. A root task that ends in the turn keeps it from sleeping.
   bool turn(bool may_park);
 
   /// Turns without parking until nothing is ready and nothing waits for the kernel to look at it.
