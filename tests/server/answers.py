@@ -183,8 +183,8 @@ class Files(ServerCase):
         for target in ("/../secret", "/%2e%2e/secret", "/%2E./secret", "/plain/../../secret", "/..%2fsecret",
                        "/%2e%2e%2fsecret", "/plain%2f..%2f..%2fsecret", "/..%5csecret", "/..;/secret", "/.../secret",
                        "/%252e%252e/secret", "/%c0%ae%c0%ae/secret", "/out", "/absolute", "/up/secret", "/up/",
-                       "/magic/", "/magic/etc/passwd", "/round", secret, "/" + secret, "/%2f" + secret, "/..", "/plain/../..",
-                       "http://test/../secret"):
+                       "/magic/", "/magic/etc/passwd", "/round", secret, "/" + secret, "/%2f" + secret, "/..",
+                       "/plain/../..", "http://test/../secret"):
             answer = self.get(target)
             self.assertEqual(answer.status, 404, target)
             self.assertNotIn(b"secret", answer.body.replace(b"served", b""), target)
