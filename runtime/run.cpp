@@ -83,7 +83,11 @@ class signal_stop : detail::runnable, detail::timer {
     mine.loop_.timers().arm(mine, detail::deadline_after(mine.loop_, mine.grace_));
   }
 
-  static void grace_ended(timer& self) noexcept { static_cast<signal_stop&>(self).give_up("the grace period is over"); }
+  // In a turn of the executor, perhaps the one in which the task has ended.
+  static void grace_ended(timer& self) noexcept {
+    auto& mine = static_cast<signal_stop&>(self);
+    if (!mine.root_.done()) mine.give_up("the grace period is over");
+  }
 
   [[noreturn]] void give_up(const char* why) noexcept {
     log::error(std::string{why} + ", and these have not ended:\n" + describe_waits(loop_));
