@@ -16,15 +16,24 @@ thread_local trim_at_thread_end trimmer;
 thread_local constinit frame_pool this_thread_frames;
 
 void* frame_pool::from_heap(std::size_t bytes) {
-  trimmer.armed = true;  // its first use on this thread registers its destructor
+  takes_its_first(classes_[class_of(bytes)]);
   ++heap_allocations_;
   return ::operator new((class_of(bytes) + 1) * class_bytes);
+}
+
+// Whether a class that says that it is full was only never used. From here on it is, on a thread that may have done
+// nothing but free frames of others.
+bool frame_pool::takes_its_first(size_class& chosen) noexcept {
+  if (chosen.free != nullptr) return false;
+  trimmer.armed = true;  // its first use on this thread registers its destructor
+  chosen.free_count = 0;
+  return true;
 }
 
 void frame_pool::trim() noexcept {
   for (size_class& each : classes_) {
     while (each.free != nullptr) ::operator delete(std::exchange(each.free, each.free->next));
-    each.free_count = 0;
+    each.free_count = free_frames_max;
   }
 }
 

@@ -48,7 +48,7 @@ class frame_pool {
     if (bytes > pooled_bytes_max) [[unlikely]]
       return ::operator delete(memory);
     size_class& chosen = classes_[class_of(bytes)];
-    if (chosen.free_count == free_frames_max) [[unlikely]]
+    if (chosen.free_count == free_frames_max && !takes_its_first(chosen)) [[unlikely]]
       return ::operator delete(memory);
     chosen.free = ::new (memory) free_frame{chosen.free};
     ++chosen.free_count;
@@ -66,18 +66,19 @@ class frame_pool {
   };
   struct size_class {
     free_frame* free = nullptr;
-    std::uint32_t free_count = 0;
+    std::uint32_t free_count = free_frames_max;  // with `free` null: untouched, as good as full until it is looked at
   };
 
   static constexpr std::size_t class_of(std::size_t bytes) noexcept { return (bytes - 1) / class_bytes; }
   void* from_heap(std::size_t bytes);
+  static bool takes_its_first(size_class& chosen) noexcept;
 
   std::array<size_class, pooled_bytes_max / class_bytes> classes_{};
   std::uint64_t heap_allocations_ = 0;
 };
 
 // Trivially destructible and constant-initialised, so that a use is a plain thread-local access without a guard;
-// a second variable, touched only when the pool first turns to the heap, empties it at the thread's end.
+// a second variable, touched when a class is first used, empties it at the thread's end.
 [[gnu::tls_model("initial-exec")]] extern thread_local constinit frame_pool this_thread_frames;
 
 inline frame_pool& frame_pool::mine() noexcept { return this_thread_frames; }
