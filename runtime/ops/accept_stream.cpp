@@ -31,6 +31,7 @@ class accept_stream::state final : public detail::completion_handler {
 
   // A descriptor, or a negative errno.
   [[nodiscard]] int take() noexcept {
+    GYRE_ASSERT(has_result(), "one coroutine at a time takes the next connection: another one was faster");
     const int res = results_.front();
     results_.pop_front();
     return res;
