@@ -70,6 +70,11 @@ void enter_foreign(boundary& bound) noexcept {
   bound.scope->executor().set_foreign_boundary(bound);
 }
 
-void forget_foreign(boundary& bound) noexcept { bound.scope->executor().forget_boundary(bound); }
+void forget_foreign(boundary& bound) noexcept {
+  GYRE_ASSERT(bound.waiting == nullptr,
+              "a task has ended while a coroutine of another library still waits below it: it was not awaited, or was "
+              "resumed by a coroutine below another task");
+  bound.scope->executor().forget_boundary(bound);
+}
 
 }  // namespace gyre::detail
