@@ -25,9 +25,9 @@ void tcp_stream::shutdown_write() {
 task<> tcp_stream::close() {
   unique_fd closing = std::move(fd_);
   auto found = co_await ops::cancel_fd{closing};
-  // A transfer that was half done when it was cancelled goes on with its rest; now that fails at once. When nothing more
-  // is found, all that was found before has been reaped, and nobody asks for anything on a descriptor that is about to
-  // be somebody else's.
+  // A transfer that was half done when it was cancelled goes on with its rest; now that fails at once. When nothing
+  // more is found, all that was found before has been reaped, and nobody asks for anything on a descriptor that is
+  // about to be somebody else's.
   ::shutdown(closing.get(), SHUT_RDWR);
   while (found > 0) found = co_await ops::cancel_fd{closing};
   co_await ops::close{std::move(closing)};

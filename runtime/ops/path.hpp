@@ -83,7 +83,7 @@ class [[nodiscard]] statx final : public operation_of<statx, struct ::statx> {
   const char* path_;
   int flags_;
   unsigned mask_;
-  struct ::statx found_;  // filled by the kernel
+  struct ::statx found_{};  // filled by the kernel; until then it may be moved with the operation
 };
 
 /// Removes a name.

@@ -87,41 +87,43 @@ enum class order { connect_first, waits_then_both, cancel_first, cancel_reaped_f
 constexpr std::array orders{order::connect_first, order::waits_then_both, order::cancel_first,
                             order::cancel_reaped_first, order::accepted_first};
 
-// Brings a waiting task into that order, and it to its end. Returns the client.
-unique_fd race(order which, executor& loop, root_task<void>& waiting, const address& peer) {
-  const auto turn = [&] { loop.turn(/*may_park=*/false); };
+// A client and a cancel that come to who waits, in some order.
+struct race {
+  race(order which, executor& loop, root_task<void>& waiting, const address& peer) {
+    const auto turn = [&] { loop.turn(/*may_park=*/false); };
+    switch (which) {
+      case order::connect_first:
+        client = connect_to(peer);
+        canceller.emplace(loop, cancel_other(waiting));
+        break;
+      case order::waits_then_both:
+        turn();
+        client = connect_to(peer);
+        waiting.cancel();
+        break;
+      case order::cancel_first:
+        turn();
+        waiting.cancel();
+        client = connect_to(peer);
+        break;
+      case order::cancel_reaped_first:
+        turn();
+        waiting.cancel();
+        turn();
+        client = connect_to(peer);
+        break;
+      case order::accepted_first:
+        client = connect_to(peer);
+        turn();
+        waiting.cancel();
+        break;
+    }
+    turn_until_done(loop, waiting);
+  }
+
   unique_fd client;
   std::optional<root_task<void>> canceller;
-  switch (which) {
-    case order::connect_first:
-      client = connect_to(peer);
-      canceller.emplace(loop, cancel_other(waiting));
-      break;
-    case order::waits_then_both:
-      turn();
-      client = connect_to(peer);
-      waiting.cancel();
-      break;
-    case order::cancel_first:
-      turn();
-      waiting.cancel();
-      client = connect_to(peer);
-      break;
-    case order::cancel_reaped_first:
-      turn();
-      waiting.cancel();
-      turn();
-      client = connect_to(peer);
-      break;
-    case order::accepted_first:
-      client = connect_to(peer);
-      turn();
-      waiting.cancel();
-      break;
-  }
-  turn_until_done(loop, waiting);
-  return client;
-}
+};
 
 // Takes a connection from the backlog; none if there is none.
 bool is_in_backlog(const tcp_listener& listener) {
@@ -266,7 +268,7 @@ TEST_CASE("an accept() that meets a cancel delivers its connection or leaves it,
       outcome noted;
       auto accepting = loop.start(accept_one(listener, noted));
 
-      const auto client = race(which, loop, accepting, listener.local_address());
+      const race raced{which, loop, accepting, listener.local_address()};
 
       CHECK((noted.how == ended::stopped || noted.how == ended::with_value));
       CHECK(is_in_backlog(listener) == (noted.how == ended::stopped));
@@ -484,7 +486,7 @@ TEST_CASE("a stop that meets a connection delivers it or leaves it in the stream
         outcome again;
         auto waiting = loop.start(take_one(incoming, first));
 
-        const auto client = race(which, loop, waiting, listener.local_address());
+        const race raced{which, loop, waiting, listener.local_address()};
         if (first.how == ended::stopped) loop.run(take_one(incoming, again));
 
         CHECK((first.how == ended::with_value || again.how == ended::with_value));
