@@ -70,7 +70,7 @@ struct executor::kernel_timeout : detail::completion_handler {
   __kernel_timespec time{};
 };
 
-// parking::ring_wait: a multishot poll of the eventfd, which is never read, so that a write to it ends the wait.
+// For parking in the ring: a multishot poll of the eventfd, which is never read, so that a write to it ends the wait.
 struct executor::wake_poll : detail::completion_handler {
   explicit wake_poll(int event_fd) noexcept : completion_handler{&woken, &prepare}, polled_fd{event_fd} {}
 
@@ -89,10 +89,11 @@ executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
     : options_{options},
       ring_{std::move(ring)},
       link_times_{std::make_unique<link_time[]>(ring_->sq_entries())},
-      timeout_{std::make_unique<kernel_timeout>()} {
+      timeout_{std::make_unique<kernel_timeout>()},
+      wake_poll_{std::make_unique<wake_poll>(ring_->event_fd())},
+      parks_in_ring_{options.park == parking::ring_wait} {
   GYRE_ASSERT(options.turn_budget > 0, "a turn resumes something");
   GYRE_ASSERT(ring_->sq_entries() > 1, "an operation and its linked timeout go into the ring together");
-  if (options.park == parking::ring_wait) wake_poll_ = std::make_unique<wake_poll>(ring_->event_fd());
   now();
 }
 
@@ -118,10 +119,10 @@ bool executor::turn(bool may_park) {
 
   const bool idle = may_park && ready_.empty() && !std::exchange(returning_, false);
   if (idle) arm_wakers();
-  if (idle && options_.park == parking::ring_wait) wait_in_ring();
+  if (idle && parks_in_ring_) wait_in_ring();
   else flush();
   reap();
-  if (idle && options_.park == parking::eventfd && !has_work() && kernel_times_timers()) {
+  if (idle && !parks_in_ring_ && !has_work() && kernel_times_timers()) {
     park();
     flush();
     reap();
@@ -413,10 +414,10 @@ void executor::complete(detail::completion_handler& handler, const detail::compl
 
 // ---------------------------------------------------------------------------------------------------- parking
 
-// What ends a sleep besides completions of operations: the earliest timer, and with parking::ring_wait other threads.
+// What ends a sleep besides completions of operations: the earliest timer, and when it parks in the ring other threads.
 void executor::arm_wakers() noexcept {
   using place = detail::completion_handler::place;
-  if (wake_poll_ && wake_poll_->where == place::none) submit(*wake_poll_);
+  if (parks_in_ring_ && wake_poll_->where == place::none) submit(*wake_poll_);
   if (!timers_.empty()) arm_kernel_timeout(timers_.earliest());
 }
 
@@ -511,7 +512,7 @@ void executor::drain() noexcept {
   run_ready();
   const current_guard guard{*this};
   submit_cancel(*timeout_);
-  if (wake_poll_) submit_cancel(*wake_poll_);
+  submit_cancel(*wake_poll_);
   cancel_all_in_kernel();
   while (in_kernel_count() > 0) {
     flush();

@@ -53,7 +53,8 @@ class operation;
 
 /// How an executor sleeps when there is nothing to do.
 enum class parking : std::uint8_t {
-  eventfd,   ///< In read(2) on the eventfd registered with its ring. A foreign loop can wait for the same descriptor.
+  eventfd,  ///< In read(2) on the eventfd registered with its ring. A foreign loop can wait for the same descriptor.
+            ///< From the first ops::read, readv or poll on it sleeps as with ring_wait: see wait_in_ring_from_now_on().
   ring_wait  ///< In the io_uring_enter(2) that submits: one system call less a park, for programs that embed nothing.
 };
 
@@ -215,6 +216,13 @@ class executor {
 
   // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
 
+  /// Sleeps in the ring from here on: something begins that may wait for an eventfd, itself or inside an epoll set.
+  ///
+  /// Where a write to another eventfd is what completes a request, Linux signals a ring's registered eventfd once, late, and
+  /// then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is never cleared). A sleep in
+  /// the ring itself is not concerned.
+  void wait_in_ring_from_now_on() noexcept { parks_in_ring_ = true; }
+
   /// The executor's clock, as of the last time that somebody looked. Refreshed by now().
   [[nodiscard]] detail::clock_ns coarse_now() const noexcept { return coarse_now_; }
   detail::clock_ns now() noexcept {
@@ -325,9 +333,10 @@ class executor {
   std::uint32_t coarse_now_ms_ = 0;
   detail::timer_heap timers_;
   std::unique_ptr<kernel_timeout> timeout_;
-  std::unique_ptr<wake_poll> wake_poll_;  // parking::ring_wait only
+  std::unique_ptr<wake_poll> wake_poll_;  // armed only when it parks in the ring
   cancel_scope root_scope_{*this};
   detail::boundary* foreign_ = nullptr;
+  bool parks_in_ring_;
   bool returning_ = false;  // a root task ended: the turn returns instead of parking
   executor_statistics counted_;
 

@@ -15,6 +15,8 @@ bool says_cancelled(std::int32_t res) noexcept {
 
 }  // namespace
 
+void detail::may_wait_for_eventfd() noexcept { executor::current().wait_in_ring_from_now_on(); }
+
 void operation::throw_error() const { detail::throw_errno(-res(), name()); }
 
 // The slow half of a completion: errors, composed operations, and what was cancelled.

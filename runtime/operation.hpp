@@ -43,6 +43,13 @@ namespace gyre {
 
 class operation;
 
+namespace detail {
+
+/// executor::wait_in_ring_from_now_on(), of the current executor.
+void may_wait_for_eventfd() noexcept;
+
+}  // namespace detail
+
 /// Whether the kernel may run an operation in a worker thread, where a linked timeout does not reach it.
 enum class runs_in : std::uint8_t {
   ring,

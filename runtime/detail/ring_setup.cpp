@@ -11,14 +11,21 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <thread>
 #include <utility>
 
 namespace gyre::detail {
 namespace {
+
+// A ring that was closed gives its memory back some time later, by a worker of the kernel (io_ring_exit_work): after 5 to
+// 10 ms, 170 ms on a busy machine. Until then it counts against the limit.
+constexpr std::chrono::milliseconds memory_wait_max{250};
+constexpr std::chrono::milliseconds memory_wait_step{5};
 
 // Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.15.
 constexpr unsigned feature_no_iowait = 1U << 17;  // IORING_FEAT_NO_IOWAIT
@@ -288,14 +295,20 @@ machine_facts read_machine_facts() {
 
 namespace {
 
-// Walks down until the kernel says yes; afterwards `asked` is what it said yes to. Returns 0 or the last errno.
+// Walks down until the kernel says yes; afterwards `asked` is what it said yes to. Returns 0 or the last errno. Before it
+// asks for a smaller ring it waits for the memory of rings that are closing: of this program's, and of the one before it.
 int walk_down(::io_uring& ring, ring_parameters& asked) {
-  for (;;) {
+  for (auto waited = std::chrono::milliseconds::zero();;) {
     io_uring_params params{};
     params.flags = asked.flags;
     params.cq_entries = asked.cq_entries;
     const int error = -io_uring_queue_init_params(asked.sq_entries, &ring, &params);  // io_uring_queue_init_params(3)
     if (error == 0) return 0;
+    if (error == ENOMEM && waited < memory_wait_max) {
+      std::this_thread::sleep_for(memory_wait_step);
+      waited += memory_wait_step;
+      continue;
+    }
 
     const auto next = next_attempt(error, asked);
     if (!next) return error;

@@ -37,6 +37,13 @@ class [[nodiscard]] read final : public operation_of<read, std::size_t> {
   read(fd_ref fd, std::span<std::byte> buffer, std::uint64_t offset = current_position) noexcept
       : operation_of{opcode}, fd_{fd}, buffer_{buffer}, offset_{offset} {}
 
+  // What it waits for may be an eventfd: the executor then sleeps in its ring.
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
+    gyre::detail::may_wait_for_eventfd();
+    operation::await_suspend(awaiter);
+  }
+
  private:
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
@@ -79,6 +86,13 @@ class [[nodiscard]] readv final : public operation_of<readv, std::size_t> {
  public:
   readv(fd_ref fd, std::span<const ::iovec> buffers, std::uint64_t offset = current_position) noexcept
       : operation_of{opcode}, fd_{fd}, buffers_{buffers}, offset_{offset} {}
+
+  // What it waits for may be an eventfd: the executor then sleeps in its ring.
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
+    gyre::detail::may_wait_for_eventfd();
+    operation::await_suspend(awaiter);
+  }
 
  private:
   static const operation_kind opcode;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Parking: every order of a wake and a step of the protocol, and threads that post without mercy.
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/misc.hpp>
+#include <gyre/runtime/ops/poll.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/timer.hpp>
 
@@ -11,13 +13,18 @@
 #include <doctest/doctest.h>
 #include <liburing.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <memory>
+#include <semaphore>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -247,6 +254,45 @@ struct counting final : detail::runnable {
   static constexpr detail::runnable_kind kind_of_counting{&counting::run};
   countdown* total;
 };
+
+// Linux signals a ring's registered eventfd only once for completions that a write to another eventfd causes.
+task<> take_events(const unique_fd& events, int count, bool by_poll, std::binary_semaphore& wanted) {
+  std::uint64_t value = 0;
+  for (int taken = 0; taken < count; ++taken) {
+    wanted.release();
+    if (by_poll) {
+      co_await ops::poll{events, POLLIN};
+      CHECK(::read(events.get(), &value, sizeof value) == sizeof value);
+    } else {
+      co_await ops::read{events, std::as_writable_bytes(std::span{&value, 1})};
+    }
+  }
+}
+
+TEST_CASE("an eventfd that another thread writes to wakes the executor each time, not only the first") {
+  constexpr int events_count = 200;
+  for (const parking park : both_ways) {
+    for (const bool by_poll : {false, true}) {
+      CAPTURE(name_of(park));
+      CAPTURE(by_poll);
+      const unique_fd events{::eventfd(0, EFD_CLOEXEC)};
+      std::binary_semaphore wanted{0};
+      executor loop{{.park = park}};
+      std::thread writer{[&] {
+        for (int written = 0; written < events_count; ++written) {
+          wanted.acquire();
+          const std::uint64_t one = 1;
+          if (::write(events.get(), &one, sizeof one) != sizeof one) std::abort();
+        }
+      }};
+
+      loop.run(take_events(events, events_count, by_poll, wanted));
+
+      writer.join();
+      CHECK(loop.statistics().cqes >= events_count);
+    }
+  }
+}
 
 }  // namespace
 
