@@ -22,8 +22,8 @@
 namespace gyre::detail {
 namespace {
 
-// A ring that was closed gives its memory back some time later, by a worker of the kernel (io_ring_exit_work): after 5 to
-// 10 ms, 170 ms on a busy machine. Until then it counts against the limit.
+// A ring that was closed gives its memory back some time later, by a worker of the kernel (io_ring_exit_work): after 5
+// to 10 ms, 170 ms on a busy machine. Until then it counts against the limit.
 constexpr std::chrono::milliseconds memory_wait_max{250};
 constexpr std::chrono::milliseconds memory_wait_step{5};
 
@@ -295,18 +295,19 @@ machine_facts read_machine_facts() {
 
 namespace {
 
-// Walks down until the kernel says yes; afterwards `asked` is what it said yes to. Returns 0 or the last errno. Before it
-// asks for a smaller ring it waits for the memory of rings that are closing: of this program's, and of the one before it.
+// Walks down until the kernel says yes; afterwards `asked` is what it said yes to. Returns 0 or the last errno. Before
+// it asks for a smaller ring it waits for the memory of rings that are closing: this program's, and those of the one
+// before it.
 int walk_down(::io_uring& ring, ring_parameters& asked) {
-  for (auto waited = std::chrono::milliseconds::zero();;) {
+  const auto patience_ends = std::chrono::steady_clock::now() + memory_wait_max;
+  for (;;) {
     io_uring_params params{};
     params.flags = asked.flags;
     params.cq_entries = asked.cq_entries;
     const int error = -io_uring_queue_init_params(asked.sq_entries, &ring, &params);  // io_uring_queue_init_params(3)
     if (error == 0) return 0;
-    if (error == ENOMEM && waited < memory_wait_max) {
+    if (error == ENOMEM && std::chrono::steady_clock::now() < patience_ends) {
       std::this_thread::sleep_for(memory_wait_step);
-      waited += memory_wait_step;
       continue;
     }
 

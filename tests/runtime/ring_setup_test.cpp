@@ -352,6 +352,20 @@ TEST_CASE("a kernel that refuses the plainest ring is called too old") {
   CHECK(contains(text, "is too old"));
 }
 
+TEST_CASE("memory that closing rings are about to give back is waited for, and the ring is as large as asked for") {
+  int refusals_left = 3;
+  const auto refuses_at_first = [&](const io_uring_params&) { return refusals_left-- > 0 ? ENOMEM : 0; };
+
+  const auto report = on_a_kernel_that(refuses_at_first, [] {
+    scoped_ring ring{{.sq_entries = 256, .cq_entries = 4096}};
+    return ring.works() ? ring.report() : ring_report{};
+  });
+
+  CHECK(report.sq_entries == 256);
+  CHECK(report.cq_entries == 4096);
+  CHECK(report.notes.empty());
+}
+
 TEST_CASE("where memory is refused the ring shrinks, and says so") {
   const auto larger_than_512 = [](const io_uring_params& params) { return params.cq_entries > 512 ? ENOMEM : 0; };
 
