@@ -44,13 +44,13 @@ gyre::task<> blocking_thread::run(std::function<void()> work) {
 }
 
 void blocking_thread::enqueue(job& added) {
-  if (!thread_.joinable()) thread_ = std::jthread{[this](std::stop_token stop) { serve(std::move(stop)); }};
+  if (!thread_.joinable()) thread_ = std::jthread{[this](const std::stop_token& stop) { serve(stop); }};
   const std::lock_guard lock{mutex_};
   jobs_.push_back(&added);
   changed_.notify_one();
 }
 
-void blocking_thread::serve(std::stop_token stop) {
+void blocking_thread::serve(const std::stop_token& stop) {
   for (;;) {
     std::unique_lock lock{mutex_};
     if (!changed_.wait(lock, stop, [this] { return !jobs_.empty(); })) return;

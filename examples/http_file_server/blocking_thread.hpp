@@ -32,7 +32,7 @@ class blocking_thread {
   struct job;
 
   void enqueue(job& added);
-  void serve(std::stop_token stop);
+  void serve(const std::stop_token& stop);
   static void run_one(job& next) noexcept;
 
   std::mutex mutex_;
