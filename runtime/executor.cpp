@@ -435,7 +435,8 @@ void executor::arm_kernel_timeout(detail::clock_ns due) noexcept {
 }
 
 // Whether a sleep would end in time for the earliest timer. Not so when the timeout that was armed, or was to be moved,
-// has fired meanwhile and was reaped in this very turn: then the next turn arms it anew.
+// has fired meanwhile and was reaped in this very turn, or when there was no entry to move it by: then the next turn
+// arms it anew.
 bool executor::kernel_times_timers() const noexcept {
   if (timers_.empty()) return true;
   return timeout_->where == detail::completion_handler::place::in_kernel && timeout_->due <= timers_.earliest();
@@ -468,7 +469,7 @@ void executor::wait_in_ring() noexcept {
   state_.store(state::parked, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const bool sleeps = wake_poll_->where == detail::completion_handler::place::in_kernel && !ring_->has_completions() &&
-                      posted_.empty() && !has_queued();
+                      posted_.empty() && !has_queued() && kernel_times_timers();
   if (sleeps) ++counted_.parks;
   enter(sleeps ? 1 : 0);
   state_.store(state::running, std::memory_order_relaxed);

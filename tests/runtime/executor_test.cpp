@@ -27,6 +27,9 @@ namespace {
 using namespace std::chrono_literals;
 using namespace test;
 
+constexpr int some_socket = 1'000'123;
+constexpr detail::clock_ns one_second = 1'000'000'000;
+
 task<> nop_and_count(int& count) {
   co_await ops::nop();
   ++count;
@@ -146,6 +149,32 @@ TEST_CASE("an executor does not sleep on entries that the kernel has refused") {
 
     CHECK(done_count == 1);
     CHECK(on.script.sleeps_count() == 0);
+  }
+}
+
+TEST_CASE("an executor does not sleep over a timer when there was no entry to move the kernel's timeout by") {
+  for (const auto park : {parking::eventfd, parking::ring_wait}) {
+    scripted_executor on{{.sq_entries = 4}, {.park = park}};
+    on.script.on_sleep = [&] { on.loop.post([] {}); };
+    const auto sleep = [](std::chrono::nanoseconds how_long) -> task<> { co_await sleep_for(how_long); };
+    auto long_one = on.loop.start(sleep(10s));
+    on.loop.turn(/*may_park=*/true);
+    on.loop.run_ready();
+    REQUIRE(on.script.only(IORING_OP_TIMEOUT).due == on.script.now() + 10 * one_second);
+
+    int received = 0;
+    std::vector<std::unique_ptr<root_task<void>>> receivers;
+    for (int i = 0; i < 4; ++i)
+      receivers.push_back(std::make_unique<root_task<void>>(on.loop, recv_and_count(some_socket, received)));
+    auto short_one = on.loop.start(sleep(1s));
+    on.script.refuse(EBUSY);
+    on.script.on_sleep = [&] { on.script.advance_to_next_timeout(); };
+    const auto begin = on.script.now();
+    while (!short_one.done()) on.loop.turn(/*may_park=*/true);
+
+    CHECK(on.script.now() - begin == one_second);
+    on.loop.root_scope().cancel();
+    on.loop.run_ready();
   }
 }
 
