@@ -525,8 +525,7 @@ void executor::drain() noexcept {
 // For requests whose streams outlive the executor.
 void executor::cancel_all_in_kernel() noexcept {
   if (in_kernel_count() == 0) return;
-  flush();
-  if (ring_->free_sqes() == 0) return;
+  for (flush(); has_queued() || ring_->free_sqes() == 0; flush()) reap();  // refused: what is reaped makes room
   io_uring_sqe& sqe = take_sqe();
   std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_cancel64(&sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);

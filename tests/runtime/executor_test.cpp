@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The turn: what is lost when queues are full or the kernel refuses (nothing), what is counted, who runs when.
+#include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/accept_stream.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/task_group.hpp>
@@ -413,5 +415,21 @@ TEST_CASE("an executor that slept gives its timer and its poll back to the kerne
     CHECK(!on.script.in_flight().empty());
   }  // the scripted ring asserts that nothing is in flight when it goes
 }
+
+TEST_CASE("an executor cancels what outlives it, also when the kernel refuses that at first") {
+  ops::accept_stream incoming(some_socket);
+  scripted_executor on{{.sq_entries = 2}, {.park = parking::ring_wait}};
+  on.script.on_sleep = [&] { on.loop.post([] {}); };
+  auto reader = on.loop.start(
+      [](ops::accept_stream& from) -> task<> { static_cast<void>(co_await with_timeout(1h, from.next())); }(incoming));
+  for (int i = 0; i < 4; ++i) on.loop.turn(/*may_park=*/true);
+  reader.cancel();
+  on.loop.run_ready();
+
+  // What it submits for itself fills the queue.
+  REQUIRE(on.script.in_flight().size() == 3);
+  on.script.on_sleep = nullptr;
+  on.script.refuse(EBUSY);
+}  // a sleep for ever, or a ring that goes with something in flight, would stop the program here
 
 }  // namespace gyre
