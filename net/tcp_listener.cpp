@@ -2,8 +2,13 @@
 // Binding, listening and taking connections.
 #include <gyre/net/detail/socket_calls.hpp>
 #include <gyre/net/tcp_listener.hpp>
+#include <gyre/runtime/log.hpp>
+#include <gyre/runtime/timer.hpp>
 
 #include <cerrno>
+#include <chrono>
+#include <system_error>
+#include <utility>
 
 namespace gyre::net {
 namespace {
@@ -27,6 +32,26 @@ bool concerns_one_peer(std::error_code error) noexcept {
   }
 }
 
+// accept(2), ERRORS: there is no room for one more connection now. It stays in the backlog until there is.
+bool is_shortage(std::error_code error) noexcept {
+  const int value = error.value();
+  const bool known = value == EMFILE || value == ENFILE || value == ENOBUFS || value == ENOMEM;
+  return known && error.category() == std::system_category();
+}
+
+// Trying at once would fail at once: somebody has to close something first.
+task<> wait_out(std::error_code shortage, bool& told) {
+  if (!std::exchange(told, true))
+    log::warning("accept: " + shortage.message() + "; new connections wait until there is room");
+  co_await sleep_for(std::chrono::milliseconds{50});
+}
+
+// Goes on after an error that ends nothing, and throws any other.
+task<> outlive(std::error_code error, bool& told) {
+  if (is_shortage(error)) co_await wait_out(error, told);
+  else if (!concerns_one_peer(error)) throw std::system_error{error, "accept"};
+}
+
 }  // namespace
 
 tcp_listener tcp_listener::bind(listen_options options) {
@@ -41,10 +66,10 @@ tcp_listener tcp_listener::bind(listen_options options) {
 }
 
 task<tcp_stream> tcp_listener::accept() {
-  for (;;) {
+  for (bool told = false;;) {
     auto accepted = co_await as_result(ops::accept{fd_});
     if (accepted) co_return tcp_stream{std::move(*accepted)};
-    if (!concerns_one_peer(accepted.error())) throw std::system_error{accepted.error(), "accept"};
+    co_await outlive(accepted.error(), told);
   }
 }
 
@@ -53,14 +78,11 @@ incoming_connections tcp_listener::incoming() { return incoming_connections{fd_}
 address tcp_listener::local_address() const { return detail::local_address_of(fd_); }
 
 task<std::optional<tcp_stream>> incoming_connections::next() {
-  for (;;) {
+  for (bool told = false;;) {
     auto accepted = co_await as_result(accepted_.next());
-    if (!accepted) {
-      if (concerns_one_peer(accepted.error())) continue;
-      throw std::system_error{accepted.error(), "accept"};
-    }
-    if (!*accepted) co_return std::nullopt;
-    co_return tcp_stream{std::move(*accepted)};
+    if (accepted && !*accepted) co_return std::nullopt;
+    if (accepted) co_return tcp_stream{std::move(*accepted)};
+    co_await outlive(accepted.error(), told);
   }
 }
 

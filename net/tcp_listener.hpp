@@ -39,9 +39,10 @@ class tcp_listener {
   /// @errors  std::system_error: address_in_use, permission_denied (a port below 1024), address_not_available.
   [[nodiscard]] static tcp_listener bind(listen_options options);
 
-  /// Takes the next connection. Connections that were aborted before they were taken are passed over.
+  /// Takes the next connection. Connections that were aborted before they were taken are passed over. While there is no room
+  /// for one more (descriptors, memory), it waits and tries again, and logs that once: the connection stays in the backlog.
   ///
-  /// @errors        too_many_files_open and the like: the connection stays in the backlog; wait before trying again.
+  /// @errors        invalid_argument: the listener was shut down.
   /// @cancellation  Safe: a connection is delivered, or stays in the backlog.
   [[nodiscard]] task<tcp_stream> accept();
 

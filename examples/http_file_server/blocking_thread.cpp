@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Jobs for the thread: each has a pipe whose end of file tells the executor, through its ring, that it is done.
-//
-// Not an eventfd: Linux 6.18 signals a ring's own eventfd only once for completions that a write to another eventfd
-// caused, and an executor that sleeps on it would sleep on.
 #include "blocking_thread.hpp"
 
 #include <gyre/runtime/ops/file.hpp>
