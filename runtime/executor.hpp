@@ -371,6 +371,7 @@ class root_task : detail::runnable, detail::bounded_task<T> {
       : runnable{kind_of_root},
         detail::bounded_task<T>{std::move(root), &root_ended},
         scope_{loop.root_scope(), cancel_scope::kind::plain} {
+    loop.now();  // who drives the executor may have been elsewhere for long: deadlines do not count from before that
     loop.make_ready(*this);
   }
 

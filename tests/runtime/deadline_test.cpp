@@ -253,6 +253,23 @@ TEST_CASE("the longest of durations never ends an operation") {
   }
 }
 
+TEST_CASE("the deadline of a task that is started after a pause counts from its start") {
+  scripted_executor on;
+  auto asleep = on.loop.start([]() -> task<> { co_await sleep_for(1h); }());
+  on.loop.run_ready();
+  on.script.advance(10s);  // nobody turns the executor
+
+  auto root = on.loop.start([]() -> task<> {
+    std::vector<std::byte> buffer(4);
+    co_await with_timeout(5s, ops::recv(some_socket, buffer));
+  }());
+  on.loop.run_ready();
+
+  CHECK(!root.done());
+  on.loop.root_scope().cancel();
+  on.loop.run_ready();
+}
+
 TEST_CASE("an operation whose deadline passes while it waits for a place in the queue is timed out unsubmitted") {
   scripted_executor on{{.sq_entries = 2}, {.linked_timeout_max = 0ns}};
   outcome noted;
