@@ -39,8 +39,9 @@ class tcp_listener {
   /// @errors  std::system_error: address_in_use, permission_denied (a port below 1024), address_not_available.
   [[nodiscard]] static tcp_listener bind(listen_options options);
 
-  /// Takes the next connection. Connections that were aborted before they were taken are passed over. While there is no room
-  /// for one more (descriptors, memory), it waits and tries again, and logs that once: the connection stays in the backlog.
+  /// Takes the next connection. Connections that were aborted before they were taken are passed over. While there is no
+  /// room for one more (descriptors, memory), it waits and tries again, and logs that once: the connection stays in the
+  /// backlog.
   ///
   /// @errors        invalid_argument: the listener was shut down.
   /// @cancellation  Safe: a connection is delivered, or stays in the backlog.

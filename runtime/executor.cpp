@@ -319,7 +319,8 @@ void executor::flush() noexcept {
   if (ring_->unsubmitted() > 0 || ring_->wants_enter()) enter(/*wait_count=*/0);
 }
 
-// When the kernel refuses for want of room, what is left stays where it is: the reap makes room, and the next turn goes on.
+// When the kernel refuses for want of room, what is left stays where it is: the reap makes room, and the next turn goes
+// on.
 void executor::flush_and_queue() noexcept {
   for (bool taken = true; taken && has_queued();) {
     flush_queued();

@@ -181,8 +181,8 @@ class executor {
 
   /// One turn. Returns whether there is something to do at once.
   ///
-  /// @param may_park  Whether it may sleep until there is something to do; it does so in the same turn that ran the last
-  ///                  ready work. A root task that ends in the turn keeps it from sleeping.
+  /// @param may_park  Whether it may sleep until there is something to do; it does so in the same turn that ran the
+  ///                  last ready work. A root task that ends in the turn keeps it from sleeping.
   bool turn(bool may_park);
 
   /// Turns without parking until nothing is ready and nothing waits for the kernel to look at it.
@@ -218,9 +218,9 @@ class executor {
 
   /// Sleeps in the ring from here on: something begins that may wait for an eventfd, itself or inside an epoll set.
   ///
-  /// Where a write to another eventfd is what completes a request, Linux signals a ring's registered eventfd once, late, and
-  /// then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is never cleared). A sleep in
-  /// the ring itself is not concerned.
+  /// Where a write to another eventfd is what completes a request, Linux signals a ring's registered eventfd once,
+  /// late, and then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is never cleared).
+  /// A sleep in the ring itself is not concerned.
   void wait_in_ring_from_now_on() noexcept { parks_in_ring_ = true; }
 
   /// The executor's clock, as of the last time that somebody looked. Refreshed by now().

@@ -288,7 +288,8 @@ def no_code_in_comments(project):
 @rule
 def types_are_snake_case(project):
     # Attributes and a macro of them may stand before the name.
-    declared = r"^\s*(?:class|struct|union|enum(?: class| struct)?)\s+(?:\[\[[^\]]*\]\]\s*|GYRE_\w+\s+)*(?!GYRE_)([A-Z]\w*)"
+    marks = r"(?:\[\[[^\]]*\]\]\s*|GYRE_\w+\s+)*"
+    declared = r"^\s*(?:class|struct|union|enum(?: class| struct)?)\s+" + marks + r"(?!GYRE_)([A-Z]\w*)"
     for path in project.sources():
         for pattern in (declared, r"\bconcept\s+([A-Z]\w*)"):
             for line, found in matches(project.code[path], pattern):
@@ -305,7 +306,7 @@ def macros_begin_with_gyre(project):
 @rule
 def await_suspend_is_noexcept(project):
     for path in project.sources(under=LIBRARY):
-        for line, found in matches(project.code[path], r"(?<![.>])\bawait_suspend\s*\([^;{]*[;{]"):
+        for line, found in matches(project.code[path], r"(?<![.>:])\bawait_suspend\s*\([^;{]*[;{]"):
             if "noexcept" not in found[0]:
                 yield Finding(path, line, "an await_suspend that may throw",
                               "make it noexcept: what it throws would leave a coroutine both suspended and running")
@@ -379,7 +380,8 @@ HEADER = HEAD + "#pragma once\n"
 SOUND = {
     "meson.build": "",
     "runtime/meson.build": "headers = ['a.hpp', 'b.hpp']\nunits = ['a.cpp', 'detail/ring.cpp', 'detail/d.hpp']\n",
-    "runtime/a.hpp": HEADER + "#include <gyre/runtime/detail/d.hpp>\nnamespace gyre {\nclass [[nodiscard]] GYRE_X a {};\n}\n",
+    "runtime/a.hpp": HEADER + "#include <gyre/runtime/detail/d.hpp>\n"
+                     "namespace gyre {\nclass [[nodiscard]] GYRE_X a {};\n}\n",
     "runtime/b.hpp": HEADER + "template <class T>\nstruct b { void await_suspend(T) noexcept; };\n",
     "runtime/a.cpp": HEAD + "#include <liburing.h>\nvoid f() { io_uring_prep_nop(0); }  // TODO(perf): slow.\n",
     "runtime/detail/d.hpp": HEADER + "// Says `io_uring_submit()` in a comment; that is all right.\n",
