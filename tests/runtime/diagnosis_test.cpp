@@ -33,12 +33,26 @@ task<> receive() {
 
 task<> through_another() { co_await receive(); }
 
+constexpr int innermost_line = __LINE__ + 1;
+task<> sleep_on() { co_await sleep_for(1h); }
+constexpr int middle_line = __LINE__ + 1;
+task<> through_one() { co_await sleep_on(); }
+constexpr int outermost_line = __LINE__ + 1;
+task<> through_two() { co_await through_one(); }
+
+task<> go_deeper(int levels_left) {
+  if (levels_left > 0) co_await go_deeper(levels_left - 1);
+  else co_await sleep_on();
+}
+
 foreign_task foreign_receive() {
   std::vector<std::byte> buffer(4);
   co_return static_cast<int>(co_await ops::recv(some_socket, buffer));
 }
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+std::string place(int line) { return "diagnosis_test.cpp:" + std::to_string(line); }
 
 auto lines_in(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
@@ -65,6 +79,50 @@ TEST_CASE("who waits is told with operation, time and places") {
   root.cancel();
   on.loop.run_ready();
   CHECK(describe_waits(on.loop).empty());
+}
+
+TEST_CASE("those who wait for who waits are told from the innermost outwards, with their lines") {
+  scripted_executor on;
+  auto root = on.loop.start(through_two());
+  on.loop.run_ready();
+
+  const std::string told = describe_waits(on.loop);
+
+  const auto innermost = told.find(place(innermost_line));
+  const auto middle = told.find(place(middle_line));
+  const auto outermost = told.find(place(outermost_line));
+  CHECK(told.starts_with("sleep for "));
+  CHECK(innermost < middle);
+  CHECK(middle < outermost);
+  CHECK(outermost != std::string::npos);
+  root.cancel();
+  on.loop.run_ready();
+}
+
+TEST_CASE("of a long chain of those who wait the innermost eight are told") {
+  scripted_executor on;
+  auto root = on.loop.start(go_deeper(100));
+  on.loop.run_ready();
+
+  const std::string told = describe_waits(on.loop);
+
+  std::size_t places_count = 0;
+  for (auto at = told.find(".cpp:"); at != std::string::npos; at = told.find(".cpp:", at + 1)) ++places_count;
+  CHECK(places_count == 8);
+  CHECK(lines_in(told) == 1);
+  root.cancel();
+  on.loop.run_ready();
+}
+
+TEST_CASE("of a coroutine of another library it is told that there is one, since nobody knows where it is") {
+  scripted_executor on;
+  auto root = on.loop.start([]() -> task<> { co_await foreign_receive(); }());
+  on.loop.run_ready();
+
+  CHECK(contains(describe_waits(on.loop), "recv for 0.0 s in a coroutine of another library"));
+
+  root.cancel();
+  on.loop.run_ready();
 }
 
 TEST_CASE("everybody in a group is told of, in a line each, coroutines of other types too") {

@@ -3,6 +3,7 @@
 // kernel_cancel_test.cpp; send_all and recv_all: transfer_test.cpp.
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/cancel.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/poll.hpp>
 #include <gyre/runtime/ops/socket.hpp>
@@ -175,6 +176,29 @@ TEST_CASE("a timeout of no time, or less, ends; and it is no error that its time
     co_await ops::timeout(-1s);
     co_await ops::timeout(1ms);
     CHECK((co_await as_result(ops::timeout(1ns))).has_value());
+  });
+}
+
+TEST_CASE("a linked timeout ends an operation that comes to nothing, and leaves alone one that is in time") {
+  const connection pair;
+  executor loop;
+
+  loop.run([&]() -> task<> {
+    std::array<std::byte, 4> buffer{};
+    CHECK((co_await as_result(ops::link_timeout(ops::recv(pair.here, buffer), 1ms))).error() == std::errc::timed_out);
+    CHECK((co_await as_result(ops::link_timeout(ops::recv(pair.here, buffer), 0ns))).error() == std::errc::timed_out);
+    REQUIRE(::send(pair.there.get(), "data", 4, 0) == 4);
+    CHECK(co_await ops::link_timeout(ops::recv(pair.here, buffer), 1h) == 4);
+  });
+}
+
+TEST_CASE("cancel_fd finds nothing where nothing is in flight, and no descriptor where none is") {
+  const connection pair;
+  executor loop;
+
+  loop.run([&]() -> task<> {
+    CHECK(co_await ops::cancel_fd(pair.here) == 0);
+    CHECK((co_await as_result(ops::cancel_fd(-1))).error() == std::errc::bad_file_descriptor);
   });
 }
 
