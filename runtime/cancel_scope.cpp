@@ -23,6 +23,8 @@ cancel_scope::~cancel_scope() {
 }
 
 void cancel_scope::cancel() noexcept {
+  GYRE_ASSERT(executor_->belongs_to_this_thread(),
+              "a scope is cancelled on its executor's thread: from another one, post() what cancels it");
   cancelled_itself_ = true;
   if (stop_requested()) return;
   for (cancel_scope* each = this; each != nullptr;) {

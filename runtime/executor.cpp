@@ -99,7 +99,7 @@ executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
 
 executor::~executor() {
   GYRE_ASSERT(current_executor != this, "an executor is not destroyed in its own turn");
-  GYRE_ASSERT(&detail::current_executor == thread_, "an executor is destroyed on the thread that made it");
+  GYRE_ASSERT(belongs_to_this_thread(), "an executor is destroyed on the thread that made it");
   GYRE_ASSERT(root_scope_.empty(), "an executor was destroyed while tasks are still running on it");
   drain();
 }
@@ -109,8 +109,7 @@ detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds
 }
 
 bool executor::turn(bool may_park) {
-  GYRE_ASSERT(&detail::current_executor == thread_,
-              "an executor was used from another thread than the one that made it");
+  GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const current_guard guard{*this};
   ++counted_.turns;
   run_ready_batch();

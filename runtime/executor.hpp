@@ -199,6 +199,9 @@ class executor {
   /// @threads  Any thread.
   void post(std::function<void()> fn);
 
+  /// Whether the calling thread is the one that made it, and may use it.
+  [[nodiscard]] bool belongs_to_this_thread() const noexcept { return &detail::current_executor == thread_; }
+
   /// The scope of everything that runs here. Cancelling it stops the program's root task.
   [[nodiscard]] cancel_scope& root_scope() noexcept { return root_scope_; }
 
