@@ -184,7 +184,9 @@ class bounded_task : public boundary {
   bounded_task(bounded_task&& other) noexcept : boundary{other.ended} { frame = std::exchange(other.frame, nullptr); }
   bounded_task& operator=(bounded_task&&) = delete;
   ~bounded_task() {
-    if (frame) frame.destroy();
+    if (!frame) return;
+    GYRE_ASSERT(!linked(), "a task was destroyed while it runs: who awaits it stays until it has ended");
+    frame.destroy();
   }
 
   /// Takes the task over. Once, before begin().
