@@ -426,6 +426,7 @@ root_task<T> executor::start(task<T> root) {
 
 template <class T>
 T executor::run(task<T> root) {
+  GYRE_ASSERT(detail::current_executor != this, "an executor is not run in its own turn: co_await the task instead");
   root_task<T> running{*this, std::move(root)};
   while (!running.done()) turn(/*may_park=*/true);
   return running.get();
