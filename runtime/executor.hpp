@@ -6,10 +6,9 @@
 //   1  run what is ready, up to a budget
 //   2  take what other threads posted; expire timers
 //   3  flush: cancels first, then operations that found the queue full; one enter() submits all and runs the
-//      kernel's task work; none when there is nothing to tell the kernel. If nothing is ready, one kernel timeout is
-//      armed for the earliest timer first
-//   4  reap: queue those who waited for what has completed, then free the completions' places
-//   5  if nothing is ready still: park, and then flush and reap once more
+//      kernel's task work; none when there is nothing to tell the kernel
+//   4  copy the completions out, free their places, queue those who waited
+//   5  if nothing is ready: arm one kernel timeout for the earliest timer, and park
 //
 // Nothing is resumed in steps 2 to 5: a coroutine that ran there could submit and reap again, and grow the stack with
 // each completion.
@@ -35,8 +34,9 @@
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
-#include <gyre/runtime/error.hpp>
 #include <gyre/runtime/task.hpp>
+
+#include <gyre/runtime/error.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -191,12 +191,13 @@ class executor {
   /// Has `work` run in a turn of this executor.
   ///
   /// @param work  Kept alive by the caller until it has run.
-  /// @threads     Any thread, and signal handlers. Writes the eventfd only if the executor sleeps.
+  /// @threads     Any thread, and signal handlers. Writes the eventfd only if the executor sleeps. The executor stays
+  ///              until post() has returned, which may be after `work` has run: join who posts, then destroy it.
   void post(detail::runnable& work) noexcept;
 
   /// Has `fn()` called in a turn of this executor. Allocates; fn must not throw.
   ///
-  /// @threads  Any thread.
+  /// @threads  Any thread; the executor stays until post() has returned, as above.
   void post(std::function<void()> fn);
 
   /// Whether the calling thread is the one that made it, and may use it.
