@@ -6,9 +6,10 @@
 //   1  run what is ready, up to a budget
 //   2  take what other threads posted; expire timers
 //   3  flush: cancels first, then operations that found the queue full; one enter() submits all and runs the
-//      kernel's task work; none when there is nothing to tell the kernel
-//   4  copy the completions out, free their places, queue those who waited
-//   5  if nothing is ready: arm one kernel timeout for the earliest timer, and park
+//      kernel's task work; none when there is nothing to tell the kernel. If nothing is ready, one kernel timeout is
+//      armed for the earliest timer first
+//   4  reap: queue those who waited for what has completed, then free the completions' places
+//   5  if nothing is ready still: park, and then flush and reap once more
 //
 // Nothing is resumed in steps 2 to 5: a coroutine that ran there could submit and reap again, and grow the stack with
 // each completion.
@@ -34,9 +35,8 @@
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
-#include <gyre/runtime/task.hpp>
-
 #include <gyre/runtime/error.hpp>
+#include <gyre/runtime/task.hpp>
 
 #include <algorithm>
 #include <atomic>
