@@ -8,6 +8,7 @@
 
 #include <gyre/runtime/operation.hpp>
 #include <gyre/runtime/result.hpp>
+#include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/task.hpp>
 
 #include <concepts>
@@ -82,6 +83,13 @@ template <std::derived_from<detail::waiter> Op>
 template <class T>
 [[nodiscard]] detail::stop_catching_awaiter<T> stopped_as_error(task<T> body) noexcept {
   return detail::stop_catching_awaiter<T>{std::move(body)};
+}
+
+/// The same for anything else of gyre's: a deadline, a scope, a group.
+template <detail::own_awaitable Awaitable>
+  requires(!std::derived_from<Awaitable, detail::waiter>)
+[[nodiscard]] auto stopped_as_error(Awaitable awaitable) {
+  return stopped_as_error(detail::as_task(std::move(awaitable)));
 }
 
 }  // namespace gyre

@@ -26,7 +26,7 @@ struct row {
 
 constexpr row rows[] = {
     {"eventfd notification", "5.2", &kernel_probe::eventfd,
-     "an idle executor sleeps on its eventfd; other threads and foreign loops wake it", "no executor can sleep"},
+     "an idle executor sleeps on its eventfd, and other threads wake it", "no executor can sleep"},
     {"eventfd on and off", "5.8", &kernel_probe::eventfd_toggle, "a busy executor is spared its own notifications",
      "a busy executor pays for notifications that nobody needs"},
     {"eventfd for workers only", "5.6", &kernel_probe::eventfd_async, "", ""},

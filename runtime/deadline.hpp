@@ -115,7 +115,7 @@ class timed_task final : public scoped_task<T> {
   }
 
   T await_resume() {
-    if (this->stopped_here()) throw_errno(ETIMEDOUT, "task");
+    if (this->stopped_here()) throw_errno(ETIMEDOUT, "the deadline of a task");
     return this->take();
   }
 

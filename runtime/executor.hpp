@@ -53,7 +53,7 @@ class operation;
 
 /// How an executor sleeps when there is nothing to do.
 enum class parking : std::uint8_t {
-  eventfd,  ///< In read(2) on the eventfd registered with its ring. A foreign loop can wait for the same descriptor.
+  eventfd,  ///< In read(2) on the eventfd registered with its ring.
             ///< From the first ops::read, readv or poll on it sleeps as with ring_wait: see wait_in_ring_from_now_on().
   ring_wait  ///< In the io_uring_enter(2) that submits: one system call less a park, for programs that embed nothing.
 };
@@ -211,9 +211,6 @@ class executor {
 
   /// Where the ring is less than was asked for, in sentences; empty when it is all.
   [[nodiscard]] std::string notes() const { return ring_->notes(); }
-
-  /// The descriptor that a foreign loop polls for readability before it calls turn(false).
-  [[nodiscard]] int poll_fd() const noexcept { return ring_->event_fd(); }
 
   /// Requests in flight in the kernel.
   [[nodiscard]] std::uint32_t in_kernel_count() const noexcept;

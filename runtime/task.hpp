@@ -21,6 +21,15 @@
 #include <type_traits>
 #include <utility>
 
+// Older compilers turn coroutines into programs that fail at run time; see README, "What it needs".
+#if defined(__clang__)
+#if __clang_major__ < 16
+#error "gyre needs clang 16 or newer: older ones cache thread-local addresses across a co_await"
+#endif
+#elif defined(__GNUC__) && __GNUC__ < 14
+#error "gyre needs g++ 14 or newer: older ones destroy the temporaries of a co_await twice, or never resume"
+#endif
+
 // With this attribute clang 20 and newer put the frame of an immediately awaited task into the frame of who awaits it.
 #if defined(__clang__) && defined(__has_cpp_attribute)
 #if __has_cpp_attribute(clang::coro_await_elidable)

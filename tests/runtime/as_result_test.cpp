@@ -14,6 +14,7 @@
 #include <liburing.h>
 
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -95,6 +96,23 @@ TEST_CASE("stopped_as_error() turns a stop into an error, and leaves values and 
   recv_in_flight bad{&recv_stop_as_error};
   bad.answer(-ECONNRESET);
   CHECK(bad.root.get() == -ECONNRESET);
+}
+
+TEST_CASE("stopped_as_error() takes a deadline as well, and tells its stop from its end") {
+  scripted_executor on;
+  outcome noted;
+  std::vector<std::byte> buffer(4);
+  const auto receive = [&]() -> task<> {
+    co_await observe(stopped_as_error(with_timeout(std::chrono::hours{1}, ops::recv(some_socket, buffer))), noted);
+  };
+  auto receiving = on.loop.start(receive());
+  on.loop.run_ready();
+
+  receiving.cancel();
+  on.loop.run_ready();
+
+  CHECK(receiving.done());
+  CHECK(noted.error == std::errc::operation_canceled);
 }
 
 TEST_CASE("after stopped_as_error() the scope is still cancelled: the next wait is stopped") {
