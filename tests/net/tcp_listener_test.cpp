@@ -4,10 +4,12 @@
 #include <gyre/net/tcp_listener.hpp>
 #include <gyre/net/tcp_stream.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/log.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
 #include <gyre/runtime/ops/cancel.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/captured_log.hpp"
 #include "../support/loopback.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scarce_descriptors.hpp"
@@ -240,7 +242,13 @@ TEST_CASE("accept() on a listener that was shut down is an error") {
   CHECK(noted.error == std::errc::invalid_argument);
 }
 
-TEST_CASE("accept() without a descriptor left waits, and takes the connection when there is one") {
+// UBSan opens a pipe when it first sees an object of some type, so what logs without a descriptor left has logged
+// before.
+constexpr auto said_before = "what is said before descriptors run out";
+
+TEST_CASE("accept() without a descriptor left says so once, and takes the connection when there is one") {
+  const captured_log logged;
+  log::warning(said_before);
   executor loop;
   auto listener = on_loopback();
   const auto client = connect_to(listener.local_address());
@@ -248,16 +256,24 @@ TEST_CASE("accept() without a descriptor left waits, and takes the connection wh
   auto accepting = loop.start(accept_one(listener, noted));
   {
     const no_descriptor_left meanwhile;
-    while (loop.timers().empty()) loop.turn(/*may_park=*/true);  // it was refused, and sleeps before it tries again
+    for (int refused = 0; refused < 2; ++refused) {
+      while (!loop.timers().empty()) loop.turn(/*may_park=*/true);
+      while (loop.timers().empty()) loop.turn(/*may_park=*/true);  // it sleeps before it tries again
+    }
     CHECK(!accepting.done());
   }
 
   turn_until_done(loop, accepting);
 
   CHECK(noted.how == ended::with_value);
+  const auto text = logged.text();
+  CHECK(text.find("Too many open files") != std::string::npos);
+  CHECK(text.find("Too many open files") == text.rfind("Too many open files"));
 }
 
 TEST_CASE("an accept() that waits for a descriptor can be stopped") {
+  const captured_log logged;
+  log::warning(said_before);
   executor loop;
   auto listener = on_loopback();
   const auto client = connect_to(listener.local_address());
@@ -548,6 +564,8 @@ TEST_CASE("who waits in a stream hears of the listener's shutdown") {
 }
 
 TEST_CASE("a stream without a descriptor left waits, and gives the connection when there is one") {
+  const captured_log logged;
+  log::warning(said_before);
   executor loop;
   auto listener = on_loopback();
   auto incoming = listener.incoming();

@@ -8,12 +8,11 @@
 #include <gyre/runtime/task_group.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/captured_log.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
 
 #include <doctest/doctest.h>
-#include <spdlog/logger.h>
-#include <spdlog/sinks/ostream_sink.h>
 
 #include <chrono>
 #include <memory>
@@ -50,23 +49,6 @@ task<> fails_at_once(int number) {
 }
 
 task<> ends_at_once() { co_return; }
-
-// What the library logs while this lives.
-class captured_log {
- public:
-  captured_log() : before_{log::logger()} {
-    log::set_logger(std::make_shared<spdlog::logger>("gyre", std::make_shared<spdlog::sinks::ostream_sink_st>(text_)));
-  }
-  captured_log(const captured_log&) = delete;
-  captured_log& operator=(const captured_log&) = delete;
-  ~captured_log() { log::set_logger(before_); }
-
-  std::string text() const { return text_.str(); }
-
- private:
-  std::shared_ptr<spdlog::logger> before_;
-  std::ostringstream text_;
-};
 
 // Number of the failure that left the task; 0 when it ended well, -1 when it was stopped.
 template <class T>
