@@ -8,8 +8,6 @@
 #include <liburing.h>
 #include <poll.h>
 
-#include <gyre/runtime/detail/start.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -42,7 +40,8 @@ detail::ring_request request_for(const executor_options& options) {
   return {.sq_entries = std::max(options.sq_entries, sq_entries_min),
           .cq_entries = options.cq_entries,
           .iowq_bounded_workers_max = options.iowq_bounded_workers_max,
-          .iowq_unbounded_workers_max = options.iowq_unbounded_workers_max};
+          .iowq_unbounded_workers_max = options.iowq_unbounded_workers_max,
+          .completions_signal_eventfd = options.park == parking::eventfd};
 }
 
 std::uint64_t tagged(detail::completion_handler& handler) noexcept {
@@ -111,8 +110,19 @@ detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds
 bool executor::turn(bool may_park) {
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const current_guard guard{*this};
+  return take_turn(may_park);
+}
+
+void executor::run_until(const bool& done) {
+  GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
+  const current_guard guard{*this};
+  while (!done) take_turn(/*may_park=*/true);
+}
+
+bool executor::take_turn(bool may_park) noexcept {
   ++counted_.turns;
-  run_ready_batch();
+  take_completions();
+  if (!ready_.empty()) run_ready_batch();
   if (!posted_.empty()) take_posted();
   if (!timers_.empty()) expire_timers();
 
@@ -120,11 +130,9 @@ bool executor::turn(bool may_park) {
   if (idle) arm_wakers();
   if (idle && parks_in_ring_) wait_in_ring();
   else flush();
-  reap();
   if (idle && !parks_in_ring_ && !has_work() && kernel_times_timers()) {
     park();
     flush();
-    reap();
   }
   return has_work();
 }
@@ -135,6 +143,8 @@ bool executor::work_is_visible() const noexcept {
 
 // Requests that have no submission entry yet.
 bool executor::has_queued() const noexcept {
+  if (!may_have_queued_) [[likely]]
+    return false;
   return !backlog_.empty() || !handler_backlog_.empty() || !operation_cancels_.empty() || !handler_cancels_.empty();
 }
 
@@ -152,7 +162,6 @@ void executor::run_ready_batch() noexcept {
   detail::intrusive_queue<detail::runnable> batch;
   batch.take_front(ready_);
   detail::runnable* each = batch.detach();
-  if (each == nullptr) return;
   unsigned left = options_.turn_budget;
   do {
     detail::runnable* const following = each->next;
@@ -191,10 +200,6 @@ executor& executor::begin(detail::waiter& entering, std::coroutine_handle<> awai
   return loop;
 }
 
-void operation::start(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
-  start_by(its_kind().prepare_entry, awaiter, bound);
-}
-
 void operation::start_with_care(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
   executor& loop = executor::begin(*this, awaiter, bound);
   if (!bound.scope->stop_requested()) return loop.submit(*this);
@@ -206,6 +211,7 @@ void executor::submit(operation& op) noexcept {
   if (backlog_.empty() && ring_->free_sqes() >= op.entries_count()) return describe_linked(op);
   op.set(operation::stage::queued);
   backlog_.push_back(op);
+  may_have_queued_ = true;
   ++counted_.backlogged;
 }
 
@@ -218,9 +224,12 @@ io_uring_sqe& executor::take_sqe() noexcept {
 
 // The timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
 void executor::describe_linked(operation& op) noexcept {
-  op.describe_by(op.its_kind().prepare_entry, take_sqe());
+  op.set(operation::stage::in_kernel);
+  io_uring_sqe& described = take_sqe();
+  detail::ring::blank(described, reinterpret_cast<std::uint64_t>(&op));
+  op.its_kind().prepare_entry(op, described);
   if (!op.has(operation::linked)) return;
-  ring_->last_sqe().flags |= IOSQE_IO_LINK;
+  described.flags |= IOSQE_IO_LINK;
   io_uring_sqe& sqe = take_sqe();
   link_time& time = link_times_[ring_->last_sqe_index()];
   const __kernel_timespec due = timespec_of(op.linked_due_);
@@ -235,6 +244,7 @@ void executor::describe_linked(operation& op) noexcept {
 void executor::submit_cancel(operation& op) noexcept {
   op.set(operation::stage::cancel_queued);
   operation_cancels_.push_back(op);
+  may_have_queued_ = true;
 }
 
 void executor::submit(detail::completion_handler& handler) noexcept {
@@ -242,13 +252,13 @@ void executor::submit(detail::completion_handler& handler) noexcept {
   if (ring_->free_sqes() > 0) return describe(handler);
   handler.where = detail::completion_handler::place::queued;
   handler_backlog_.push_back(handler);
+  may_have_queued_ = true;
 }
 
 void executor::describe(detail::completion_handler& handler) noexcept {
   io_uring_sqe& sqe = take_sqe();
-  std::memset(&sqe, 0, sizeof sqe);
+  detail::ring::blank(sqe, tagged(handler));
   handler.prepare(handler, sqe);
-  sqe.user_data = tagged(handler);
   handler.where = detail::completion_handler::place::in_kernel;
 }
 
@@ -256,6 +266,7 @@ void executor::submit_cancel(detail::completion_handler& handler) noexcept {
   using place = detail::completion_handler::place;
   if (handler.where == place::in_kernel && !std::exchange(handler.cancel_queued, true)) {
     handler_cancels_.push_back(handler);
+    may_have_queued_ = true;
   } else if (handler.where == place::queued) {
     handler_backlog_.remove(handler);
     handler.where = place::none;
@@ -325,26 +336,21 @@ void executor::flush_and_queue() noexcept {
     flush_queued();
     taken = enter(/*wait_count=*/0);
   }
+  may_have_queued_ = has_queued();
 }
 
 std::uint32_t executor::in_kernel_count() const noexcept {
-  return in_kernel_count_ + (ring_->sq_tail() - counted_tail_) - nobodys_count_;
+  return static_cast<std::uint32_t>(ring_->sq_tail() - ring_->cq_head()) - not_requests_;
 }
 
 // Nobody waits for this entry's completion, if it has one.
 void executor::make_nobodys(io_uring_sqe& sqe) noexcept {
   sqe.user_data = detail::nobody;
-  ++nobodys_count_;
+  ++not_requests_;
 }
 
 // Returns whether the kernel took what it was given.
 bool executor::enter(unsigned wait_count) noexcept {
-  const unsigned tail = ring_->sq_tail();
-  const unsigned described_count = tail - counted_tail_;
-  in_kernel_count_ += described_count - nobodys_count_;
-  counted_tail_ = tail;
-  nobodys_count_ = 0;
-  counted_.sqes += described_count;
   ++counted_.enters;
   if (ring_->overflowed()) [[unlikely]]
     ++counted_.overflows;
@@ -360,36 +366,35 @@ bool executor::enter(unsigned wait_count) noexcept {
 
 // ------------------------------------------------------------------------------------------------- completion
 
-// Takes back what the kernel finished. What it still has to do (one enter() runs some 20 pieces of its work) comes in
-// the next turn, which enters anyway: its coroutines will have something to submit.
-void executor::reap() noexcept {
-  while (ring_->has_completions()) {
-    const auto batch = ring_->completions();
-    counted_.cqes += batch.size();
-    // complete_tagged() puts back what is no request's end.
-    in_kernel_count_ -= static_cast<std::uint32_t>(batch.size());
-    detail::intrusive_queue<detail::runnable>::appender ready{ready_};
+// Takes back what the kernel finished, up to the budget, and resumes who waited for it. What it still has to do (one
+// enter() runs some 20 pieces of its work) comes in the next turn, which enters anyway: the coroutines will have
+// something to submit.
+void executor::take_completions() noexcept {
+  unsigned left = std::min(ring_->ready_completions(), options_.turn_budget);
+  counted_.resumes += left;
+  while (left > 0) {
+    const auto batch = ring_->oldest_completions(left);
     for (const detail::completion& done : batch)
-      if (!complete_plainly(done, ready)) [[unlikely]]
-        ready.interrupt([&] { complete_with_care(done); });
-    ready.end();
-    ring_->consume(batch.size());
+      if (!resume_plainly(done)) [[unlikely]]
+        complete_with_care(done);
+    ring_->free_oldest(static_cast<unsigned>(batch.size()));
+    left -= static_cast<unsigned>(batch.size());
   }
 }
 
 // The way of nearly every completion: of an operation, with a result that is no error, and nobody has asked it to end.
-inline bool executor::complete_plainly(const detail::completion& done, auto& ready) noexcept {
+inline bool executor::resume_plainly(const detail::completion& done) noexcept {
   if ((done.user_data & detail::handler_tag) != 0) return false;
   auto& op = *reinterpret_cast<operation*>(done.user_data);
   if (!op.is_plainly(operation::stage::in_kernel) || !op.is_whole(done.res)) return false;
-  op.answer_ = {done.res, done.flags};
-  op.set_plainly(operation::stage::ready);
+  op.answer_ = done.its_answer();
   op.bound_->waiting = nullptr;
-  ready.push_back(op);
+  op.resume();  // `op` no longer exists after this line
   return true;
 }
 
 void executor::complete_with_care(const detail::completion& done) noexcept {
+  --counted_.resumes;
   if ((done.user_data & detail::handler_tag) != 0) return complete_tagged(done);
   auto& op = *reinterpret_cast<operation*>(done.user_data);
   GYRE_ASSERT(op.current() >= operation::stage::in_kernel, "a completion for something that is not in flight");
@@ -399,7 +404,7 @@ void executor::complete_with_care(const detail::completion& done) noexcept {
 
 void executor::complete_tagged(const detail::completion& done) noexcept {
   const bool ends_a_request = done.user_data != detail::nobody && (done.flags & IORING_CQE_F_MORE) == 0;
-  if (!ends_a_request) ++in_kernel_count_;
+  if (!ends_a_request) --not_requests_;
   if (done.user_data == detail::nobody) return;
   complete(*reinterpret_cast<detail::completion_handler*>(done.user_data & ~detail::handler_tag), done);
 }
@@ -517,7 +522,7 @@ void executor::drain() noexcept {
   cancel_all_in_kernel();
   while (in_kernel_count() > 0) {
     flush();
-    reap();
+    take_completions();
     if (in_kernel_count() > 0 && !has_work()) enter(/*wait_count=*/1);
   }
 }
@@ -525,7 +530,7 @@ void executor::drain() noexcept {
 // For requests whose streams outlive the executor.
 void executor::cancel_all_in_kernel() noexcept {
   if (in_kernel_count() == 0) return;
-  for (flush(); has_queued() || ring_->free_sqes() == 0; flush()) reap();  // refused: what is reaped makes room
+  for (flush(); has_queued() || ring_->free_sqes() == 0; flush()) take_completions();  // refused: these make room
   io_uring_sqe& sqe = take_sqe();
   std::memset(&sqe, 0, sizeof sqe);
   io_uring_prep_cancel64(&sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
@@ -534,6 +539,8 @@ void executor::cancel_all_in_kernel() noexcept {
 
 executor_statistics executor::statistics() const noexcept {
   executor_statistics all = counted_;
+  all.sqes = ring_->sq_tail();
+  all.cqes = ring_->cq_head();
   all.wakes_written = wakes_written_.load(std::memory_order_relaxed);
   all.wakes_suppressed = wakes_suppressed_.load(std::memory_order_relaxed);
   return all;

@@ -3,16 +3,15 @@
 //
 // A turn:
 //
-//   1  run what is ready, up to a budget
+//   1  resume those whose operations have completed, then what else is ready, each up to a budget
 //   2  take what other threads posted; expire timers
 //   3  flush: cancels first, then operations that found the queue full; one enter() submits all and runs the
 //      kernel's task work; none when there is nothing to tell the kernel. If nothing is ready, one kernel timeout is
 //      armed for the earliest timer first
-//   4  reap: queue those who waited for what has completed, then free the completions' places
-//   5  if nothing is ready still: park, and then flush and reap once more
+//   4  if nothing is ready and nothing has completed: park, and then flush once more
 //
-// Nothing is resumed in steps 2 to 5: a coroutine that ran there could submit and reap again, and grow the stack with
-// each completion.
+// Nothing is resumed in steps 2 to 4, and nothing that is resumed in step 1 can bring in more completions: no
+// coroutine runs inside another's co_await of an operation.
 //
 // Parking: the executor sleeps in read(2) on an eventfd that is registered with its ring and that other threads write
 // to.
@@ -69,7 +68,8 @@ struct executor_options {
 
   parking park = parking::eventfd;
 
-  /// Coroutines resumed in one turn before the kernel is looked at again.
+  /// How many completed operations, and how many other coroutines, are resumed in one turn before the kernel is looked
+  /// at again.
   unsigned turn_budget = 256;
 
   /// with_timeout() on one operation uses a linked timeout in the kernel up to this duration, and the executor's own
@@ -85,7 +85,7 @@ struct executor_options {
 struct executor_statistics {
   std::uint64_t turns = 0;
   std::uint64_t enters = 0;            ///< io_uring_enter(2) calls.
-  std::uint64_t sqes = 0;              ///< Entries given to the ring, cancels and timeouts included.
+  std::uint64_t sqes = 0;              ///< Entries described to the ring, cancels and timeouts included.
   std::uint64_t cqes = 0;              ///< Completions taken from it.
   std::uint64_t cancels = 0;           ///< Cancel requests among the entries.
   std::uint64_t resumes = 0;           ///< Things taken from the ready queue and run.
@@ -282,6 +282,8 @@ class executor {
     long long nanoseconds;
   };
 
+  void run_until(const bool& done);
+  bool take_turn(bool may_park) noexcept;
   [[nodiscard]] io_uring_sqe& take_sqe() noexcept;
   void describe_linked(operation& op) noexcept;
   void describe(detail::completion_handler& handler) noexcept;
@@ -296,8 +298,8 @@ class executor {
   void flush_cancels() noexcept;
   void flush_backlog() noexcept;
   bool enter(unsigned wait_count) noexcept;
-  void reap() noexcept;
-  bool complete_plainly(const detail::completion& done, auto& ready) noexcept;
+  void take_completions() noexcept;
+  bool resume_plainly(const detail::completion& done) noexcept;
   void complete_with_care(const detail::completion& done) noexcept;
   void complete_tagged(const detail::completion& done) noexcept;
   void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
@@ -327,9 +329,7 @@ class executor {
   detail::intrusive_queue<detail::completion_handler> handler_backlog_;
   detail::intrusive_queue<detail::completion_handler> handler_cancels_;
   std::unique_ptr<link_time[]> link_times_;  // one a submission entry: read by the kernel when it takes the entry
-  std::uint32_t in_kernel_count_ = 0;  // as of counted_tail_: what was described since is counted at the next enter()
-  unsigned counted_tail_ = 0;
-  unsigned nobodys_count_ = 0;  // entries since counted_tail_ that are no requests of anybody
+  unsigned not_requests_ = 0;  // entries that are nobody's request, less completions that ended no request
   detail::clock_ns coarse_now_ = 0;
   std::uint32_t coarse_now_ms_ = 0;
   detail::timer_heap timers_;
@@ -338,7 +338,8 @@ class executor {
   cancel_scope root_scope_{*this};
   detail::boundary* foreign_ = nullptr;
   bool parks_in_ring_;
-  bool returning_ = false;  // a root task ended: the turn returns instead of parking
+  bool may_have_queued_ = false;  // something was put into one of the four lists of what has no entry yet
+  bool returning_ = false;        // a root task ended: the turn returns instead of parking
   executor_statistics counted_;
 
   // Touched by any thread.
@@ -411,6 +412,7 @@ class root_task : detail::runnable, detail::bounded_task<T> {
   }
 
   static constexpr detail::runnable_kind kind_of_root{&root_task::start};
+  friend class executor;
 
   cancel_scope scope_;
   bool done_ = false;
@@ -426,7 +428,7 @@ template <class T>
 T executor::run(task<T> root) {
   GYRE_ASSERT(detail::current_executor != this, "an executor is not run in its own turn: co_await the task instead");
   root_task<T> running{*this, std::move(root)};
-  while (!running.done()) turn(/*may_park=*/true);
+  run_until(running.done_);
   return running.get();
 }
 

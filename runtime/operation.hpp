@@ -28,6 +28,7 @@
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/detail/waiter.hpp>
 #include <gyre/runtime/error.hpp>
+#include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/transfer.hpp>
 #include <gyre/runtime/result.hpp>
 #include <gyre/runtime/unique_fd.hpp>
@@ -81,11 +82,6 @@ class operation : public detail::waiter {
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
 
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
-    start(awaiter, bound_of(awaiter));
-  }
-
   /// Ends it as timed out, unless its own completion comes first. For deadlines.
   void expire() noexcept;
 
@@ -111,8 +107,24 @@ class operation : public detail::waiter {
   [[nodiscard]] std::error_code error() const noexcept { return detail::errno_code(-res()); }
   [[noreturn]] void throw_error() const;
 
-  /// start() with a prepare() known at compile time: detail/start.hpp.
-  void start_by(auto prepare, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;
+  /// The way of nearly every operation from its co_await into the ring: nothing is out of the ordinary, and there is a
+  /// place. Returns the entry to describe it in; null when it has to be started with care, and nothing has happened.
+  [[nodiscard]] io_uring_sqe* begin_plainly(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
+    gyre::executor* const loop = detail::current_executor;
+    if (loop != bound.undisturbed_on || !is_plainly(stage::idle)) [[unlikely]]
+      return nullptr;
+    io_uring_sqe* const sqe = loop->ring_->sqe_at_hand_or_null();
+    if (sqe == nullptr) [[unlikely]]
+      return nullptr;
+    set_coroutine(awaiter);
+    bound_ = &bound;
+    since_ms_ = loop->coarse_now_ms_;
+    set_plainly(stage::in_kernel);
+    bound.waiting = this;
+    detail::ring::blank(*sqe, reinterpret_cast<std::uint64_t>(this));
+    return sqe;
+  }
+  void start_with_care(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;  // executor.cpp
 
   /// For operations whose result is more than the last answer. Below every errno there is room for failures of their
   /// own.
@@ -130,9 +142,6 @@ class operation : public detail::waiter {
   friend class executor;
   friend struct operation_kind;
 
-  void start(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;            // executor.cpp
-  void start_with_care(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;  // executor.cpp
-  void describe_by(auto prepare, io_uring_sqe& sqe) noexcept;                               // detail/start.hpp
   void finish(std::int32_t res, std::uint32_t flags) noexcept;
   void go_on() noexcept;
   void finish_stopped() noexcept;
@@ -144,14 +153,9 @@ class operation : public detail::waiter {
 
   [[nodiscard]] bool is_whole(std::int32_t res) const noexcept { return res >= least_res_; }
 
-  struct answer {
-    std::int32_t res;
-    std::uint32_t flags;
-  };
-
   std::int32_t least_res_ = 0;
-  answer answer_;                // set by the completion: nobody looks before
-  detail::clock_ns linked_due_;  // set with the flag `linked`
+  detail::completion::answer answer_;  // set by the completion: nobody looks before
+  detail::clock_ns linked_due_;        // set with the flag `linked`
 };
 static_assert(sizeof(operation) <= 72, "every suspended operation pays for each byte");
 
@@ -168,6 +172,14 @@ template <class Self, class T>
 class operation_of : public operation {
  public:
   using value_type = T;
+
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
+    detail::boundary& bound = bound_of(awaiter);
+    if (io_uring_sqe* const sqe = begin_plainly(awaiter, bound)) [[likely]]
+      Self::prepare(*this, *sqe);
+    else start_with_care(awaiter, bound);
+  }
 
   /// The result, or std::system_error with the operation's name when the kernel said no.
   T await_resume() {

@@ -18,50 +18,43 @@ static_assert(sizeof(completion) == sizeof(io_uring_cqe));
 kernel_ring::kernel_ring(const ring_request& request)
     : ring_{std::make_unique<::io_uring>()}, report_{set_up_ring(*ring_, request)} {
   static_assert(sq_task_work == IORING_SQ_TASKRUN && sq_cq_overflow == IORING_SQ_CQ_OVERFLOW);
-  static_assert(sqe_bytes == sizeof(io_uring_sqe));
+  static_assert(sqe_bytes == sizeof(io_uring_sqe) && user_data_offset == offsetof(io_uring_sqe, user_data));
 
   event_fd_.reset(::eventfd(0, EFD_CLOEXEC));
-  const int error = event_fd_ ? -io_uring_register_eventfd(ring_.get(), event_fd_.get()) : errno;
+  int error = event_fd_ ? 0 : errno;
+  if (error == 0 && request.completions_signal_eventfd)
+    error = -io_uring_register_eventfd(ring_.get(), event_fd_.get());
   if (error != 0) {
     io_uring_queue_exit(ring_.get());
     throw_errno(error, "executor: the eventfd to park on");
   }
-  io_uring_cq_eventfd_toggle(ring_.get(), false);
+  notify_completions(false);
 
-  enter_flags_ =
-      IORING_ENTER_GETEVENTS | report_.enter_flags | (report_.ring_registered ? IORING_ENTER_REGISTERED_RING : 0);
-  sqes_ = reinterpret_cast<std::byte*>(ring_->sq.sqes);
-  sq_entries_ = ring_->sq.ring_entries;
-  sq_mask_ = ring_->sq.ring_mask;
-  set_sq_limit(sq_entries_);
-  cq_entries_ = ring_->cq.ring_entries;
+  enter_flags_ = report_.enter_flags | (report_.ring_registered ? IORING_ENTER_REGISTERED_RING : 0);
+  set_sqes(reinterpret_cast<std::byte*>(ring_->sq.sqes), ring_->sq.ring_entries);
   sq_flags_ = ring_->sq.kflags;
+  cqes_ = reinterpret_cast<const completion*>(ring_->cq.cqes);
+  cq_entries_ = ring_->cq.ring_entries;
   cq_tail_ = ring_->cq.ktail;
+  cq_freed_ = ring_->cq.khead;
 }
 
 kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }
 
 int kernel_ring::enter(unsigned wait_count) noexcept {
-  std::atomic_ref{*ring_->sq.ktail}.store(sq_tail(), std::memory_order_release);
+  const std::uint64_t tail = sq_tail();
+  std::atomic_ref{*ring_->sq.ktail}.store(static_cast<unsigned>(tail), std::memory_order_release);
   const auto fd = static_cast<unsigned>(ring_->enter_ring_fd);
-  const int taken = io_uring_enter(fd, unsubmitted(), wait_count, enter_flags_, nullptr);
+  // A look for task work that is not there would cost a twentieth of a small enter.
+  const unsigned flags = wait_count > 0 || wants_enter() ? enter_flags_ | IORING_ENTER_GETEVENTS : enter_flags_;
+  const int taken = io_uring_enter(fd, unsubmitted_of(tail), wait_count, flags, nullptr);
 
   // Not the return value but the kernel's head tells what was taken: an interrupted wait reports the count, a partly
   // refused submission may report an error.
-  set_sq_limit(std::atomic_ref{*ring_->sq.khead}.load(std::memory_order_acquire) + sq_entries_);
+  const unsigned head = std::atomic_ref{*ring_->sq.khead}.load(std::memory_order_acquire);
+  const unsigned left = static_cast<unsigned>(tail) - head;
+  set_taken(tail - left, left);
   return taken < 0 ? -taken : 0;
-}
-
-std::span<const completion> kernel_ring::completions() noexcept {
-  const unsigned ready = std::atomic_ref{*cq_tail_}.load(std::memory_order_acquire) - cq_head_;
-  const unsigned first = cq_head_ & ring_->cq.ring_mask;
-  const auto* const entries = reinterpret_cast<const completion*>(ring_->cq.cqes);
-  return {entries + first, std::min(ready, cq_entries_ - first)};
-}
-
-void kernel_ring::consume(std::size_t count) noexcept {
-  cq_head_ += static_cast<unsigned>(count);
-  std::atomic_ref{*ring_->cq.khead}.store(cq_head_, std::memory_order_release);
 }
 
 void kernel_ring::notify_completions(bool on) noexcept {

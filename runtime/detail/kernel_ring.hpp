@@ -22,8 +22,6 @@ class kernel_ring final : public ring {
   ~kernel_ring() override;
 
   int enter(unsigned wait_count) noexcept override;
-  std::span<const completion> completions() noexcept override;
-  void consume(std::size_t count) noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return event_fd_.get(); }
   void sleep() noexcept override;

@@ -2,11 +2,14 @@
 // The only door to the kernel: submission entries go in, completions come out.
 //
 // An executor knows this class and nothing of io_uring beyond it. Behind it stands the kernel (kernel_ring) or a
-// test's script (scripted_ring), chosen at run time. What happens for each operation is inline here (a free entry,
-// is there work); what happens once a turn is virtual.
+// test's script (scripted_ring), chosen at run time. What happens for each operation is inline here, on the two queues
+// that both sides share; what happens once a turn is virtual.
 //
 // Order of a submission: try_sqe() hands out an entry, which the caller describes before anything else is called; the
 // next enter() gives all of them to the kernel, in that order.
+//
+// Order of a completion: the other side writes it and moves the queue's tail; oldest_completions() shows it;
+// free_oldest() gives back its place, before the next enter().
 #pragma once
 
 #include <gyre/runtime/detail/timer_heap.hpp>
@@ -15,6 +18,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <utility>
@@ -23,11 +27,18 @@ struct io_uring_sqe;
 
 namespace gyre::detail {
 
-/// One CQE, copied out of the ring.
+/// One CQE.
 struct completion {
+  struct answer {
+    std::int32_t res;
+    std::uint32_t flags;
+  };
+
   std::uint64_t user_data;
   std::int32_t res;
   std::uint32_t flags;
+
+  [[nodiscard]] answer its_answer() const noexcept { return {res, flags}; }
 };
 
 class ring {
@@ -37,34 +48,43 @@ class ring {
   virtual ~ring() = default;
 
   /// A free submission entry, its contents unspecified; null when all are taken until the next enter().
-  [[nodiscard]] io_uring_sqe* try_sqe() noexcept { return has_sqe_at_hand() || begin_run() ? &sqe_at_hand() : nullptr; }
+  [[nodiscard]] io_uring_sqe* try_sqe() noexcept {
+    return next_sqe_ != run_end_ || begin_run() ? sqe_at_hand_or_null() : nullptr;
+  }
 
-  /// The same in two steps, for those in a hurry: may say no although entries are free. Then try_sqe() knows.
-  [[nodiscard]] bool has_sqe_at_hand() const noexcept { return next_sqe_ != run_end_; }
-  [[nodiscard]] io_uring_sqe& sqe_at_hand() noexcept {
-    return *reinterpret_cast<io_uring_sqe*>(std::exchange(next_sqe_, next_sqe_ + sqe_bytes));
+  /// The same for those in a hurry: may say no although entries are free. Then try_sqe() knows.
+  [[nodiscard]] io_uring_sqe* sqe_at_hand_or_null() noexcept {
+    std::byte* const entry = next_sqe_;
+    if (entry == run_end_) [[unlikely]]
+      return nullptr;
+    next_sqe_ = entry + sqe_bytes;
+    return reinterpret_cast<io_uring_sqe*>(entry);
+  }
+
+  /// Makes an entry zero but for its user_data.
+  static void blank(io_uring_sqe& sqe, std::uint64_t user_data) noexcept {
+    auto* const bytes = reinterpret_cast<std::byte*>(&sqe);
+    std::memset(bytes, 0, sqe_bytes);
+    std::memcpy(bytes + user_data_offset, &user_data, sizeof user_data);
   }
 
   /// The place of the entry that try_sqe() gave last, below sq_entries().
-  [[nodiscard]] unsigned last_sqe_index() const noexcept { return (sq_tail() - 1) & sq_mask_; }
-
-  /// The entry that try_sqe() gave last.
-  [[nodiscard]] io_uring_sqe& last_sqe() const noexcept {
-    return *reinterpret_cast<io_uring_sqe*>(sqes_ + last_sqe_index() * sqe_bytes);
+  [[nodiscard]] unsigned last_sqe_index() const noexcept {
+    return static_cast<unsigned>(sq_tail() - 1) & (sq_entries_ - 1);
   }
 
-  /// Entries that try_sqe() will give before it says no.
-  [[nodiscard]] unsigned free_sqes() const noexcept { return sq_limit_ - sq_tail(); }
-
   /// How many entries were ever given.
-  [[nodiscard]] unsigned sq_tail() const noexcept {
-    return run_tail_ + static_cast<unsigned>(static_cast<std::size_t>(next_sqe_ - run_begin_) / sqe_bytes);
+  [[nodiscard]] std::uint64_t sq_tail() const noexcept {
+    return lap_begin_ + static_cast<std::size_t>(next_sqe_ - sqes_) / sqe_bytes;
   }
 
   /// Entries that the next enter() has to submit.
-  [[nodiscard]] unsigned unsubmitted() const noexcept { return sq_entries_ - free_sqes(); }
+  [[nodiscard]] unsigned unsubmitted() const noexcept { return unsubmitted_of(sq_tail()); }
 
-  /// Whether an enter() would bring completions that completions() does not show yet.
+  /// Entries that try_sqe() will give before it says no.
+  [[nodiscard]] unsigned free_sqes() const noexcept { return sq_entries_ - unsubmitted(); }
+
+  /// Whether an enter() would bring completions that has_completions() does not know of yet.
   [[nodiscard]] bool wants_enter() const noexcept {
     return (std::atomic_ref{*sq_flags_}.load(std::memory_order_relaxed) & (sq_task_work | sq_cq_overflow)) != 0;
   }
@@ -74,22 +94,35 @@ class ring {
     return (std::atomic_ref{*sq_flags_}.load(std::memory_order_relaxed) & sq_cq_overflow) != 0;
   }
 
-  /// Whether completions() would show something.
-  [[nodiscard]] bool has_completions() const noexcept {
-    return std::atomic_ref{*cq_tail_}.load(std::memory_order_acquire) != cq_head_;
+  /// Whether there is a completion to take.
+  [[nodiscard]] bool has_completions() const noexcept { return ready_completions() > 0; }
+
+  /// How many there are to take.
+  [[nodiscard]] unsigned ready_completions() const noexcept {
+    return std::atomic_ref{*cq_tail_}.load(std::memory_order_acquire) - static_cast<unsigned>(cq_head_);
   }
+
+  /// The oldest completions, at most `count` of those that are ready: as many as lie side by side in memory. They stay
+  /// there until free_oldest().
+  [[nodiscard]] std::span<const completion> oldest_completions(unsigned count) const noexcept {
+    const unsigned first = static_cast<unsigned>(cq_head_) & (cq_entries_ - 1);
+    return {cqes_ + first, std::min(count, cq_entries_ - first)};
+  }
+
+  /// Gives back the places of the `count` oldest.
+  void free_oldest(unsigned count) noexcept {
+    cq_head_ += count;
+    std::atomic_ref{*cq_freed_}.store(static_cast<unsigned>(cq_head_), std::memory_order_release);
+  }
+
+  /// How many completions were ever taken.
+  [[nodiscard]] std::uint64_t cq_head() const noexcept { return cq_head_; }
 
   /// Submits every entry, runs the kernel's task work, and waits for `wait_count` completions.
   ///
   /// @return   0, or a positive errno: EBUSY and EAGAIN mean reap and try again, EINTR that a signal cut the wait
   ///           short. What was not taken stays queued; see unsubmitted().
   [[nodiscard]] virtual int enter(unsigned wait_count) noexcept = 0;
-
-  /// The oldest completions, as many as lie side by side in memory; empty when there are none. Valid until consume().
-  [[nodiscard]] virtual std::span<const completion> completions() noexcept = 0;
-
-  /// Frees the places of the `count` oldest.
-  virtual void consume(std::size_t count) noexcept = 0;
 
   /// Whether completions signal the event descriptor.
   virtual void notify_completions(bool on) noexcept = 0;
@@ -116,42 +149,60 @@ class ring {
  protected:
   ring() noexcept = default;
 
+  [[nodiscard]] unsigned unsubmitted_of(std::uint64_t tail) const noexcept {
+    return static_cast<unsigned>(tail - sq_taken_);
+  }
+
   // io_uring.h, IORING_SQ_TASKRUN and IORING_SQ_CQ_OVERFLOW; kernel_ring asserts that they agree.
   static constexpr unsigned sq_cq_overflow = 1u << 1;
   static constexpr unsigned sq_task_work = 1u << 2;
   static constexpr std::size_t sqe_bytes = 64;
+  static constexpr std::size_t user_data_offset = 32;
 
-  /// All entries below `limit`, the kernel's head plus the number of entries, are free to be taken. After each enter().
-  void set_sq_limit(unsigned limit) noexcept {
-    sq_limit_ = limit;
-    begin_run();
+  /// The other side has taken all entries before the one with the number `taken`, that is all but `left`: after each
+  /// enter().
+  void set_taken(std::uint64_t taken, unsigned left) noexcept {
+    sq_taken_ = taken;
+    run_end_ = sqes_end_;
+    if (left > 0 || next_sqe_ == sqes_end_) [[unlikely]]
+      begin_run();
   }
-  // Set by the derived class, before set_sq_limit().
+
+  /// Where the entries lie, a power of two of them.
+  void set_sqes(std::byte* entries, unsigned count) noexcept {
+    sqes_ = next_sqe_ = entries;
+    sqes_end_ = run_end_ = entries + count * sqe_bytes;
+    sq_entries_ = count;
+  }
+
+  // Set by the derived class.
   std::byte* sqes_ = nullptr;
-  unsigned sq_mask_ = 0;
   unsigned sq_entries_ = 0;
-  unsigned cq_entries_ = 0;
-  unsigned cq_head_ = 0;
   unsigned* sq_flags_ = nullptr;
+  const completion* cqes_ = nullptr;
+  unsigned cq_entries_ = 0;
   unsigned* cq_tail_ = nullptr;
+  unsigned* cq_freed_ = nullptr;
 
  private:
   // Entries are given from runs that lie side by side, so that taking one is a comparison and an addition. Returns
   // whether there are any.
   bool begin_run() noexcept {
-    run_tail_ = next_sqe_ == nullptr ? 0 : sq_tail();
-    const unsigned index = run_tail_ & sq_mask_;
-    const unsigned count = std::min(sq_limit_ - run_tail_, sq_entries_ - index);
-    run_begin_ = next_sqe_ = sqes_ + index * sqe_bytes;
-    run_end_ = run_begin_ + count * sqe_bytes;
-    return count > 0;
+    if (next_sqe_ == sqes_end_) {
+      lap_begin_ += sq_entries_;
+      next_sqe_ = sqes_;
+    }
+    const auto to_end = static_cast<std::size_t>(sqes_end_ - next_sqe_);
+    run_end_ = next_sqe_ + std::min(free_sqes() * sqe_bytes, to_end);
+    return next_sqe_ != run_end_;
   }
 
   std::byte* next_sqe_ = nullptr;
   std::byte* run_end_ = nullptr;
-  std::byte* run_begin_ = nullptr;
-  unsigned run_tail_ = 0;
-  unsigned sq_limit_ = 0;
+  std::byte* sqes_end_ = nullptr;
+  std::uint64_t lap_begin_ = 0;  // how many entries were given before the one at sqes_
+  std::uint64_t sq_taken_ = 0;   // how many the other side has taken
+  std::uint64_t cq_head_ = 0;
 };
 
 }  // namespace gyre::detail

@@ -26,6 +26,8 @@ struct ring_request {
   // as they are.
   unsigned iowq_bounded_workers_max = 8;     // regular files and block devices
   unsigned iowq_unbounded_workers_max = 64;  // everything else: pipes, terminals, sockets
+
+  bool completions_signal_eventfd = true;  // for an owner that sleeps on it; else each batch of them is cheaper
 };
 
 /// What the owner of a ring got.

@@ -88,15 +88,18 @@ void call(std::function<void()> hook) {
 scripted_ring::scripted_ring() : scripted_ring{options{}} {}
 
 scripted_ring::scripted_ring(const options& chosen)
-    : options_{chosen}, entries_{std::make_unique<std::byte[]>(chosen.sq_entries * sqe_bytes)}, now_{chosen.begin} {
+    : options_{chosen},
+      entries_{std::make_unique<std::byte[]>(chosen.sq_entries * sqe_bytes)},
+      posted_(chosen.cq_entries),
+      now_{chosen.begin} {
   GYRE_ASSERT((chosen.sq_entries & (chosen.sq_entries - 1)) == 0, "a ring has a power of two of entries");
-  sqes_ = entries_.get();
-  sq_mask_ = chosen.sq_entries - 1;
-  sq_entries_ = chosen.sq_entries;
-  cq_entries_ = chosen.cq_entries;
+  GYRE_ASSERT((chosen.cq_entries & (chosen.cq_entries - 1)) == 0, "a ring has a power of two of completions");
+  set_sqes(entries_.get(), chosen.sq_entries);
   sq_flags_ = &flags_;
-  cq_tail_ = &tail_;
-  set_sq_limit(sq_entries_);
+  cqes_ = posted_.data();
+  cq_entries_ = chosen.cq_entries;
+  cq_tail_ = &cq_tail_of_script_;
+  cq_freed_ = &cq_freed_by_executor_;
 }
 
 scripted_ring::~scripted_ring() {
@@ -141,7 +144,7 @@ bool scripted_ring::is_own(const request& each) const noexcept {
 int scripted_ring::enter(unsigned wait_count) noexcept {
   ++enters_count_;
   call(on_enter);
-  unsigned takes = sq_tail() - sq_head_;
+  unsigned takes = unsubmitted();
   int error = 0;
   if (!refusals_.empty()) {
     error = refusals_.front().error;
@@ -150,7 +153,8 @@ int scripted_ring::enter(unsigned wait_count) noexcept {
   }
   for (; takes > 0; --takes) take(sq_head_++);
   link_head_ = 0;  // as in the kernel: what is linked to an entry goes in with it, or not at all
-  set_sq_limit(sq_head_ + sq_entries_);
+  const unsigned left = static_cast<unsigned>(sq_tail()) - sq_head_;
+  set_taken(sq_tail() - left, left);
 
   if (error == 0) finish_enter(wait_count);  // a refusal comes back before anything else is done
   call(after_enter);
@@ -161,15 +165,15 @@ void scripted_ring::finish_enter(unsigned wait_count) {
   expire();
   run_task_work();
   flush_overflow();
-  if (wait_count <= posted_.size()) return;
+  if (wait_count <= ready_completions()) return;
   ++sleeps_count_;
   call(on_sleep);
   run_task_work();
-  GYRE_ASSERT(!posted_.empty(), "the script sleeps for ever: nothing is scheduled");
+  GYRE_ASSERT(has_completions(), "the script sleeps for ever: nothing is scheduled");
 }
 
 void scripted_ring::take(std::size_t index) {
-  const auto& sqe = *reinterpret_cast<const io_uring_sqe*>(sqes_ + (index & sq_mask_) * sqe_bytes);
+  const auto& sqe = *reinterpret_cast<const io_uring_sqe*>(sqes_ + (index & (sq_entries_ - 1)) * sqe_bytes);
   request taken = request_from(sqe);
   taken.id = ++taken_count_;
   taken.taken_by = enters_count_;
@@ -293,7 +297,7 @@ void scripted_ring::poll_event_fd() {
 }
 
 void scripted_ring::post(const completion& posted) {
-  if (posted_.size() < cq_entries_ && overflowed_.empty()) {
+  if (has_room() && overflowed_.empty()) {
     push(posted);
   } else {
     overflowed_.push_back(posted);
@@ -303,23 +307,16 @@ void scripted_ring::post(const completion& posted) {
 }
 
 void scripted_ring::push(const completion& posted) {
-  posted_.push_back(posted);
-  std::atomic_ref{tail_}.store(tail_ + 1, std::memory_order_release);
+  posted_[cq_tail_of_script_ & (cq_entries_ - 1)] = posted;
+  std::atomic_ref{cq_tail_of_script_}.store(cq_tail_of_script_ + 1, std::memory_order_release);
 }
 
 void scripted_ring::flush_overflow() {
-  while (!overflowed_.empty() && posted_.size() < cq_entries_) {
+  while (!overflowed_.empty() && has_room()) {
     push(overflowed_.front());
     overflowed_.pop_front();
   }
   set_flag(sq_cq_overflow, !overflowed_.empty());
-}
-
-std::span<const completion> scripted_ring::completions() noexcept { return posted_; }
-
-void scripted_ring::consume(std::size_t count) noexcept {
-  posted_.erase(posted_.begin(), posted_.begin() + static_cast<std::ptrdiff_t>(count));
-  cq_head_ += static_cast<unsigned>(count);
 }
 
 // ------------------------------------------------------------------------------------------------------ the clock

@@ -28,7 +28,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string_view>
 #include <vector>
 
@@ -122,8 +121,6 @@ class scripted_ring final : public ring {
   // ------------------------------------------------------------------------------------------- the door: see ring.hpp
 
   int enter(unsigned wait_count) noexcept override;
-  std::span<const completion> completions() noexcept override;
-  void consume(std::size_t count) noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return its_event_fd; }
   void sleep() noexcept override;
@@ -158,6 +155,7 @@ class scripted_ring final : public ring {
   void flush_overflow();
   void post(const completion& posted);
   void push(const completion& posted);
+  [[nodiscard]] bool has_room() const noexcept { return cq_tail_of_script_ - cq_freed_by_executor_ < cq_entries_; }
   void signal();
   void set_flag(unsigned flag, bool on) noexcept;
   bool take_signals() noexcept { return event_count_.exchange(0) != 0; }
@@ -167,7 +165,8 @@ class scripted_ring final : public ring {
   std::unique_ptr<std::byte[]> entries_;
   unsigned sq_head_ = 0;
   unsigned flags_ = 0;
-  unsigned tail_ = 0;
+  unsigned cq_tail_of_script_ = 0;
+  unsigned cq_freed_by_executor_ = 0;
   std::vector<request> in_flight_;
   std::vector<std::uint64_t> taken_counts_ = std::vector<std::uint64_t>(256);
   std::uint64_t taken_count_ = 0;

@@ -30,6 +30,7 @@ class [[nodiscard]] cancel_fd final : public operation_of<cancel_fd, std::size_t
   }
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   void take_none_found() noexcept;  // which the kernel calls an error

@@ -15,6 +15,7 @@ unsigned one_transfer(std::size_t bytes) noexcept { return static_cast<unsigned>
 
 void read::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_read(3)
   auto& op = static_cast<read&>(self);
+  gyre::detail::may_wait_for_eventfd();
   io_uring_prep_read(&sqe, op.fd_.get(), op.buffer_.data(), one_transfer(op.buffer_.size()), op.offset_);
 }
 constinit const operation_kind read::opcode{"read", &read::prepare, runs_in::worker};
@@ -27,6 +28,7 @@ constinit const operation_kind write::opcode{"write", &write::prepare, runs_in::
 
 void readv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_readv(3)
   auto& op = static_cast<readv&>(self);
+  gyre::detail::may_wait_for_eventfd();
   io_uring_prep_readv(&sqe, op.fd_.get(), op.buffers_.data(), static_cast<unsigned>(op.buffers_.size()), op.offset_);
 }
 constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::worker};

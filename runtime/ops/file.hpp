@@ -37,14 +37,8 @@ class [[nodiscard]] read final : public operation_of<read, std::size_t> {
   read(fd_ref fd, std::span<std::byte> buffer, std::uint64_t offset = current_position) noexcept
       : operation_of{opcode}, fd_{fd}, buffer_{buffer}, offset_{offset} {}
 
-  // What it waits for may be an eventfd: the executor then sleeps in its ring.
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
-    gyre::detail::may_wait_for_eventfd();
-    operation::await_suspend(awaiter);
-  }
-
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
@@ -70,6 +64,7 @@ class [[nodiscard]] write final : public operation_of<write, std::size_t> {
       : operation_of{opcode}, fd_{fd}, bytes_{bytes}, offset_{offset} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
@@ -87,14 +82,8 @@ class [[nodiscard]] readv final : public operation_of<readv, std::size_t> {
   readv(fd_ref fd, std::span<const ::iovec> buffers, std::uint64_t offset = current_position) noexcept
       : operation_of{opcode}, fd_{fd}, buffers_{buffers}, offset_{offset} {}
 
-  // What it waits for may be an eventfd: the executor then sleeps in its ring.
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
-    gyre::detail::may_wait_for_eventfd();
-    operation::await_suspend(awaiter);
-  }
-
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
@@ -113,6 +102,7 @@ class [[nodiscard]] writev final : public operation_of<writev, std::size_t> {
       : operation_of{opcode}, fd_{fd}, buffers_{buffers}, offset_{offset} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
@@ -138,6 +128,7 @@ class [[nodiscard]] fsync final : public operation_of<fsync, void> {
       : operation_of{opcode}, fd_{fd}, what_{what} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
@@ -157,6 +148,7 @@ class [[nodiscard]] close final : public operation_of<close, void> {
   explicit close(unique_fd fd) noexcept : operation_of{opcode}, fd_{std::move(fd)} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   unique_fd fd_;  // owned until the kernel is told

@@ -15,6 +15,7 @@ class [[nodiscard]] nop final : public operation_of<nop, void> {
   nop() noexcept : operation_of{opcode} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
 };

@@ -28,6 +28,7 @@ class [[nodiscard]] openat final : public operation_of<openat, unique_fd> {
       : operation_of{opcode}, directory_{directory}, path_{path}, flags_{flags}, mode_{mode} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref directory_;
@@ -47,6 +48,7 @@ class [[nodiscard]] openat2 final : public operation_of<openat2, unique_fd> {
   openat2(fd_ref directory, const char* path, int flags, std::uint64_t resolve, ::mode_t mode = 0) noexcept;
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref directory_;
@@ -74,7 +76,7 @@ class [[nodiscard]] statx final : public operation_of<statx, struct ::statx> {
       : operation_of{opcode}, directory_{directory}, path_{path}, flags_{flags}, mask_{mask} {}
 
  private:
-  friend operation_of<statx, struct ::statx>;
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   struct ::statx value() const noexcept { return found_; }
@@ -100,6 +102,7 @@ class [[nodiscard]] unlinkat final : public operation_of<unlinkat, void> {
       : operation_of{opcode}, directory_{directory}, path_{path}, flags_{flags} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref directory_;

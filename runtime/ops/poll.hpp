@@ -22,14 +22,8 @@ class [[nodiscard]] poll final : public operation_of<poll, std::uint32_t> {
  public:
   poll(fd_ref fd, std::uint32_t events) noexcept : operation_of{opcode}, fd_{fd}, events_{events} {}
 
-  // What it waits for may be an eventfd: the executor then sleeps in its ring.
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
-    gyre::detail::may_wait_for_eventfd();
-    operation::await_suspend(awaiter);
-  }
-
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;

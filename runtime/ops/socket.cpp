@@ -4,8 +4,6 @@
 
 #include <liburing.h>
 
-#include <gyre/runtime/detail/start.hpp>
-
 #include <algorithm>
 
 namespace gyre::ops {
@@ -40,9 +38,6 @@ void recv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_p
   auto& op = static_cast<recv&>(self);
   io_uring_prep_recv(&sqe, op.socket_.get(), op.buffer_, op.bytes_, op.flags_);
 }
-void recv::start(std::coroutine_handle<> awaiter, gyre::detail::boundary& bound) noexcept {
-  start_by([](operation& self, io_uring_sqe& sqe) noexcept { prepare(self, sqe); }, awaiter, bound);
-}
 constinit const operation_kind recv::opcode{"recv", &recv::prepare, runs_in::ring};
 
 void send::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3)
@@ -58,9 +53,6 @@ void send_all::prepare(
   if (op.rest_.empty()) return io_uring_prep_nop(&sqe);
   const auto bytes = op.expect(op.rest_.size());
   io_uring_prep_send(&sqe, op.socket_.get(), op.rest_.data(), bytes, MSG_NOSIGNAL | MSG_WAITALL);
-}
-void send_all::start(std::coroutine_handle<> awaiter, gyre::detail::boundary& bound) noexcept {
-  start_by([](operation& self, io_uring_sqe& sqe) noexcept { prepare(self, sqe); }, awaiter, bound);
 }
 constinit const operation_kind send_all::opcode{"send_all", &send_all::prepare, runs_in::ring, &send_all::advance};
 

@@ -31,6 +31,7 @@ class [[nodiscard]] socket final : public operation_of<socket, unique_fd> {
       : operation_of{opcode}, domain_{domain}, type_{type}, protocol_{protocol} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   int domain_;
@@ -53,6 +54,7 @@ class [[nodiscard]] accept final : public operation_of<accept, unique_fd> {
       : operation_of{opcode}, listener_{listener}, peer_{peer}, peer_size_{peer_size} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref listener_;
@@ -72,6 +74,7 @@ class [[nodiscard]] connect final : public operation_of<connect, void> {
       : operation_of{opcode}, socket_{socket}, address_{address}, address_size_{address_size} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref socket_;
@@ -97,15 +100,9 @@ class [[nodiscard]] recv final : public operation_of<recv, std::size_t> {
         buffer_{buffer.data()},
         bytes_{static_cast<std::uint32_t>(std::min(buffer.size(), transfer_bytes_max))} {}
 
-  // Every server lives by these: it has a way into the ring of its own. See detail/start.hpp.
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
-    start(awaiter, bound_of(awaiter));
-  }
-
  private:
+  friend operation_of;
   static const operation_kind opcode;
-  void start(std::coroutine_handle<> awaiter, gyre::detail::boundary& bound) noexcept;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref socket_;
   int flags_;
@@ -128,6 +125,7 @@ class [[nodiscard]] send final : public operation_of<send, std::size_t> {
       : operation_of{opcode}, socket_{socket}, flags_{flags}, bytes_{bytes} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref socket_;
@@ -147,16 +145,9 @@ class [[nodiscard]] send_all final : public operation_of<send_all, void> {
   explicit send_all(fd_ref socket, std::span<const std::byte> bytes) noexcept
       : operation_of{opcode}, socket_{socket}, rest_{bytes} {}
 
-  // Every server lives by these: it has a way into the ring of its own. See detail/start.hpp.
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
-    start(awaiter, bound_of(awaiter));
-  }
-
  private:
-  friend operation_of<send_all, void>;
+  friend operation_of;
   static const operation_kind opcode;
-  void start(std::coroutine_handle<> awaiter, gyre::detail::boundary& bound) noexcept;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   static bool advance(operation& self) noexcept;
   void value() const noexcept {}
@@ -181,7 +172,7 @@ class [[nodiscard]] recv_all final : public operation_of<recv_all, void> {
       : operation_of{opcode}, socket_{socket}, rest_{buffer} {}
 
  private:
-  friend operation_of<recv_all, void>;
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   static bool advance(operation& self) noexcept;
@@ -205,6 +196,7 @@ class [[nodiscard]] shutdown final : public operation_of<shutdown, void> {
   explicit shutdown(fd_ref socket, int how) noexcept : operation_of{opcode}, socket_{socket}, how_{how} {}
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref socket_;

@@ -32,6 +32,7 @@ class [[nodiscard]] timeout final : public operation_of<timeout, void> {
   }
 
  private:
+  friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   void take_elapsed() noexcept;  // the kernel tells of the time's coming by an error

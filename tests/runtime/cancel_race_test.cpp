@@ -226,7 +226,15 @@ TEST_CASE("a result that was posted before the cancel, and not reaped, is delive
   CHECK(open_descriptors_count() == open_before);
 }
 
-TEST_CASE("a result that was reaped before the cancel, and not resumed, is delivered, and nobody is asked") {
+// Waits once, then cancels.
+task<> cancel_after_nop(root_task<void>& cancelled) {
+  co_await ops::nop();
+  cancelled.cancel();
+}
+
+// The executor resumes who waited for the one completion, who cancels; the other completion lies in the queue behind it.
+TEST_CASE(
+    "a result that lies in the queue when a coroutine resumed before it cancels is delivered, and nobody is asked") {
   const std::size_t open_before = open_descriptors_count();
 
   for (const auto& operation : every_operation) {
@@ -234,19 +242,45 @@ TEST_CASE("a result that was reaped before the cancel, and not resumed, is deliv
     scripted_executor on{by_hand};
     outcome noted;
     auto root = on.loop.start(operation.observed(noted));
+    auto canceller = on.loop.start(cancel_after_nop(root));
     on.loop.run_ready();
 
-    on.script.complete(on.script.only(operation.opcode), operation.good_answer());
-    on.loop.turn(/*may_park=*/false);  // reaps, and resumes nobody
-    REQUIRE(noted.how == ended::not_yet);
-    root.cancel();
+    const auto of_root = on.script.in_flight(operation.opcode).front();
+    const auto of_canceller = on.script.in_flight(IORING_OP_NOP).back();
+    on.script.complete(of_canceller, 0);
+    on.script.complete(of_root, operation.good_answer());
     on.loop.run_ready();
 
+    CHECK(canceller.done());
     CHECK(noted.how == ended::with_value);
+    CHECK(!root.stopped());
     CHECK(on.script.taken_count(IORING_OP_ASYNC_CANCEL) == 0);
   }
 
   CHECK(open_descriptors_count() == open_before);
+}
+
+// Who waited for a success is resumed where its completion is taken; who waited for a failure, after all completions.
+TEST_CASE("a failure that was taken before the cancel, and not resumed, is delivered, and nobody is asked") {
+  for (const auto& operation : every_operation) {
+    CAPTURE(operation.name);
+    scripted_executor on{by_hand};
+    outcome noted;
+    auto root = on.loop.start(operation.observed(noted));
+    auto canceller = on.loop.start(cancel_after_nop(root));
+    on.loop.run_ready();
+
+    const auto of_root = on.script.in_flight(operation.opcode).front();
+    const auto of_canceller = on.script.in_flight(IORING_OP_NOP).back();
+    on.script.complete(of_root, -EIO);
+    on.script.complete(of_canceller, 0);
+    on.loop.run_ready();
+
+    CHECK(canceller.done());
+    CHECK(noted.error == std::errc::io_error);
+    CHECK(!root.stopped());
+    CHECK(on.script.taken_count(IORING_OP_ASYNC_CANCEL) == 0);
+  }
 }
 
 TEST_CASE("a cancel that is queued when its operation is reaped is not sent") {

@@ -30,9 +30,10 @@ struct answered {
 
 std::vector<answered> taken_from(ring& from) {
   std::vector<answered> all;
-  for (auto batch = from.completions(); !batch.empty(); batch = from.completions()) {
+  while (const unsigned count = from.ready_completions()) {
+    const auto batch = from.oldest_completions(count);
     for (const auto& each : batch) all.push_back({each.user_data, each.res});
-    from.consume(batch.size());
+    from.free_oldest(static_cast<unsigned>(batch.size()));
   }
   return all;
 }
