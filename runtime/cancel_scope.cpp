@@ -53,7 +53,7 @@ cancel_scope* cancel_scope::following(cancel_scope& current, bool inside) noexce
   return nullptr;
 }
 
-void cancel_scope::set_deadline(detail::clock_ns due) { executor_->timers().arm(deadline_, due); }
+void cancel_scope::set_deadline(detail::clock_ns due) noexcept { executor_->timers().arm(deadline_, due); }
 
 void cancel_scope::clear_deadline() noexcept { executor_->timers().disarm(deadline_); }
 

@@ -56,7 +56,7 @@ class cancel_scope : public detail::ring_links {
   ~cancel_scope();
 
   /// Arms or moves the deadline at which the scope cancels itself.
-  void set_deadline(detail::clock_ns due);
+  void set_deadline(detail::clock_ns due) noexcept;
   void clear_deadline() noexcept;
 
   /// Whether the deadline is what cancelled it.

@@ -4,6 +4,7 @@
 #include <gyre/runtime/detail/timer_heap.hpp>
 
 #include <algorithm>
+#include <new>
 
 namespace gyre::detail {
 
@@ -37,11 +38,23 @@ void timer_heap::sift_down(std::uint32_t index, entry sinking) noexcept {
   place(index, sinking);
 }
 
-void timer_heap::push(timer& armed) {
+void timer_heap::push(timer& armed) noexcept {
   GYRE_ASSERT(entries_.size() < timer::in_lane, "no more timers than an index can count");
-  entries_.push_back({armed.due_, &armed});
+  try {
+    entries_.push_back({armed.due_, &armed});
+  } catch (const std::bad_alloc&) {
+    return insert_into_lane(armed);
+  }
   sift_up(static_cast<std::uint32_t>(entries_.size() - 1), {armed.due_, &armed});
   ++count_;
+}
+
+// Linear, and needs no memory.
+void timer_heap::insert_into_lane(timer& armed) noexcept {
+  timer_links& lane = lanes_.front();
+  timer_links* before = lane.previous;
+  while (before != &lane && static_cast<timer*>(before)->due_ > armed.due_) before = before->previous;
+  link(armed, *before, *before->next);
 }
 
 void timer_heap::remove(timer& armed) noexcept {

@@ -3,7 +3,7 @@
 //
 // Most programs know a few durations, and use each again and again: now + 30 s only grows. So a timer that is due no
 // earlier than the last one of a lane is appended there, a link in and a link out. What fits no lane goes into a 4-ary
-// heap.
+// heap. Arming cannot fail: when there is no memory for the heap to grow, a lane takes the timer in, at its place.
 #pragma once
 
 #include <array>
@@ -58,19 +58,14 @@ class timer_heap {
   /// When the earliest timer is due. There must be one.
   [[nodiscard]] clock_ns earliest() const noexcept { return first()->due_; }
 
-  /// Arms `armed` for `due`, or moves it there. Throws std::bad_alloc: then it is not armed.
-  void arm(timer& armed, clock_ns due) {
+  /// Arms `armed` for `due`, or moves it there.
+  void arm(timer& armed, clock_ns due) noexcept {
     if (armed.armed()) disarm(armed);
     armed.due_ = due;
     for (timer_links& lane : lanes_) {
       timer_links& last = *lane.previous;
       if (&last != &lane && static_cast<timer&>(last).due_ > due) continue;
-      armed.previous = &last;
-      armed.next = &lane;
-      last.next = lane.previous = &armed;
-      armed.index_ = timer::in_lane;
-      ++count_;
-      return;
+      return link(armed, last, lane);
     }
     push(armed);
   }
@@ -96,7 +91,16 @@ class timer_heap {
   static constexpr std::uint32_t arity = 4;  // shallower than a binary heap: one cache line of children a level
 
   [[nodiscard]] timer* first() const noexcept;
-  void push(timer& armed);
+  void link(timer& armed, timer_links& before, timer_links& after) noexcept {
+    armed.previous = &before;
+    armed.next = &after;
+    before.next = after.previous = &armed;
+    armed.index_ = timer::in_lane;
+    ++count_;
+  }
+
+  void push(timer& armed) noexcept;
+  void insert_into_lane(timer& armed) noexcept;
   void remove(timer& armed) noexcept;
   void place(std::uint32_t index, const entry& placed) noexcept;
   void sift_up(std::uint32_t index, entry rising) noexcept;

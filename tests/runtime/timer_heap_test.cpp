@@ -66,6 +66,19 @@ TEST_CASE("arming a timer that is armed moves it, and disarming one that is not 
   CHECK(!moved.armed());
 }
 
+TEST_CASE("timers that come in the worst order, each due before all others, come out in the best") {
+  timer_heap heap;
+  std::vector<named_timer> timers(100'000);
+  for (std::size_t i = 0; i < timers.size(); ++i) heap.arm(timers[i], static_cast<clock_ns>(timers.size() - i));
+
+  bool in_order = true;
+  for (std::size_t i = 1; i <= timers.size(); ++i)
+    in_order = in_order && heap.pop_due(static_cast<clock_ns>(i)) == &timers[timers.size() - i];
+
+  CHECK(in_order);
+  CHECK(heap.empty());
+}
+
 TEST_CASE("whatever is armed, moved and disarmed, the heap agrees with a sorted reference") {
   for (unsigned seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+// What goes on where the heap has nothing left: waits and deadlines, which need none of it, and connections that come.
+//
+// This program has an operator new that fails on demand.
+#include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/detail/timer_heap.hpp>
+#include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/timer.hpp>
+
+#include "../support/scripted.hpp"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace {
+
+bool heap_is_empty = false;
+
+void* scarce_allocation(std::size_t bytes) {
+  void* const memory = heap_is_empty ? nullptr : std::malloc(bytes != 0 ? bytes : 1);
+  if (memory == nullptr) throw std::bad_alloc{};
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(std::size_t bytes) { return scarce_allocation(bytes); }
+void* operator new[](std::size_t bytes) { return scarce_allocation(bytes); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace gyre {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace test;
+
+constexpr int some_socket = 1'000'123;
+constexpr int waits_count = 1'000;
+
+// One turn in which every operator new of the executor and its coroutines fails; the script may go on taking notes.
+void turn_without_memory(scripted_executor& on) {
+  on.script.on_enter = [] { heap_is_empty = false; };
+  heap_is_empty = true;
+  on.loop.turn(/*may_park=*/false);
+  heap_is_empty = false;
+}
+
+// Each is shorter than the one before, so that no two of them come in the order in which they are due.
+std::chrono::nanoseconds shorter_each_time(int index) { return 1ms * (waits_count - index); }
+
+using roots = std::vector<std::unique_ptr<root_task<void>>>;
+
+task<> sleep_once(std::chrono::nanoseconds duration) { co_await sleep_for(duration); }
+
+task<> recv_once() {
+  std::array<std::byte, 4> buffer;
+  co_await ops::recv(some_socket, buffer);
+}
+
+bool is_timed_out(const std::system_error& error) { return error.code() == std::errc::timed_out; }
+
+task<> recv_within(std::chrono::nanoseconds duration, int& timed_out_count) {
+  try {
+    std::array<std::byte, 4> buffer;
+    co_await with_timeout(duration, ops::recv(some_socket, buffer));
+  } catch (const std::system_error& error) {
+    timed_out_count += is_timed_out(error) ? 1 : 0;
+  }
+}
+
+task<> await_within(std::chrono::nanoseconds duration, task<>& body, int& timed_out_count) {
+  try {
+    co_await with_timeout(duration, std::move(body));
+  } catch (const std::system_error& error) {
+    timed_out_count += is_timed_out(error) ? 1 : 0;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("this program can be without memory") {
+  heap_is_empty = true;
+  bool failed = false;
+  try {
+    ::operator delete(::operator new(8));
+  } catch (const std::bad_alloc&) {
+    failed = true;
+  }
+  heap_is_empty = false;
+
+  CHECK(failed);
+}
+
+TEST_CASE("timers that were armed without memory come out in the order of their times, among the others") {
+  struct some_timer : detail::timer {
+    some_timer() noexcept : timer{[](detail::timer&) noexcept {}} {}
+  };
+  std::vector<some_timer> timers(waits_count);
+  detail::timer_heap heap;
+  constexpr int step = 7;  // visits every index once, as it has no factor in common with their number
+  const auto arm = [&](int i) { heap.arm(timers[std::size_t(i)], waits_count - i * step % waits_count); };
+
+  for (int i = 0; i < waits_count / 2; ++i) arm(i);
+  heap_is_empty = true;
+  for (int i = waits_count / 2; i < waits_count; ++i) arm(i);
+  heap_is_empty = false;
+  for (int i = 0; i < waits_count; i += 3) heap.disarm(timers[std::size_t(i)]);
+
+  detail::clock_ns last = 0;
+  std::size_t popped_count = 0;
+  for (; !heap.empty(); ++popped_count) {
+    const detail::clock_ns due = heap.earliest();
+    CHECK(due > last);
+    CHECK(heap.pop_due(due - 1) == nullptr);
+    CHECK(heap.pop_due(due) != nullptr);
+    last = due;
+  }
+  CHECK(popped_count == waits_count * 2 / 3);
+}
+
+TEST_CASE("a sleep begins and ends without memory") {
+  scripted_executor on;
+  roots asleep;
+  for (int i = 0; i < waits_count; ++i)
+    asleep.push_back(std::make_unique<root_task<void>>(on.loop, sleep_once(shorter_each_time(i))));
+
+  for (int i = 0; i < 10; ++i) turn_without_memory(on);
+  CHECK(on.loop.timers().size() == waits_count);
+
+  on.script.advance(1s);
+  for (int i = 0; i < 10; ++i) turn_without_memory(on);
+  for (const auto& each : asleep) CHECK(each->done());
+}
+
+TEST_CASE("a deadline on an operation begins and ends without memory") {
+  scripted_executor on{{.sq_entries = 4096, .cq_entries = 16384}, {.turn_budget = 4096, .linked_timeout_max = 0ns}};
+  int timed_out_count = 0;
+  roots timed;
+  for (int i = 0; i < waits_count; ++i)
+    timed.push_back(std::make_unique<root_task<void>>(on.loop, recv_within(shorter_each_time(i), timed_out_count)));
+
+  turn_without_memory(on);
+  CHECK(on.loop.timers().size() == waits_count);
+
+  on.script.advance(1s);
+  on.loop.run_ready();
+  CHECK(timed_out_count == waits_count);
+}
+
+TEST_CASE("a deadline on a task begins and ends without memory") {
+  scripted_executor on{{.sq_entries = 4096, .cq_entries = 16384}, {.turn_budget = 4096}};
+  int timed_out_count = 0;
+  std::vector<task<>> bodies;
+  roots timed;
+  for (int i = 0; i < waits_count; ++i) bodies.push_back(recv_once());
+  for (int i = 0; i < waits_count; ++i)
+    timed.push_back(std::make_unique<root_task<void>>(
+        on.loop, await_within(shorter_each_time(i), bodies[std::size_t(i)], timed_out_count)));
+
+  turn_without_memory(on);
+  CHECK(on.loop.timers().size() == waits_count);
+
+  on.script.advance(1s);
+  on.loop.run_ready();
+  CHECK(timed_out_count == waits_count);
+}
+
+}  // namespace gyre
