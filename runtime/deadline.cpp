@@ -2,8 +2,6 @@
 // Which keeper a deadline gets.
 #include <gyre/runtime/deadline.hpp>
 
-#include <algorithm>
-
 namespace gyre::detail {
 
 void operation_deadline::arm_with_care(operation& op, executor& loop) noexcept {
@@ -14,7 +12,7 @@ void operation_deadline::arm_with_care(operation& op, executor& loop) noexcept {
   const bool linked =
       keeper_ == deadline_by::kernel || (reachable && linked_max.count() > 0 && duration_ <= linked_max);
   const clock_ns due = deadline_after(loop, duration_);
-  if (linked) op.link_deadline(std::max<clock_ns>(due, 1));
+  if (linked) op.link_deadline(due);
   else loop.timers().arm(*this, due);
 }
 

@@ -135,8 +135,9 @@ class timed_task final : public scoped_task<T> {
 /// @errors          timed_out, and the operation's own.
 /// @cancellation    As the operation's. Stopped wins over timed_out.
 /// @limits          A duration of more than 100 ms that the executor keeps counts from the beginning of its turn: on a
-///                  busy executor it ends early by as much as a turn takes. An operation that a kernel worker has begun
-///                  on a file ends when it ends: the deadline waits for it.
+///                  busy executor it ends early by as much as a turn takes. One that the kernel keeps counts from the
+///                  turn's end, when the kernel takes the operation: it ends late by what was left of the turn. An
+///                  operation that a kernel worker has begun on a file ends when it ends: the deadline waits for it.
 /// @source          io_uring_prep_link_timeout(3), IORING_OP_ASYNC_CANCEL. Linux 5.5.
 template <std::derived_from<operation> Op>
 [[nodiscard]] detail::timed_operation<Op> with_timeout(std::chrono::nanoseconds duration, Op op) noexcept {

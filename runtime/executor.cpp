@@ -48,9 +48,12 @@ std::uint64_t tagged(detail::completion_handler& handler) noexcept {
   return reinterpret_cast<std::uint64_t>(&handler) | detail::handler_tag;
 }
 
-__kernel_timespec timespec_of(detail::clock_ns time) noexcept {
+// How long it is until `due`. The kernel is told spans and never points in time: in a time namespace a program reads
+// another clock than the one by which the kernel takes points in time. What is overdue comes at once.
+__kernel_timespec time_until(detail::clock_ns due, detail::clock_ns now) noexcept {
   constexpr detail::clock_ns second = 1'000'000'000;
-  return {.tv_sec = time / second, .tv_nsec = time % second};
+  const detail::clock_ns left = due > now ? due - now : 0;
+  return {.tv_sec = left / second, .tv_nsec = left % second};
 }
 
 }  // namespace
@@ -58,13 +61,19 @@ __kernel_timespec timespec_of(detail::clock_ns time) noexcept {
 // The one timeout that the kernel holds for an executor: for the earliest of its timers, armed only when it is about to
 // park. A timer that went away leaves it armed: a wake too many costs less than a move at every cancelled sleep.
 struct executor::kernel_timeout : detail::completion_handler {
-  kernel_timeout() noexcept : completion_handler{&fired, &prepare} {}
+  explicit kernel_timeout(executor& owner) noexcept : completion_handler{&fired, &prepare}, loop{owner} {}
 
   static void fired(completion_handler&, std::int32_t, std::uint32_t) noexcept {}
   static void prepare(completion_handler& self, io_uring_sqe& sqe) noexcept {
-    io_uring_prep_timeout(&sqe, &static_cast<kernel_timeout&>(self).time, 0, IORING_TIMEOUT_ABS);
+    auto& described = static_cast<kernel_timeout&>(self);
+    described.count_from_now();
+    io_uring_prep_timeout(&sqe, &described.time, 0, 0);
   }
 
+  // The kernel reads `time` when it takes the entry.
+  void count_from_now() noexcept { time = time_until(due, loop.now()); }
+
+  executor& loop;
   detail::clock_ns due = 0;
   __kernel_timespec time{};
 };
@@ -88,7 +97,7 @@ executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
     : options_{options},
       ring_{std::move(ring)},
       link_times_{std::make_unique<link_time[]>(ring_->sq_entries())},
-      timeout_{std::make_unique<kernel_timeout>()},
+      timeout_{std::make_unique<kernel_timeout>(*this)},
       wake_poll_{std::make_unique<wake_poll>(ring_->event_fd())},
       parks_in_ring_{options.park == parking::ring_wait} {
   GYRE_ASSERT(options.turn_budget > 0, "a turn resumes something");
@@ -222,7 +231,9 @@ io_uring_sqe& executor::take_sqe() noexcept {
   return *sqe;
 }
 
-// The timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
+// The timeout follows its operation in the ring, and posts no completion: the operation's own tells everything. Its
+// time counts from the executor's last look at the clock: the one that gave the operation its deadline. Who describes
+// what has waited since looks again before.
 void executor::describe_linked(operation& op) noexcept {
   op.set(operation::stage::in_kernel);
   io_uring_sqe& described = take_sqe();
@@ -231,14 +242,28 @@ void executor::describe_linked(operation& op) noexcept {
   if (!op.has(operation::linked)) return;
   described.flags |= IOSQE_IO_LINK;
   io_uring_sqe& sqe = take_sqe();
-  link_time& time = link_times_[ring_->last_sqe_index()];
-  const __kernel_timespec due = timespec_of(op.linked_due_);
-  time = {.seconds = due.tv_sec, .nanoseconds = due.tv_nsec};
   static_assert(sizeof(link_time) == sizeof(__kernel_timespec));
   std::memset(&sqe, 0, sizeof sqe);
-  io_uring_prep_link_timeout(&sqe, reinterpret_cast<__kernel_timespec*>(&time), IORING_TIMEOUT_ABS);
+  io_uring_prep_link_timeout(&sqe, reinterpret_cast<__kernel_timespec*>(&set_link_time(ring_->sq_tail() - 1, op)), 0);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
   make_nobodys(sqe);
+}
+
+executor::link_time& executor::set_link_time(std::uint64_t position, const operation& op) noexcept {
+  const __kernel_timespec left = time_until(op.linked_due_, coarse_now_);
+  link_time& time = link_times_[ring_->index_of(position)];
+  time = {.seconds = left.tv_sec, .nanoseconds = left.tv_nsec};
+  return time;
+}
+
+// The times that entries bring with them were right when the kernel refused to take them.
+void executor::set_times_anew() noexcept {
+  times_are_old_ = false;
+  timeout_->count_from_now();
+  for (std::uint64_t position = ring_->sq_head() + 1; position != ring_->sq_tail(); ++position) {
+    if (ring_->sqe_at(position).opcode != IORING_OP_LINK_TIMEOUT) continue;
+    set_link_time(position, *reinterpret_cast<const operation*>(ring_->sqe_at(position - 1).user_data));
+  }
 }
 
 void executor::submit_cancel(operation& op) noexcept {
@@ -318,6 +343,7 @@ void executor::flush_backlog() noexcept {
   while (auto* const op = static_cast<operation*>(backlog_.front())) {
     if (ring_->free_sqes() < op->entries_count()) return;
     backlog_.pop_front();
+    if (op->has(operation::linked)) now();
     describe_linked(*op);
   }
 }
@@ -351,6 +377,8 @@ void executor::make_nobodys(io_uring_sqe& sqe) noexcept {
 
 // Returns whether the kernel took what it was given.
 bool executor::enter(unsigned wait_count) noexcept {
+  if (times_are_old_) [[unlikely]]
+    set_times_anew();
   ++counted_.enters;
   if (ring_->overflowed()) [[unlikely]]
     ++counted_.overflows;
@@ -361,6 +389,7 @@ bool executor::enter(unsigned wait_count) noexcept {
   const bool wants_room = error == EBUSY || error == EAGAIN || error == ENOMEM;
   if (!wants_room) detail::fatal_errno(error, "executor: io_uring_enter(2) fails for a reason that no retry mends");
   ++counted_.refusals;
+  times_are_old_ = ring_->unsubmitted() > 0;
   return false;
 }
 
@@ -434,7 +463,6 @@ void executor::arm_kernel_timeout(detail::clock_ns due) noexcept {
     if (ring_->free_sqes() == 0) return;  // refused: there is more to do than to sleep
   }
   timeout_->due = due;
-  timeout_->time = timespec_of(due);
   if (timeout_->where == place::none) submit(*timeout_);
   else if (timeout_->where == place::in_kernel) move_kernel_timeout();
 }
@@ -450,7 +478,8 @@ bool executor::kernel_times_timers() const noexcept {
 void executor::move_kernel_timeout() noexcept {
   io_uring_sqe& sqe = take_sqe();  // -ENOENT: it has just fired, and the next turn arms it anew
   std::memset(&sqe, 0, sizeof sqe);
-  io_uring_prep_timeout_update(&sqe, &timeout_->time, tagged(*timeout_), IORING_TIMEOUT_ABS);
+  timeout_->count_from_now();
+  io_uring_prep_timeout_update(&sqe, &timeout_->time, tagged(*timeout_), 0);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
   make_nobodys(sqe);
 }

@@ -286,6 +286,8 @@ class executor {
   bool take_turn(bool may_park) noexcept;
   [[nodiscard]] io_uring_sqe& take_sqe() noexcept;
   void describe_linked(operation& op) noexcept;
+  link_time& set_link_time(std::uint64_t position, const operation& op) noexcept;
+  void set_times_anew() noexcept;
   void describe(detail::completion_handler& handler) noexcept;
   void cancel_entry(std::uint64_t user_data) noexcept;
   void make_nobodys(io_uring_sqe& sqe) noexcept;
@@ -340,6 +342,7 @@ class executor {
   bool parks_in_ring_;
   bool may_have_queued_ = false;  // something was put into one of the four lists of what has no entry yet
   bool returning_ = false;        // a root task ended: the turn returns instead of parking
+  bool times_are_old_ = false;    // entries were refused: what they say of timeouts counts from a moment that is past
   executor_statistics counted_;
 
   // Touched by any thread.

@@ -37,6 +37,7 @@ void operation::go_on() noexcept {
     set_res(-ETIMEDOUT);
     return settle(/*as_stopped=*/false);
   }
+  if (has(linked)) loop().now();
   loop().submit(*this);
 }
 
@@ -53,6 +54,9 @@ bool operation::judge_failure() noexcept {
     set_res(-ECANCELED);
     return true;
   }
+  // One that has fired is never judged to be still running. The executor looked at the clock for the time that was
+  // left, the kernel counted it from a later moment, when it took the operation, and here the executor looks again
+  // after the end. So that time has passed between its two looks, whatever its clock is shifted by.
   const bool linked_timeout_fired = has(linked) && loop().now() >= linked_due_;
   if (has(expired) || linked_timeout_fired) set_res(-ETIMEDOUT);
   return false;

@@ -68,15 +68,20 @@ class ring {
     std::memcpy(bytes + user_data_offset, &user_data, sizeof user_data);
   }
 
-  /// The place of the entry that try_sqe() gave last, below sq_entries().
-  [[nodiscard]] unsigned last_sqe_index() const noexcept {
-    return static_cast<unsigned>(sq_tail() - 1) & (sq_entries_ - 1);
+  /// The entry that was given after `position` others, until its place is given again; and its place, below
+  /// sq_entries().
+  [[nodiscard]] io_uring_sqe& sqe_at(std::uint64_t position) const noexcept {
+    return *reinterpret_cast<io_uring_sqe*>(sqes_ + index_of(position) * sqe_bytes);
   }
+  [[nodiscard]] std::size_t index_of(std::uint64_t position) const noexcept { return position & (sq_entries_ - 1); }
 
   /// How many entries were ever given.
   [[nodiscard]] std::uint64_t sq_tail() const noexcept {
     return lap_begin_ + static_cast<std::size_t>(next_sqe_ - sqes_) / sqe_bytes;
   }
+
+  /// How many entries were ever submitted.
+  [[nodiscard]] std::uint64_t sq_head() const noexcept { return sq_taken_; }
 
   /// Entries that the next enter() has to submit.
   [[nodiscard]] unsigned unsubmitted() const noexcept { return unsubmitted_of(sq_tail()); }
@@ -137,7 +142,8 @@ class ring {
   /// Signals the event descriptor. From any thread, and from a signal handler.
   virtual void wake() noexcept = 0;
 
-  /// The clock that timers and deadlines go by: CLOCK_MONOTONIC for the kernel.
+  /// The clock that timers and deadlines go by: CLOCK_MONOTONIC for the kernel. Entries tell spans of it and never
+  /// points: a time namespace shifts what a program reads, and not what io_uring goes by.
   [[nodiscard]] virtual clock_ns now() const noexcept = 0;
 
   /// What was not granted at set-up, in sentences; empty when all was.

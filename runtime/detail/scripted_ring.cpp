@@ -2,6 +2,7 @@
 // The script's side of the door: as much of io_uring as an executor can tell apart.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/scripted_ring.hpp>
+#include <gyre/runtime/executor.hpp>
 
 #include <liburing.h>
 #include <poll.h>
@@ -135,7 +136,7 @@ request& scripted_ring::find(std::uint64_t id) {
 
 // What the executor submits for itself, and no script needs to answer.
 bool scripted_ring::is_own(const request& each) const noexcept {
-  const bool own_timeout = each.opcode == IORING_OP_TIMEOUT && (each.op_flags & IORING_TIMEOUT_ABS) != 0;
+  const bool own_timeout = each.opcode == IORING_OP_TIMEOUT && (each.user_data & handler_tag) != 0;
   return own_timeout || (each.opcode == IORING_OP_POLL_ADD && each.fd == its_event_fd);
 }
 
@@ -192,13 +193,17 @@ void scripted_ring::take(std::size_t index) {
 
 void scripted_ring::begin(request taken) {
   link_head_ = (taken.flags & IOSQE_IO_LINK) != 0 ? taken.id : 0;
-  if (taken.opcode == IORING_OP_TIMEOUT) {
-    const bool absolute = (taken.op_flags & IORING_TIMEOUT_ABS) != 0;
-    taken.due = time_at(taken.addr) + (absolute ? 0 : now_);
-  }
+  if (taken.opcode == IORING_OP_TIMEOUT) taken.due = due_at(taken.addr, taken.op_flags);
   in_flight_.push_back(taken);
   if (!answer || is_own(taken)) return;
   if (const auto res = answer(taken)) complete(taken, *res);
+}
+
+// When the time at `address` has come, on the executor's clock: a point on the kernel's, or a span from now on.
+clock_ns scripted_ring::due_at(std::uint64_t address, std::uint32_t flags) const noexcept {
+  const clock_ns told = time_at(address);
+  if ((flags & IORING_TIMEOUT_ABS) != 0) return told + options_.clock_shift;
+  return later(now_, std::chrono::nanoseconds{told});
 }
 
 void scripted_ring::link_timeout(const request& taken) {
@@ -208,7 +213,7 @@ void scripted_ring::link_timeout(const request& taken) {
       std::find_if(in_flight_.begin(), in_flight_.end(), [&](const request& each) { return each.id == head; });
   if (linked_to == in_flight_.end()) return;  // it was answered at once, and its timeout is of no use any more
   linked_to->linked = true;
-  linked_to->due = time_at(taken.addr);
+  linked_to->due = due_at(taken.addr, taken.op_flags);
 }
 
 void scripted_ring::cancel(const request& asking) {
@@ -236,7 +241,7 @@ void scripted_ring::move_timeout(const request& asking) {
     return each.opcode == IORING_OP_TIMEOUT && each.user_data == asking.addr;
   });
   if (found == in_flight_.end()) return answer_request(asking, -ENOENT);
-  found->due = time_at(asking.off);
+  found->due = due_at(asking.off, asking.op_flags);
   answer_request(asking, 0);
 }
 

@@ -42,6 +42,7 @@ class scripted_ring final : public ring {
     unsigned cq_entries = 1024;  // completions beyond these overflow
     cancels on_cancel = cancels::like_the_kernel;
     clock_ns begin = 1'000'000'000;  // what the clock says at first
+    clock_ns clock_shift = 0;  // what a time namespace adds to the kernel's clock, by which it takes points in time
   };
 
   /// A submission entry that enter() took, in the words of struct io_uring_sqe.
@@ -144,6 +145,7 @@ class scripted_ring final : public ring {
   void finish_enter(unsigned wait_count);
   void take(std::size_t index);
   void begin(request taken);
+  [[nodiscard]] clock_ns due_at(std::uint64_t address, std::uint32_t flags) const noexcept;
   void link_timeout(const request& taken);
   void cancel(const request& asking);
   void move_timeout(const request& asking);

@@ -341,6 +341,95 @@ TEST_CASE("each of many linked operations has its own time, however small the qu
   }
 }
 
+namespace {
+
+task<> recv_all_within(std::chrono::nanoseconds duration, outcome& noted) {
+  std::vector<std::byte> buffer(4);
+  co_await observe(with_timeout(duration, ops::recv_all(some_socket, buffer)), noted);
+}
+
+constexpr executor_options always_linked{.linked_timeout_max = std::chrono::nanoseconds::max()};
+
+}  // namespace
+
+TEST_CASE("in a time namespace a linked timeout ends its operation at its time, and no other") {
+  for (const detail::clock_ns shift : {100'000'000'000'000L, -900'000'000L}) {
+    CAPTURE(shift);
+    scripted_executor on{{.clock_shift = shift}, always_linked};
+    outcome noted;
+    auto root = on.loop.start(recv_within(10ms, noted));
+    on.loop.run_ready();
+
+    on.script.advance(10ms - 1ns);
+    on.loop.run_ready();
+    CHECK(noted.how == ended::not_yet);
+
+    on.script.advance(1ns);
+    on.loop.run_ready();
+    CHECK(noted.error == std::errc::timed_out);
+  }
+}
+
+TEST_CASE("a linked operation that waited for a place has the time that is left") {
+  scripted_executor on{{.sq_entries = 2}, always_linked};
+  const auto began = on.script.now();
+  outcome filler;
+  outcome noted;
+  auto first = on.loop.start(observe(ops::nop(), filler));
+  auto root = on.loop.start(recv_within(10ms, noted));
+  on.script.refuse(EBUSY);
+  on.loop.turn(/*may_park=*/false);
+
+  on.script.advance(4ms);
+  on.loop.turn(/*may_park=*/false);
+
+  CHECK(on.script.only(IORING_OP_RECV).due == began + 10'000'000);
+  on.script.complete(on.script.only(IORING_OP_NOP), 0);
+  on.script.advance(6ms);
+  on.loop.run_ready();
+  CHECK(noted.error == std::errc::timed_out);
+}
+
+TEST_CASE("linked operations that the kernel refused at first have the time that is left") {
+  scripted_executor on{{}, always_linked};
+  const auto began = on.script.now();
+  std::array<outcome, 3> noted;
+  auto first = on.loop.start(recv_within(10ms, noted[0]));
+  auto second = on.loop.start(recv_within(20ms, noted[1]));
+  on.script.refuse(EBUSY);
+  on.loop.turn(/*may_park=*/false);
+
+  on.script.advance(4ms);
+  auto third = on.loop.start(recv_within(30ms, noted[2]));  // goes in with the other two
+  on.loop.turn(/*may_park=*/false);
+
+  const auto in_flight = on.script.in_flight(IORING_OP_RECV);
+  REQUIRE(in_flight.size() == 3);
+  CHECK(in_flight[0].due == began + 10'000'000);
+  CHECK(in_flight[1].due == began + 20'000'000);
+  CHECK(in_flight[2].due == began + 34'000'000);
+  on.script.advance(30ms);
+  on.loop.run_ready();
+  for (const auto& each : noted) CHECK(each.error == std::errc::timed_out);
+}
+
+TEST_CASE("what is left of a linked operation of many parts has the time that is left") {
+  scripted_executor on{{}, always_linked};
+  const auto began = on.script.now();
+  outcome noted;
+  auto root = on.loop.start(recv_all_within(10ms, noted));
+  on.loop.run_ready();
+
+  on.script.advance(4ms);
+  on.script.deliver(on.script.only(IORING_OP_RECV), "ab");
+  on.loop.run_ready();
+
+  CHECK(on.script.only(IORING_OP_RECV).due == began + 10'000'000);
+  on.script.advance(6ms);
+  on.loop.run_ready();
+  CHECK(noted.error == std::errc::timed_out);
+}
+
 TEST_CASE("on the kernel, an idle connection times out and one with data does not") {
   for (const auto& by : keepers) {
     CAPTURE(by.name);

@@ -10,7 +10,10 @@
 #include <doctest/doctest.h>
 #include <liburing.h>
 
+#include <array>
+#include <cerrno>
 #include <chrono>
+#include <memory>
 #include <vector>
 
 namespace gyre {
@@ -203,12 +206,74 @@ TEST_CASE("an earlier timer moves the timeout that is armed") {
   CHECK(on.script.taken_count(IORING_OP_TIMEOUT_REMOVE) == 1);
 }
 
+TEST_CASE("a timeout that the kernel refuses at first is armed for the time that is left when it takes it") {
+  for (const auto park : {parking::eventfd, parking::ring_wait}) {
+    scripted_executor on{{}, {.park = park}};
+    const auto began = on.script.now();
+    std::vector<int> woken;
+    auto root = on.loop.start(sleep_and_note(20ms, 1, woken));
+    on.script.refuse(EBUSY);
+    on.loop.turn(/*may_park=*/true);
+
+    on.script.advance(15ms);
+    on.loop.turn(/*may_park=*/false);
+
+    CHECK(on.script.only(IORING_OP_TIMEOUT).due == began + 20'000'000);
+    on.script.advance(5ms);
+    on.loop.run_ready();
+    CHECK(root.done());
+  }
+}
+
+TEST_CASE("a timeout that finds no place at first is armed for the time that is left when it is described") {
+  scripted_executor on{{.sq_entries = 2}};
+  const auto began = on.script.now();
+  std::vector<int> woken;
+  std::array<outcome, 2> fillers;
+  auto first = on.loop.start(observe(ops::nop(), fillers[0]));
+  auto second = on.loop.start(observe(ops::nop(), fillers[1]));
+  auto root = on.loop.start(sleep_and_note(20ms, 1, woken));
+  on.script.refuse(EBUSY);
+  on.loop.turn(/*may_park=*/true);
+
+  on.script.advance(15ms);
+  on.loop.turn(/*may_park=*/false);
+
+  CHECK(on.script.only(IORING_OP_TIMEOUT).due == began + 20'000'000);
+  for (const auto& each : on.script.in_flight(IORING_OP_NOP)) on.script.complete(each, 0);
+  on.script.advance(5ms);
+  on.loop.run_ready();
+  CHECK(root.done());
+}
+
+TEST_CASE("in a time namespace sleeps end when their time has come, also those that move the timeout") {
+  for (const detail::clock_ns shift : {100'000'000'000'000L, -900'000'000L}) {
+    CAPTURE(shift);
+    scripted_executor on{{.clock_shift = shift}};
+    const auto began = on.script.now();
+    std::vector<int> woken;
+    auto late = on.loop.start(sleep_and_note(20ms, 2, woken));
+    std::vector<std::unique_ptr<root_task<void>>> later;
+    on.script.on_sleep = [&] {
+      on.script.on_sleep = [&] { on.script.advance_to_next_timeout(); };
+      on.loop.post([&] { later.push_back(std::make_unique<root_task<void>>(on.loop, sleep_and_note(5ms, 1, woken))); });
+    };
+
+    while (!late.done()) on.loop.turn(/*may_park=*/true);
+
+    CHECK(woken == std::vector{1, 2});
+    CHECK(on.script.now() == began + 20'000'000);
+    CHECK(on.script.taken_count(IORING_OP_TIMEOUT_REMOVE) == 1);
+  }
+}
+
 TEST_CASE("a timer that is due when its timeout is armed is not slept over") {
   scripted_executor on;
   std::vector<int> woken;
   auto root = on.loop.start(sleep_and_note(1ms, 1, woken));
-  // Time passes between the look at the timers and the park.
+  // Time passes between the look at the timers and the park: the kernel counts from when it takes the timeout.
   on.script.on_enter = [&] { on.script.advance(2ms); };
+  on.script.on_sleep = [&] { on.script.advance_to_next_timeout(); };
 
   while (!root.done()) on.loop.turn(/*may_park=*/true);
 
