@@ -12,8 +12,9 @@ void operation_deadline::arm_with_care(operation& op, executor& loop) noexcept {
   const bool linked =
       keeper_ == deadline_by::kernel || (reachable && linked_max.count() > 0 && duration_ <= linked_max);
   const clock_ns due = deadline_after(loop, duration_);
-  if (linked) op.link_deadline(due);
-  else loop.timers().arm(*this, due);
+  if (!linked) return loop.timers().arm(*this, due);
+  would_be_due(due);
+  op.link_deadline(*this);
 }
 
 }  // namespace gyre::detail

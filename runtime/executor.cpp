@@ -250,10 +250,25 @@ void executor::describe_linked(operation& op) noexcept {
 }
 
 executor::link_time& executor::set_link_time(std::uint64_t position, const operation& op) noexcept {
-  const __kernel_timespec left = time_until(op.linked_due_, coarse_now_);
+  const __kernel_timespec left = time_until(op.deadline_->due(), coarse_now_);
   link_time& time = link_times_[ring_->index_of(position)];
   time = {.seconds = left.tv_sec, .nanoseconds = left.tv_nsec};
   return time;
+}
+
+// The kernel can take an operation as the last that it has memory for. It would refuse the linked timeout behind it,
+// which then stands alone, and tell nobody. So the executor's own timers keep that deadline. The operation is still
+// there: nothing was reaped since it was taken.
+void executor::keep_lost_deadline() noexcept {
+  const unsigned first_left = ring_->sq_head();
+  io_uring_sqe& sqe = ring_->sqe_at(first_left);
+  if (sqe.opcode != IORING_OP_LINK_TIMEOUT) return;
+  detail::timer& deadline = *reinterpret_cast<const operation*>(ring_->sqe_at(first_left - 1).user_data)->deadline_;
+  timers_.arm(deadline, deadline.due());
+  std::memset(&sqe, 0, sizeof sqe);
+  io_uring_prep_nop(&sqe);
+  sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
+  sqe.user_data = detail::nobody;  // as it was, and as it is counted
 }
 
 // The times that entries bring with them were right when the kernel refused to take them.
@@ -375,7 +390,7 @@ void executor::make_nobodys(io_uring_sqe& sqe) noexcept {
   ++not_requests_;
 }
 
-// Returns whether the kernel took what it was given.
+// Returns whether the kernel took all that it was given.
 bool executor::enter(unsigned wait_count) noexcept {
   if (times_are_old_) [[unlikely]]
     set_times_anew();
@@ -390,6 +405,7 @@ bool executor::enter(unsigned wait_count) noexcept {
   if (!wants_room) detail::fatal_errno(error, "executor: io_uring_enter(2) fails for a reason that no retry mends");
   ++counted_.refusals;
   times_are_old_ = ring_->unsubmitted() > 0;
+  if (times_are_old_) keep_lost_deadline();
   return false;
 }
 

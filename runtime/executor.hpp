@@ -93,7 +93,7 @@ struct executor_statistics {
   std::uint64_t wakes_written = 0;     ///< Posts that had to write the eventfd.
   std::uint64_t wakes_suppressed = 0;  ///< Posts that found it awake.
   std::uint64_t overflows = 0;         ///< Times the completion queue was found to have overflowed.
-  std::uint64_t refusals = 0;          ///< Times the kernel refused a submission for want of room (EBUSY, EAGAIN).
+  std::uint64_t refusals = 0;          ///< Times the kernel took not all of a submission, for want of room.
   std::uint64_t backlogged = 0;        ///< Operations that found the submission queue full and waited for a place.
 };
 
@@ -287,6 +287,7 @@ class executor {
   [[nodiscard]] io_uring_sqe& take_sqe() noexcept;
   void describe_linked(operation& op) noexcept;
   link_time& set_link_time(std::uint64_t position, const operation& op) noexcept;
+  void keep_lost_deadline() noexcept;
   void set_times_anew() noexcept;
   void describe(detail::completion_handler& handler) noexcept;
   void cancel_entry(std::uint64_t user_data) noexcept;

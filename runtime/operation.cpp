@@ -57,7 +57,7 @@ bool operation::judge_failure() noexcept {
   // One that has fired is never judged to be still running. The executor looked at the clock for the time that was
   // left, the kernel counted it from a later moment, when it took the operation, and here the executor looks again
   // after the end. So that time has passed between its two looks, whatever its clock is shifted by.
-  const bool linked_timeout_fired = has(linked) && loop().now() >= linked_due_;
+  const bool linked_timeout_fired = has(linked) && loop().now() >= deadline_->due();
   if (has(expired) || linked_timeout_fired) set_res(-ETIMEDOUT);
   return false;
 }

@@ -85,10 +85,12 @@ class operation : public detail::waiter {
   /// Ends it as timed out, unless its own completion comes first. For deadlines.
   void expire() noexcept;
 
-  /// Has a linked timeout submitted with it: absolute, on the executor's clock. Before it is awaited.
-  void link_deadline(detail::clock_ns due) noexcept {
+  /// Has a linked timeout submitted with it in place of `deadline`, whose due() says when. Before it is awaited.
+  ///
+  /// @param deadline  Calls expire(). The executor arms it when the kernel has taken the operation and not the timeout.
+  void link_deadline(detail::timer& deadline) noexcept {
     add(linked);
-    linked_due_ = due;
+    deadline_ = &deadline;
   }
 
   [[nodiscard]] const operation_kind& its_kind() const noexcept { return static_cast<const operation_kind&>(*kind); }
@@ -97,7 +99,7 @@ class operation : public detail::waiter {
   explicit operation(const operation_kind& opcode) noexcept : waiter{opcode} {}
 
   operation(operation&& other) noexcept : waiter{other.its_kind(), other} {
-    if (has(linked)) linked_due_ = other.linked_due_;
+    if (has(linked)) deadline_ = other.deadline_;
   }
 
   /// The kernel's answer: valid when finished; negative is -errno.
@@ -155,7 +157,7 @@ class operation : public detail::waiter {
 
   std::int32_t least_res_ = 0;
   detail::completion::answer answer_;  // set by the completion: nobody looks before
-  detail::clock_ns linked_due_;        // set with the flag `linked`
+  detail::timer* deadline_;            // set with the flag `linked`
 };
 static_assert(sizeof(operation) <= 72, "every suspended operation pays for each byte");
 

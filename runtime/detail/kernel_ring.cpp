@@ -49,12 +49,13 @@ int kernel_ring::enter(unsigned wait_count) noexcept {
   const unsigned flags = wait_count > 0 || wants_enter() ? enter_flags_ | IORING_ENTER_GETEVENTS : enter_flags_;
   const int taken = io_uring_enter(fd, unsubmitted_of(tail), wait_count, flags, nullptr);
 
-  // Not the return value but the kernel's head tells what was taken: an interrupted wait reports the count, a partly
-  // refused submission may report an error.
+  // Not the return value but the kernel's head tells which were taken: a partly refused submission may report an error.
+  // Where it reports a count, that is less than what was given when there was no memory for more.
   const unsigned head = std::atomic_ref{*ring_->sq.khead}.load(std::memory_order_acquire);
   const unsigned left = static_cast<unsigned>(tail) - head;
   set_taken(tail - left, left);
-  return taken < 0 ? -taken : 0;
+  if (taken < 0) return -taken;
+  return left > 0 ? EAGAIN : 0;
 }
 
 void kernel_ring::notify_completions(bool on) noexcept {

@@ -125,8 +125,8 @@ class ring {
 
   /// Submits every entry, runs the kernel's task work, and waits for `wait_count` completions.
   ///
-  /// @return   0, or a positive errno: EBUSY and EAGAIN mean reap and try again, EINTR that a signal cut the wait
-  ///           short. What was not taken stays queued; see unsubmitted().
+  /// @return   0 when all were taken, or a positive errno: EBUSY and EAGAIN mean reap and try again, EINTR that a
+  ///           signal cut the wait short. What was not taken stays queued, of a link the rest; see unsubmitted().
   [[nodiscard]] virtual int enter(unsigned wait_count) noexcept = 0;
 
   /// Whether completions signal the event descriptor.

@@ -92,7 +92,8 @@ class scripted_ring final : public ring {
   /// The same as complete(), left to the executor's next enter(), which is told that there is work: IORING_SQ_TASKRUN.
   void complete_on_enter(const request& done, std::int32_t res, std::uint32_t cqe_flags = 0);
 
-  /// Has the next enter() take only `taken_count` entries and return `error`. Several calls make a queue of refusals.
+  /// Has the next enter() take only `taken_count` entries and return `error`: EAGAIN where the kernel has no memory for
+  /// more. A link is taken up to there. Several calls make a queue of refusals.
   void refuse(int error, unsigned taken_count = 0) { refusals_.push_back({error, taken_count}); }
 
   /// Asked for each entry that enter() takes; an answer completes it there and then.

@@ -34,6 +34,10 @@ class timer : timer_links {
 
   [[nodiscard]] bool armed() const noexcept { return index_ != not_armed; }
 
+  /// When it is due, once it was armed; or when it would be, if somebody has to arm it in time.
+  [[nodiscard]] clock_ns due() const noexcept { return due_; }
+  void would_be_due(clock_ns due) noexcept { due_ = due; }
+
   expire_fn expire;  // called when due, after the timer has left the queue; must not run user code
 
  private:

@@ -377,10 +377,11 @@ TEST_CASE("a linked operation that waited for a place has the time that is left"
   outcome noted;
   auto first = on.loop.start(observe(ops::nop(), filler));
   auto root = on.loop.start(recv_within(10ms, noted));
-  on.script.refuse(EBUSY);
-  on.loop.turn(/*may_park=*/false);
+  on.script.on_enter = [&] {
+    on.script.on_enter = nullptr;
+    on.script.advance(4ms);  // while the nop goes in
+  };
 
-  on.script.advance(4ms);
   on.loop.turn(/*may_park=*/false);
 
   CHECK(on.script.only(IORING_OP_RECV).due == began + 10'000'000);
@@ -411,6 +412,126 @@ TEST_CASE("linked operations that the kernel refused at first have the time that
   on.script.advance(30ms);
   on.loop.run_ready();
   for (const auto& each : noted) CHECK(each.error == std::errc::timed_out);
+}
+
+namespace {
+
+// A recv with 10 ms to go that the kernel has taken without its linked timeout.
+struct recv_without_its_timeout {
+  explicit recv_without_its_timeout(task<> (*receive)(std::chrono::nanoseconds, outcome&) = recv_within)
+      : root{on.loop.start(receive(10ms, noted))} {
+    on.script.refuse(EAGAIN, /*taken_count=*/1);
+    on.loop.run_ready();
+    CHECK(!on.script.only(IORING_OP_RECV).linked);
+    CHECK(on.loop.statistics().refusals == 1);
+  }
+
+  scripted_executor on{{}, always_linked};
+  outcome noted;
+  root_task<void> root;
+};
+
+}  // namespace
+
+TEST_CASE("an operation that the kernel took without its linked timeout is timed out at its time all the same") {
+  recv_without_its_timeout subject;
+
+  subject.on.script.advance(10ms - 1ns);
+  subject.on.loop.run_ready();
+  CHECK(subject.noted.how == ended::not_yet);
+  subject.on.script.advance(1ns);
+  subject.on.loop.run_ready();
+
+  CHECK(subject.noted.error == std::errc::timed_out);
+  CHECK(subject.on.script.taken_count(IORING_OP_LINK_TIMEOUT) == 0);
+  CHECK(subject.on.loop.timers().empty());
+}
+
+TEST_CASE("an executor that sleeps wakes for the operation that the kernel took without its timeout") {
+  recv_without_its_timeout subject;
+  subject.on.script.on_sleep = [&] { subject.on.script.advance_to_next_timeout(); };
+
+  while (!subject.root.done()) subject.on.loop.turn(/*may_park=*/true);
+
+  CHECK(subject.noted.error == std::errc::timed_out);
+}
+
+TEST_CASE("a result, an error, or a stop of an operation without its timeout forgets the deadline") {
+  SUBCASE("a result") {
+    recv_without_its_timeout subject;
+    subject.on.script.complete(subject.on.script.only(IORING_OP_RECV), 4);
+    subject.on.loop.run_ready();
+    CHECK(subject.noted.how == ended::with_value);
+    CHECK(subject.on.loop.timers().empty());
+  }
+  SUBCASE("an error") {
+    recv_without_its_timeout subject;
+    subject.on.script.complete(subject.on.script.only(IORING_OP_RECV), -ECONNRESET);
+    subject.on.loop.run_ready();
+    CHECK(subject.noted.error == std::errc::connection_reset);
+    CHECK(subject.on.loop.timers().empty());
+  }
+  SUBCASE("a stop") {
+    recv_without_its_timeout subject;
+    subject.root.cancel();
+    subject.on.loop.run_ready();
+    CHECK(subject.noted.how == ended::stopped);
+    CHECK(subject.on.loop.timers().empty());
+  }
+}
+
+TEST_CASE("an operation that ends as it is taken without its timeout gives its result") {
+  scripted_executor on{{}, always_linked};
+  outcome noted;
+  auto root = on.loop.start(recv_within(10ms, noted));
+  on.script.answer = [](const scripted_ring::request&) { return 4; };
+  on.script.refuse(EAGAIN, /*taken_count=*/1);
+
+  on.loop.run_ready();
+
+  CHECK(noted.how == ended::with_value);
+  CHECK(on.loop.timers().empty());
+}
+
+TEST_CASE("the rest of an operation that lost its timeout has one again") {
+  recv_without_its_timeout subject{recv_all_within};
+  const auto taken_at = subject.on.script.now();
+
+  subject.on.script.advance(4ms);
+  subject.on.script.deliver(subject.on.script.only(IORING_OP_RECV), "ab");
+  subject.on.loop.run_ready();
+  CHECK(subject.on.script.only(IORING_OP_RECV).due == taken_at + 10'000'000);
+  subject.on.script.advance(6ms);
+  subject.on.loop.run_ready();
+
+  CHECK(subject.noted.error == std::errc::timed_out);
+  CHECK(subject.on.loop.timers().empty());
+}
+
+TEST_CASE("wherever the kernel stops taking entries, each operation ends at its own deadline") {
+  constexpr std::size_t count = 3;
+  for (unsigned taken_count = 0; taken_count < 2 * count; ++taken_count) {
+    for (unsigned taken_then = 0; taken_then < 2 * count - taken_count; ++taken_then) {
+      CAPTURE(taken_count);
+      CAPTURE(taken_then);
+      scripted_executor on{{.sq_entries = 8}, always_linked};
+      std::array<outcome, count> noted;
+      std::vector<std::unique_ptr<root_task<void>>> roots;
+      for (std::size_t i = 0; i < count; ++i)
+        roots.push_back(
+            std::make_unique<root_task<void>>(on.loop, recv_within(static_cast<int>(i + 1) * 10ms, noted[i])));
+      on.script.refuse(EAGAIN, taken_count);
+      on.script.refuse(EAGAIN, taken_then);
+      on.loop.run_ready();
+
+      for (const auto& each : noted) {
+        CHECK(each.how == ended::not_yet);
+        on.script.advance(10ms);
+        on.loop.run_ready();
+        CHECK(each.error == std::errc::timed_out);
+      }
+    }
+  }
 }
 
 TEST_CASE("what is left of a linked operation of many parts has the time that is left") {
