@@ -44,17 +44,17 @@ constexpr unsigned always = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;  // Linux 
 constexpr unsigned cooperative = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
 constexpr unsigned deferred = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
 
-// The rungs, each with the kernel that first grants it. A kernel that does not know a flag answers EINVAL.
+// The rungs, each with the kernel that first grants it. A kernel that does not know a flag answers EINVAL. Below the
+// last one there is no multishot accept, of which nothing tells but the flags of the same release.
 constexpr std::array ladder{
     always | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | deferred,     // 6.1
     always | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | cooperative,  // 6.0
     always | IORING_SETUP_SUBMIT_ALL | cooperative,                               // 5.19
-    always | IORING_SETUP_SUBMIT_ALL,                                             // 5.18
-    always,                                                                       // 5.6
 };
 
 // What the executor cannot do without: completions that are never dropped, requests that need not stay put after
-// submission, sockets without a worker, a time limit on io_uring_enter(), cancels without a completion. Linux 5.17.
+// submission, sockets without a worker, a time limit on io_uring_enter(), cancels without a completion. Linux 5.17 has
+// them: only what stands in for a kernel can grant the flags above and lack one.
 constexpr unsigned features_needed =
     IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP;
 
@@ -189,9 +189,9 @@ setup_diagnosis diagnose(int error, const ring_parameters& tried, const machine_
       return no_descriptor(error, machine);
     case EINVAL:
     case EOPNOTSUPP:
-      return {
-          "This kernel, Linux " + machine.kernel_release + ", is too old: its io_uring lacks what every executor needs",
-          cure_by_kernel};
+      return {"This kernel, Linux " + machine.kernel_release +
+                  ", is too old: its io_uring is less than that of Linux 5.19, which every executor needs",
+              cure_by_kernel};
     default:
       return {"io_uring_setup failed in a way that gyre does not know", "See io_uring_setup(2), ERRORS"};
   }
@@ -209,12 +209,6 @@ std::string shortfall_notes(const ring_request& request, const ring_parameters& 
         machine.kernel_release);
   }
   if (!(granted.flags & IORING_SETUP_SINGLE_ISSUER)) note("No IORING_SETUP_SINGLE_ISSUER: Linux 6.0 has it");
-  if (!(granted.flags & IORING_SETUP_TASKRUN_FLAG)) {
-    note("No IORING_SETUP_TASKRUN_FLAG or IORING_SETUP_COOP_TASKRUN: Linux 5.19 has them");
-  }
-  if (!(granted.flags & IORING_SETUP_SUBMIT_ALL)) {
-    note("No IORING_SETUP_SUBMIT_ALL: a request that the kernel refuses ends its batch early. Linux 5.18 has it");
-  }
 
   const auto asked = first_attempt(request);
   if (granted.sq_entries < asked.sq_entries || granted.cq_entries < asked.cq_entries) {

@@ -35,7 +35,7 @@ takes, which errors it ends with and what a cancel leaves behind. How to add one
 - **opcode** stands for IORING_OP_ and this name.
 - **gives** is what the `co_await` returns. A descriptor is a `unique_fd`: if the coroutine ends before it takes it, it
   is closed.
-- **Linux** is the first kernel that has the opcode, or this use of it. gyre itself needs 5.17: [doctor.md](doctor.md).
+- **Linux** is the first kernel that has the opcode, or this use of it. gyre itself needs 5.19: [doctor.md](doctor.md).
 - **runs in** says whether the kernel may give it to one of its worker threads. An operation that a worker has begun may
   run to its end whatever is asked: a cancel or a deadline then waits for it, and `with_timeout()` never links a timeout
   to it. One that is "not cancelled" is not even asked once the kernel has it.
