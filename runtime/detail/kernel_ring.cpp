@@ -2,7 +2,6 @@
 // The kernel's side of the door: shared memory, one system call to enter, and the eventfd to sleep on.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/kernel_ring.hpp>
-#include <gyre/runtime/error.hpp>
 
 #include <liburing.h>
 #include <sys/eventfd.h>
@@ -26,7 +25,7 @@ kernel_ring::kernel_ring(const ring_request& request)
     error = -io_uring_register_eventfd(ring_.get(), event_fd_.get());
   if (error != 0) {
     io_uring_queue_exit(ring_.get());
-    throw_errno(error, "executor: the eventfd to park on");
+    throw setup_error{error, diagnose_eventfd(error, read_machine_facts())};
   }
   notify_completions(false);
 

@@ -101,7 +101,7 @@ void try_eventfd(trial_ring& ring, kernel_probe& answer) {
   const int error = fd < 0 ? errno : -io_uring_register_eventfd(ring.get(), fd);
   answer.eventfd = error == 0;
   if (!answer.eventfd) {
-    answer.refused = diagnose(error, {}, read_machine_facts());
+    answer.refused = diagnose_eventfd(error, read_machine_facts());
     if (fd >= 0) close(fd);
     return;
   }

@@ -149,11 +149,12 @@ setup_diagnosis not_implemented(const machine_facts& machine) {
           "Run a kernel with CONFIG_IO_URING=y, outside the sandbox"};
 }
 
+const char* const cure_by_memory = "Give the machine, or this process's control group (memory.max), more memory";
+
 setup_diagnosis no_memory(const ring_parameters& tried, const machine_facts& machine) {
   const auto ring = "not even a ring of " + entries(tried.sq_entries, tried.cq_entries) + " fits";
   if (machine.may_lock_any_memory || !machine.memlock_bytes) {
-    return {"The kernel has no memory for the ring, and no memlock limit applies: " + ring,
-            "Give the machine, or this process's control group (memory.max), more memory"};
+    return {"The kernel has no memory for the ring, and no memlock limit applies: " + ring, cure_by_memory};
   }
   return {
       "The memory of rings counts as locked, and the limit (RLIMIT_MEMLOCK) is " + quantity(*machine.memlock_bytes) +
@@ -169,7 +170,10 @@ setup_diagnosis no_descriptor(int error, const machine_facts& machine) {
   }
   const auto limit = machine.nofile_count ? std::to_string(*machine.nofile_count) : std::string{"unlimited"};
   return {
-      "A ring is an open file, and this process may have no more of them (RLIMIT_NOFILE is " + limit + ")",
+      "A ring is an open file, and so is the eventfd beside it, and this process may have no more of them "
+      "(RLIMIT_NOFILE "
+      "is " +
+          limit + ")",
       "Raise the limit: ulimit -n 65536, a nofile line in /etc/security/limits.conf, LimitNOFILE= in a systemd unit"};
 }
 
@@ -194,6 +198,24 @@ setup_diagnosis diagnose(int error, const ring_parameters& tried, const machine_
               cure_by_kernel};
     default:
       return {"io_uring_setup failed in a way that gyre does not know", "See io_uring_setup(2), ERRORS"};
+  }
+}
+
+setup_diagnosis diagnose_eventfd(int error, const machine_facts& machine) {
+  const bool refused = error == EPERM || error == EACCES || error == ENOSYS;
+  if (refused && machine.seccomp_filtered) {
+    return {"A seccomp filter of this process forbids the eventfd that an executor sleeps on, or its registration",
+            "Allow eventfd2 and io_uring_register in the filter, beside io_uring_setup and io_uring_enter"};
+  }
+  switch (error) {
+    case EMFILE:
+    case ENFILE:
+      return no_descriptor(error, machine);
+    case ENOMEM:
+      return {"The kernel has no memory for the eventfd that an executor sleeps on", cure_by_memory};
+    default:
+      return {"The eventfd that an executor sleeps on cannot be made, or not be registered with its ring",
+              "See eventfd(2) and io_uring_register(2), ERRORS; a security module or a sandbox may forbid it"};
   }
 }
 

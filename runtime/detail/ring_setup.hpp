@@ -117,6 +117,9 @@ machine_facts read_machine_facts();
 /// Why the last attempt failed with `error`, and what to do about it.
 setup_diagnosis diagnose(int error, const ring_parameters& tried, const machine_facts& machine);
 
+/// Why the eventfd that an executor sleeps on could not be made, or registered with the ring, and what to do about it.
+setup_diagnosis diagnose_eventfd(int error, const machine_facts& machine);
+
 /// Sentences about where `granted` falls short of `request`.
 std::string shortfall_notes(const ring_request& request, const ring_parameters& granted, const machine_facts& machine);
 

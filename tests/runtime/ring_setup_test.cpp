@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The ladder of ring set-up: every step of it as a function, then real rings on machines that forbid something.
+#include <gyre/runtime/detail/kernel_ring.hpp>
 #include <gyre/runtime/detail/ring_setup.hpp>
 
 #include "../support/forbidden.hpp"
@@ -7,6 +8,8 @@
 #include <doctest/doctest.h>
 #include <liburing.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -54,6 +57,16 @@ class scoped_ring {
 std::string what_goes_wrong(const ring_request& request = {}) {
   try {
     return scoped_ring{request}.works() ? "" : "the ring does not work";
+  } catch (const setup_error& error) {
+    return error.what();
+  }
+}
+
+// The same of a ring with all that an executor needs beside it.
+std::string what_stops_an_executor() {
+  try {
+    const kernel_ring works{{.sq_entries = 4, .cq_entries = 8}};
+    return "";
   } catch (const setup_error& error) {
     return error.what();
   }
@@ -249,6 +262,24 @@ TEST_CASE("a refusal names its cause and its cure") {
   SUBCASE("anything else by its errno's text") { CHECK(contains(told(EIO, machine), "Input/output error")); }
 }
 
+TEST_CASE("a refusal of the eventfd to sleep on names its cause and its cure") {
+  auto machine = ordinary_machine();
+  const auto told_of = [&](int error) {
+    return std::string{setup_error{error, diagnose_eventfd(error, machine)}.what()};
+  };
+
+  CHECK(contains(told_of(EMFILE), "RLIMIT_NOFILE is 1024"));
+  CHECK(contains(told_of(ENFILE), "fs.file-max"));
+  CHECK(contains(told_of(ENOMEM), "memory.max"));
+  CHECK(contains(told_of(ENODEV), "io_uring_register(2), ERRORS"));
+  CHECK(contains(told_of(EPERM), "a security module"));
+  machine.seccomp_filtered = true;
+  for (const int error : {EPERM, EACCES, ENOSYS}) {
+    CHECK(contains(told_of(error), "seccomp filter of this process forbids the eventfd"));
+    CHECK(contains(told_of(error), "Allow eventfd2 and io_uring_register"));
+  }
+}
+
 TEST_CASE("an error keeps the errno as its code") {
   const setup_error error{EPERM, {.cause = "Because", .cure = "Change it"}};
 
@@ -329,6 +360,33 @@ TEST_CASE("a filter that forbids registering leaves a ring that works, and notes
 
   CHECK(contains(notes, "descriptor could not be registered"));
   CHECK(contains(notes, "worker threads could not be limited"));
+}
+
+TEST_CASE("a filter that forbids making or registering an eventfd is named, with its cure, and leaves no descriptor") {
+  for (const unsigned call : {unsigned{SYS_eventfd2}, io_uring_register_call}) {
+    const auto before = open_descriptors_count();
+
+    const auto text = where_calls_fail(EPERM, {call}, [] { return what_stops_an_executor(); });
+
+    CHECK(contains(text, "A seccomp filter of this process forbids the eventfd that an executor sleeps on"));
+    CHECK(contains(text, "Allow eventfd2 and io_uring_register in the filter"));
+    CHECK(open_descriptors_count() == before);
+  }
+}
+
+TEST_CASE("a process with one descriptor left, which the ring takes, is told the limit") {
+  const auto text = in_a_child([] {
+    const int lowest_free = ::dup(STDERR_FILENO);
+    ::close(lowest_free);
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = static_cast<rlim_t>(lowest_free) + 1;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    return what_stops_an_executor();
+  });
+
+  CHECK(contains(text, "so is the eventfd beside it"));
+  CHECK(contains(text, "ulimit -n"));
 }
 
 TEST_CASE("older kernels grant the rung that they know, and the ring works") {
