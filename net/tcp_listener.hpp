@@ -70,8 +70,10 @@ class incoming_connections {
 
   /// The next connection; empty when the listener was shut down.
   ///
-  /// @errors        As tcp_listener::accept().
-  /// @cancellation  Safe: a connection that has come stays in the stream, and is closed with it.
+  /// @errors        As tcp_listener::accept(). Where memory is used up in the middle of a burst, connections that have
+  ///                come are closed; that is logged as any other shortage.
+  /// @cancellation  Safe: a connection that has come stays in the stream, and is closed with it. One in store is
+  ///                delivered, also in a scope that is cancelled.
   [[nodiscard]] task<std::optional<tcp_stream>> next();
 
  private:

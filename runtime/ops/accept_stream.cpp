@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <deque>
+#include <new>
 #include <utility>
 
 namespace gyre::ops {
@@ -19,7 +20,7 @@ class accept_stream::state final : public detail::completion_handler {
 
   ~state() { close_stored(); }
 
-  [[nodiscard]] bool has_result() const noexcept { return !results_.empty(); }
+  [[nodiscard]] bool has_result() const noexcept { return !results_.empty() || lost_one_; }
 
   // Who waits hears of the next result.
   void wait(next_operation& reader) noexcept {
@@ -32,6 +33,7 @@ class accept_stream::state final : public detail::completion_handler {
   // A descriptor, or a negative errno.
   [[nodiscard]] int take() noexcept {
     GYRE_ASSERT(has_result(), "one coroutine at a time takes the next connection: another one was faster");
+    if (results_.empty()) return std::exchange(lost_one_, false), -ENOMEM;
     const int res = results_.front();
     results_.pop_front();
     return res;
@@ -57,13 +59,24 @@ class accept_stream::state final : public detail::completion_handler {
     const bool end_of_pause = res == -ECANCELED && mine.pausing_;
     if (!mine.armed_) mine.pausing_ = false;
     if (!end_of_pause) mine.store(res);
-    else if (mine.reader_ != nullptr && mine.results_.empty()) mine.resubmit();
+    else if (mine.reader_ != nullptr && !mine.has_result()) mine.resubmit();
   }
 
   void store(std::int32_t res) noexcept {
-    results_.push_back(res);
+    keep_or_lose(res);
     if (next_operation* const reader = std::exchange(reader_, nullptr)) reader->settle(/*as_stopped=*/false);
-    if (armed_ && results_.size() >= pause_at) pause();
+    if (armed_ && (lost_one_ || results_.size() >= pause_at)) pause();
+  }
+
+  // How many come before a pause is in force is the kernel's business, so that no store is large enough for sure. What
+  // finds no memory is lost, and the reader hears of it after what was kept.
+  void keep_or_lose(std::int32_t res) noexcept {
+    try {
+      results_.push_back(res);
+    } catch (const std::bad_alloc&) {
+      if (res >= 0) unique_fd{res}.reset();
+      lost_one_ = true;
+    }
   }
 
   void pause() noexcept {
@@ -97,6 +110,7 @@ class accept_stream::state final : public detail::completion_handler {
   bool armed_ = false;
   bool pausing_ = false;
   bool orphaned_ = false;
+  bool lost_one_ = false;  // at least one, of which the reader has not heard
 };
 
 constinit const detail::waiter_kind accept_stream::next_operation::kind_of_next{

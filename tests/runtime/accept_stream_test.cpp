@@ -163,6 +163,30 @@ TEST_CASE("a connection that crosses the stop of its reader is delivered, or clo
   subject.end(-ECANCELED);
 }
 
+TEST_CASE("in a cancelled scope what is in store is delivered, and with nothing in store next() is stopped") {
+  scripted_executor on;
+  int delivered_count = 0;
+  auto root = on.loop.start([](int& counted) -> task<> {
+    ops::accept_stream incoming(some_listener);
+    co_await incoming.next();
+    co_await as_result(stopped_as_error(sleep_for(1h)));
+    for (;;) {
+      co_await incoming.next();
+      ++counted;
+    }
+  }(delivered_count));
+  on.loop.run_ready();
+  const auto accepting = on.script.only(IORING_OP_ACCEPT);
+  for (int i = 0; i < 4; ++i) on.script.complete(accepting, new_descriptor(), IORING_CQE_F_MORE);
+  on.loop.run_ready();
+
+  root.cancel();
+  on.loop.run_ready();
+
+  CHECK(delivered_count == 3);
+  CHECK(root.stopped());
+}
+
 TEST_CASE("a reader that is slow pauses the request, and when it has caught up the request is made again") {
   constexpr int in_store = static_cast<int>(ops::accept_stream::pause_at);
   waiting_stream subject{in_store + 3, /*pause=*/1ms};

@@ -2,14 +2,19 @@
 // What goes on where the heap has nothing left: waits and deadlines, which need none of it, and connections that come.
 //
 // This program has an operator new that fails on demand.
+#include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
+#include <gyre/runtime/ops/accept_stream.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
 
 #include <doctest/doctest.h>
+#include <liburing.h>
+#include <unistd.h>
 
 #include <array>
 #include <chrono>
@@ -157,6 +162,54 @@ TEST_CASE("a deadline on an operation begins and ends without memory") {
   on.script.advance(1s);
   on.loop.run_ready();
   CHECK(timed_out_count == waits_count);
+}
+
+namespace {
+
+struct taken_connections {
+  int count = 0;
+  std::error_code error;
+};
+
+// Takes one, is slow, and then takes all until the first error, and one more.
+task<> take_slowly(taken_connections& taken) {
+  ops::accept_stream incoming(some_socket);
+  co_await incoming.next();
+  co_await sleep_for(1ms);
+  for (taken.count = 1; !taken.error; ++taken.count) {
+    const auto next = co_await as_result(incoming.next());
+    if (!next) taken.error = next.error();
+  }
+  co_await incoming.next();
+}
+
+int new_descriptor() { return ::dup(STDERR_FILENO); }
+
+}  // namespace
+
+TEST_CASE("connections that there is no memory to keep are closed, the reader hears of it, and goes on") {
+  constexpr int many = 200;
+  const std::size_t open_before = open_descriptors_count();
+  scripted_executor on;
+  taken_connections taken;
+  auto root = on.loop.start(take_slowly(taken));
+  on.loop.run_ready();
+  for (int i = 0; i < many; ++i)
+    on.script.complete(on.script.only(IORING_OP_ACCEPT), new_descriptor(), IORING_CQE_F_MORE);
+
+  turn_without_memory(on);
+  on.loop.run_ready();
+  on.script.advance(1ms);
+  on.loop.run_ready();
+
+  CHECK(taken.error == std::errc::not_enough_memory);
+  CHECK(taken.count > 1);
+  CHECK(taken.count < many);
+  CHECK(open_descriptors_count() == open_before);
+  on.script.complete(on.script.only(IORING_OP_ACCEPT), new_descriptor(), IORING_CQE_F_MORE);
+  on.loop.run_ready();
+  CHECK(root.done());
+  CHECK(open_descriptors_count() == open_before);
 }
 
 TEST_CASE("a deadline on a task begins and ends without memory") {
