@@ -14,6 +14,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <optional>
@@ -60,10 +61,13 @@ class signal_stop : detail::runnable, detail::timer {
     ::sigaction(number, &action, &before_[place].action);
   }
 
+  // Whom it interrupts may be about to look at errno: between a call that failed and its answer.
   static void on_signal(int number) {
+    const int errno_before = errno;
     ++handlers_running;
     if (signal_stop* const mine = taker) mine->signalled(number);
     --handlers_running;
+    errno = errno_before;
   }
 
   void signalled(int number) noexcept {
@@ -90,8 +94,12 @@ class signal_stop : detail::runnable, detail::timer {
   }
 
   [[noreturn]] void give_up(const char* why) noexcept {
-    log::error(std::string{why} + ", and these have not ended:\n" + describe_waits(loop_));
-    log::logger()->flush();
+    try {
+      log::error(std::string{why} + ", and these have not ended:\n" + describe_waits(loop_));
+      log::logger()->flush();
+    } catch (...) {
+      log::error("the program is made to end, and there is no memory to say who has not ended");
+    }
     ::_exit(EXIT_FAILURE);
   }
 

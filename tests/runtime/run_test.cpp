@@ -15,18 +15,27 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 
 namespace gyre {
 namespace {
@@ -137,6 +146,46 @@ task<int> write_to_a_broken_pipe() {
 }
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+struct socket_pair {
+  socket_pair() {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) std::abort();
+    here.reset(ends[0]);
+    there.reset(ends[1]);
+  }
+  unique_fd here;
+  unique_fd there;
+};
+
+task<> receive_one(fd_ref socket, std::atomic<bool>& waits) {
+  std::array<std::byte, 1> byte;
+  waits = true;
+  co_await ops::recv(socket, byte);
+}
+
+// Whether a thread of this process sleeps: the third word of its proc_pid_stat(5).
+bool sleeps(pid_t thread) {
+  std::ifstream stat{"/proc/self/task/" + std::to_string(thread) + "/stat"};
+  std::string word;
+  for (int i = 0; i < 3; ++i) stat >> word;
+  return word == "S";
+}
+
+// Has every write of eight bytes by this thread, as to an eventfd, end with EINTR. Not others: sanitizers try theirs
+// again until it is done.
+void interrupt_wakes() {
+  std::array program{sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                     sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 0, 3),
+                     sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])),
+                     sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, sizeof(std::uint64_t), 0, 1),
+                     sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINTR),
+                     sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+  const bool installed =
+      ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+  if (!installed) std::abort();
+}
 
 using handler = void (*)(int);
 
@@ -289,6 +338,29 @@ TEST_CASE("one run() can follow another, and each hears of its own signals only"
   }
 
   CHECK(program.wait().exit_status == EXIT_SUCCESS);
+}
+
+TEST_CASE(
+    "a signal leaves errno as it was to the thread that it interrupts, also where the wake of the executor fails") {
+  for (const parking park : both_ways) {
+    CHECK(child{[park] {
+            socket_pair pair;
+            std::atomic<bool> waits = false;
+            int errno_after = 0;
+            std::thread interrupted{[&, executor_id = ::gettid()] {
+              interrupt_wakes();
+              while (!waits || !sleeps(executor_id)) std::this_thread::yield();
+              errno = ERANGE;
+              ::pthread_kill(::pthread_self(), SIGINT);
+              errno_after = errno;
+              ::shutdown(pair.there.get(), SHUT_RDWR);  // the wake has failed
+            }};
+            run(receive_one(pair.here, waits), {.executor = {.park = park}});
+            interrupted.join();
+            return errno_after;
+          }}.wait()
+              .exit_status == ERANGE);
+  }
 }
 
 TEST_CASE("the handlers of signals are put back, however the task ended") {
