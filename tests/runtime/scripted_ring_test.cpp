@@ -225,6 +225,45 @@ TEST_CASE("as on the kernel, a timeout that is over ends with -ETIME, and one th
   CHECK(seen == std::vector<answered>{{1, -ETIME}, {2, -ENOENT}});
 }
 
+TEST_CASE("as on the kernel, a span that moves a timeout counts from the move on") {
+  two_rings rings;
+  __kernel_timespec hour{.tv_sec = 3600, .tv_nsec = 0};
+  __kernel_timespec no_time{};
+  const auto seen = rings.both(
+      [&](ring& on) {
+        io_uring_sqe& sqe = new_entry(on, 1);
+        io_uring_prep_timeout(&sqe, &hour, 0, 0);
+        sqe.user_data = 1;
+        CHECK(on.enter(0) == 0);
+        io_uring_sqe& move = new_entry(on, 2);
+        io_uring_prep_timeout_update(&move, &no_time, 1, 0);
+        move.flags |= IOSQE_CQE_SKIP_SUCCESS;
+        move.user_data = 2;
+        while (!on.has_completions()) CHECK(on.enter(0) == 0);
+      },
+      /*in_order=*/false);
+  CHECK(seen == std::vector<answered>{{1, -ETIME}});
+}
+
+TEST_CASE("as on the kernel, a link ends with the enter: its timeout that comes later is refused") {
+  two_rings rings;
+  __kernel_timespec no_time{};
+  const auto seen = rings.both([&](ring& on) {
+    recv(on, 1, rings.here.get(), rings.buffer, IOSQE_IO_LINK);
+    CHECK(on.enter(0) == 0);
+    io_uring_sqe& sqe = new_entry(on, 2);
+    io_uring_prep_link_timeout(&sqe, &no_time, 0);
+    sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
+    sqe.user_data = 2;
+    CHECK(on.enter(0) == 0);
+    CHECK(on.has_completions());
+    cancel(on, 3, 1, IOSQE_CQE_SKIP_SUCCESS);
+    CHECK(on.enter(0) == 0);
+    CHECK(on.enter(0) == 0);
+  });
+  CHECK(seen == std::vector<answered>{{2, -EINVAL}, {1, -ECANCELED}});
+}
+
 TEST_CASE("as on the kernel, a cancel of a descriptor counts what it ended") {
   two_rings rings;
   const auto seen = rings.both(
