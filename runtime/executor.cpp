@@ -260,7 +260,7 @@ executor::link_time& executor::set_link_time(std::uint64_t position, const opera
 // which then stands alone, and tell nobody. So the executor's own timers keep that deadline. The operation is still
 // there: nothing was reaped since it was taken.
 void executor::keep_lost_deadline() noexcept {
-  const unsigned first_left = ring_->sq_head();
+  const std::uint64_t first_left = ring_->sq_head();
   io_uring_sqe& sqe = ring_->sqe_at(first_left);
   if (sqe.opcode != IORING_OP_LINK_TIMEOUT) return;
   detail::timer& deadline = *reinterpret_cast<const operation*>(ring_->sqe_at(first_left - 1).user_data)->deadline_;
