@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""An installed gyre can be used through pkg-config, by programs that link the shared library or the static one.
+"""gyre can be used through pkg-config: installed, by programs that link the shared library or the static one, and from
+its build folder.
 
     installed.py BUILD_FOLDER PROGRAM COMPILER...
 
@@ -52,6 +53,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         consumer = Consumer(source, compiler, root)
+        consumer.run("uninstalled", pathlib.Path(build) / "meson-uninstalled", build)
+
         descriptions = install(build, root)
         libraries = descriptions.parent
         consumer.run("shared", descriptions, libraries)
