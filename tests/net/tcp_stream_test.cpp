@@ -511,6 +511,32 @@ TEST_CASE("close() ends a read_exactly() that was half done, which tells what li
   CHECK(failed.bytes == 4);
 }
 
+TEST_CASE("close() ends a read_exactly() that nothing has come for as cancelled") {
+  connection made;
+  std::array<std::byte, 64> buffer{};
+  auto reading = made.loop.start(failure_of(made.ours->read_exactly(buffer)));
+  made.loop.run_ready();
+
+  made.loop.run(made.ours->close());
+  while (!reading.done()) made.loop.turn(/*may_park=*/true);
+
+  const auto failed = reading.get();
+  CHECK(failed.why == std::errc::operation_canceled);
+  CHECK(failed.bytes == 0);
+}
+
+TEST_CASE("what is asked of a stream that was closed is bad_file_descriptor") {
+  connection made;
+  made.loop.run(made.ours->close());
+  outcome read_noted;
+
+  made.loop.run(read_one(*made.ours, read_noted));
+  const auto failed = made.loop.run(failure_of(made.ours->write_all(bytes_of("x"))));
+
+  CHECK(read_noted.error == std::errc::bad_file_descriptor);
+  CHECK(failed.why == std::errc::bad_file_descriptor);
+}
+
 TEST_CASE("close() with nothing in flight closes: the peer reads the end") {
   connection made;
   const std::size_t open_before = open_descriptors_count();
