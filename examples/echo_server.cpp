@@ -3,6 +3,8 @@
 //
 //   echo_server 7000        then, elsewhere: nc 127.0.0.1 7000
 //
+// It listens on every IPv4 address of the machine, as a listener does that is told no other.
+//
 // Ctrl-C cancels the accept in the kernel, unwinds every session and closes every socket. Nobody wrote a line for that.
 #include <gyre/net/tcp_listener.hpp>
 #include <gyre/runtime/deadline.hpp>

@@ -18,7 +18,9 @@ namespace gyre::net {
 
 /// Where and how to listen.
 struct listen_options {
-  /// The address to bind; its port is replaced by `port` when that is not 0. Default: all IPv4 addresses.
+  /// The address to bind; its port is replaced by `port` when that is not 0. Default: 0.0.0.0, every IPv4 address of
+  /// the machine, as servers are expected to: whoever can reach the machine can connect. address::loopback(0) is for
+  /// this machine alone, address::any_v6(0) for IPv6 as well.
   address at = address::any(0);
 
   /// 0: the kernel chooses; see tcp_listener::local_address().

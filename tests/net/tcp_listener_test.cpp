@@ -147,6 +147,20 @@ TEST_CASE("a listener on port 0 tells the port that the kernel chose") {
   CHECK(listener.local_address() == address::loopback(listener.local_address().port()));
 }
 
+TEST_CASE("a listener that is told no address takes connections to every IPv4 address of the machine") {
+  executor loop;
+  auto listener = tcp_listener::bind({});
+  const auto port = listener.local_address().port();
+  CHECK(listener.local_address() == address::any(port));
+
+  for (const auto* each : {"127.0.0.1", "127.0.0.2"}) {
+    const auto at = address::parse(each, port).value();
+    const auto client = connect_to(at);
+
+    CHECK(loop.run(listener.accept()).local_address() == at);
+  }
+}
+
 TEST_CASE("the port of the options replaces that of the address, unless it is 0") {
   const auto first = on_loopback();
   const auto port = first.local_address().port();
