@@ -6,7 +6,8 @@
 
 Every ```cpp block of every page is compiled, also those that show what is wrong: a trap is what compiles. Each block is
 alone in a namespace of its own (one that begins with "```cpp continued" shares that of the one before), below its own
-#includes and those of all public headers. The README's program is examples/echo_server.cpp, letter by letter.
+#includes and those of all public headers. The README's program is examples/echo_server.cpp, letter by letter. README
+and CHANGELOG are about the version that meson.build names.
 """
 import json
 import pathlib
@@ -62,6 +63,15 @@ def check_readme(root):
         complaints.append(f"README.md: its program is not {PROGRAM_IN_README}. Copy the file into the block")
 
 
+def check_version(root):
+    version = re.search(r"^  version: '(.+)',$", (root / "meson.build").read_text(), re.MULTILINE)[1]
+    newest = re.search(r"^## ([\w.]*)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+    if newest != version:
+        complaints.append(f"CHANGELOG.md: its first heading is not about {version}, which meson.build names")
+    if f"version {version}," not in (root / "README.md").read_text():
+        complaints.append(f"README.md: it does not speak of version {version}, which meson.build names")
+
+
 def all_blocks_as_one(root):
     """One file of everything, so that the headers are read once."""
     public = [path for folder in ("runtime", "sync", "net", "fs") for path in sorted((root / folder).rglob("*.hpp"))
@@ -92,6 +102,7 @@ def main():
     for page in pages(root):
         check_links(root, page)
     check_readme(root)
+    check_version(root)
     options, where = options_of_tests(build)
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder) / "pages.cpp"
