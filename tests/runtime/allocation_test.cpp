@@ -12,8 +12,9 @@
 #include <gyre/runtime/task_group.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/socket_pair.hpp"
+
 #include <doctest/doctest.h>
-#include <sys/socket.h>
 
 #include <array>
 #include <chrono>
@@ -45,6 +46,7 @@ namespace gyre {
 namespace {
 
 using namespace std::chrono_literals;
+using namespace test;
 
 constexpr int rounds_count = 1000;
 
@@ -96,15 +98,12 @@ TEST_CASE("a co_await of a task allocates nothing") {
 TEST_CASE("an operation allocates nothing") {
   if (nothing_to_count()) return;
   executor loop;
-  std::array<int, 2> ends{};
-  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-  const unique_fd here{ends[0]};
-  const unique_fd there{ends[1]};
+  const socket_pair pair;
 
   const auto echo = [&]() -> task<> {
     std::array<std::byte, 4> buffer{};
-    co_await ops::send_all(there, buffer);
-    co_await ops::recv_all(here, buffer);
+    co_await ops::send_all(pair.there, buffer);
+    co_await ops::recv_all(pair.here, buffer);
     co_await ops::nop();
   };
 

@@ -13,6 +13,7 @@
 #include "../support/foreign_task.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
+#include "../support/socket_pair.hpp"
 
 #include <doctest/doctest.h>
 #include <liburing.h>
@@ -555,18 +556,15 @@ TEST_CASE("on the kernel, an idle connection times out and one with data does no
   for (const auto& by : keepers) {
     CAPTURE(by.name);
     executor loop{{.linked_timeout_max = by.linked_timeout_max}};
-    std::array<int, 2> ends{};
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-    const unique_fd here{ends[0]};
-    const unique_fd there{ends[1]};
+    const socket_pair pair;
 
     loop.run([&]() -> task<> {
       std::array<std::byte, 4> buffer;
-      const auto idle = co_await as_result(with_timeout(1ms, ops::recv(here, buffer)));
+      const auto idle = co_await as_result(with_timeout(1ms, ops::recv(pair.here, buffer)));
       CHECK(idle.error() == std::errc::timed_out);
 
-      REQUIRE(::send(there.get(), "data", 4, 0) == 4);
-      const auto ready = co_await as_result(with_timeout(0ns, ops::recv(here, buffer)));
+      REQUIRE(::send(pair.there.get(), "data", 4, 0) == 4);
+      const auto ready = co_await as_result(with_timeout(0ns, ops::recv(pair.here, buffer)));
       CHECK(ready.value() == 4);
     });
   }

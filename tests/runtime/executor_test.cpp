@@ -10,6 +10,7 @@
 
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
+#include "../support/socket_pair.hpp"
 
 #include <doctest/doctest.h>
 #include <liburing.h>
@@ -54,16 +55,13 @@ class many_receivers {
  public:
   many_receivers(executor& loop, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
-      std::array<int, 2> ends{};
-      REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-      here_.emplace_back(ends[0]);
-      there_.emplace_back(ends[1]);
-      roots_.push_back(std::make_unique<root_task<void>>(loop, recv_and_count(ends[0], received_)));
+      const auto& pair = pairs_.emplace_back();
+      roots_.push_back(std::make_unique<root_task<void>>(loop, recv_and_count(pair.here.get(), received_)));
     }
   }
 
   void send_to_all() {
-    for (const auto& each : there_) REQUIRE(::send(each.get(), "data", 4, 0) == 4);
+    for (const auto& each : pairs_) REQUIRE(::send(each.there.get(), "data", 4, 0) == 4);
   }
 
   bool all_done() const {
@@ -76,8 +74,7 @@ class many_receivers {
   int received_count() const { return received_; }
 
  private:
-  std::vector<unique_fd> here_;
-  std::vector<unique_fd> there_;
+  std::vector<socket_pair> pairs_;
   std::vector<std::unique_ptr<root_task<void>>> roots_;
   int received_ = 0;
 };

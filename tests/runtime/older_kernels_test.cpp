@@ -10,6 +10,7 @@
 #include <gyre/runtime/unique_fd.hpp>
 
 #include "../support/forbidden.hpp"
+#include "../support/socket_pair.hpp"
 
 #include <doctest/doctest.h>
 #include <sys/socket.h>
@@ -29,17 +30,6 @@ using namespace gyre::test;
 constexpr unsigned linux_5_18 = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL;
 constexpr unsigned linux_5_19 = linux_5_18 | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
 constexpr unsigned linux_6_0 = linux_5_19 | IORING_SETUP_SINGLE_ISSUER;
-
-struct socket_pair {
-  socket_pair() {
-    std::array<int, 2> ends{};
-    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-    ours = unique_fd{ends[0]};
-    theirs = unique_fd{ends[1]};
-  }
-  unique_fd ours;
-  unique_fd theirs;
-};
 
 // Sends back each byte, by blocking calls, until the other end has closed.
 void echo_until_closed(int socket) {
@@ -83,19 +73,19 @@ task<bool> times_out(fd_ref silent) {
 std::string what_fails(parking park) {
   executor loop{{.park = park}};
   socket_pair pair;
-  std::thread echoing{echo_until_closed, pair.theirs.get()};
-  const int rounds = loop.run(play_ping_pong(pair.ours, 100));
+  std::thread echoing{echo_until_closed, pair.there.get()};
+  const int rounds = loop.run(play_ping_pong(pair.here, 100));
   // On a busy machine every answer may have come before there was time to park.
   for (int tries_left = 1'000; loop.statistics().parks == 0 && tries_left > 0; --tries_left)
-    loop.run(play_ping_pong(pair.ours, 100));
-  ::shutdown(pair.ours.get(), SHUT_RDWR);
+    loop.run(play_ping_pong(pair.here, 100));
+  ::shutdown(pair.here.get(), SHUT_RDWR);
   echoing.join();
 
   const socket_pair silent;
   std::thread canceller;
-  const bool cancelled = loop.run(ends_when_cancelled(silent.ours, loop, canceller));
+  const bool cancelled = loop.run(ends_when_cancelled(silent.here, loop, canceller));
   canceller.join();
-  const bool timed_out = loop.run(times_out(silent.ours));
+  const bool timed_out = loop.run(times_out(silent.here));
 
   std::string failures;
   if (rounds != 100) failures += "ping-pong ";

@@ -9,6 +9,7 @@
 
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
+#include "../support/socket_pair.hpp"
 
 #include <doctest/doctest.h>
 #include <liburing.h>
@@ -357,10 +358,7 @@ TEST_CASE("data and posts that come from two threads at once both wake the execu
   for (const auto park : both_ways) {
     CAPTURE(name_of(park));
     executor loop{{.park = park}};
-    std::array<int, 2> ends{};
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-    const unique_fd here{ends[0]};
-    const unique_fd there{ends[1]};
+    const socket_pair pair;
     auto root = loop.start(wait_until_cancelled());
     countdown total{root, 2 * rounds_count};
     std::atomic<int> received = 0;
@@ -368,7 +366,7 @@ TEST_CASE("data and posts that come from two threads at once both wake the execu
 
     std::thread sender{[&] {
       for (int i = 0; i < rounds_count; ++i) {
-        if (::send(there.get(), "x", 1, 0) != 1) return;
+        if (::send(pair.there.get(), "x", 1, 0) != 1) return;
         while (received.load() <= i) std::this_thread::yield();
       }
     }};
@@ -384,7 +382,7 @@ TEST_CASE("data and posts that come from two threads at once both wake the execu
     const auto receive = [&]() -> task<> {
       std::array<std::byte, 1> buffer;
       for (int i = 0; i < rounds_count; ++i) {
-        co_await ops::recv(here, buffer);
+        co_await ops::recv(pair.here, buffer);
         ++received;
         total.one_less();
       }

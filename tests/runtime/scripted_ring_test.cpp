@@ -5,9 +5,10 @@
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/scripted_ring.hpp>
 
+#include "../support/socket_pair.hpp"
+
 #include <doctest/doctest.h>
 #include <liburing.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -68,13 +69,6 @@ void cancel(ring& into, std::uint64_t user_data, std::uint64_t victim, unsigned 
 
 // The same on both rings: sockets that nobody writes to.
 struct two_rings {
-  two_rings() {
-    std::array<int, 2> ends{};
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-    here = unique_fd{ends[0]};
-    there = unique_fd{ends[1]};
-  }
-
   // Calls `use` with each, and compares what completes; those after the first in any order, when `in_order` is false.
   std::vector<answered> both(const std::function<void(ring&)>& use, bool in_order = true) {
     kernel_ring kernel{{.sq_entries = 8, .cq_entries = 16}};
@@ -92,8 +86,7 @@ struct two_rings {
     return real;
   }
 
-  unique_fd here;
-  unique_fd there;
+  test::socket_pair pair;
   std::array<std::byte, 4> buffer{};
 };
 
@@ -176,7 +169,7 @@ TEST_CASE(
   two_rings rings;
   for (const unsigned flags : {0u, unsigned{IOSQE_CQE_SKIP_SUCCESS}}) {
     const auto seen = rings.both([&](ring& on) {
-      recv(on, 1, rings.here.get(), rings.buffer);
+      recv(on, 1, rings.pair.here.get(), rings.buffer);
       cancel(on, 2, 1, flags);
       while (!on.has_completions()) CHECK(on.enter(0) == 0);
       CHECK(on.enter(0) == 0);
@@ -199,7 +192,7 @@ TEST_CASE("as on the kernel, a linked timeout that is over ends its operation an
   two_rings rings;
   __kernel_timespec past{.tv_sec = 0, .tv_nsec = 1};
   const auto seen = rings.both([&](ring& on) {
-    recv(on, 1, rings.here.get(), rings.buffer, IOSQE_IO_LINK);
+    recv(on, 1, rings.pair.here.get(), rings.buffer, IOSQE_IO_LINK);
     io_uring_sqe& sqe = new_entry(on, 2);
     io_uring_prep_link_timeout(&sqe, &past, IORING_TIMEOUT_ABS);
     sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -268,10 +261,10 @@ TEST_CASE("as on the kernel, a cancel of a descriptor counts what it ended") {
   two_rings rings;
   const auto seen = rings.both(
       [&](ring& on) {
-        for (std::uint64_t i = 1; i <= 3; ++i) recv(on, i, rings.here.get(), rings.buffer);
+        for (std::uint64_t i = 1; i <= 3; ++i) recv(on, i, rings.pair.here.get(), rings.buffer);
         CHECK(on.enter(0) == 0);
         io_uring_sqe& sqe = new_entry(on, 9);
-        io_uring_prep_cancel_fd(&sqe, rings.here.get(), IORING_ASYNC_CANCEL_ALL);
+        io_uring_prep_cancel_fd(&sqe, rings.pair.here.get(), IORING_ASYNC_CANCEL_ALL);
         sqe.user_data = 9;
         CHECK(on.enter(0) == 0);
         CHECK(on.enter(0) == 0);

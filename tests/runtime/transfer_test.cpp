@@ -6,6 +6,7 @@
 
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
+#include "../support/socket_pair.hpp"
 
 #include <doctest/doctest.h>
 #include <liburing.h>
@@ -293,32 +294,17 @@ TEST_CASE("the last part that crosses the deadline is delivered") {
 
 // -------------------------------------------------------------------------------------------------- on the kernel
 
-namespace {
-
-struct connection {
-  connection() {
-    std::array<int, 2> ends{};
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-    here.reset(ends[0]);
-    there.reset(ends[1]);
-  }
-  unique_fd here;
-  unique_fd there;
-};
-
-}  // namespace
-
 TEST_CASE("a megabyte goes through a socket whole, whatever the socket holds at a time") {
-  const connection pair;
+  const socket_pair pair;
   std::vector<std::byte> sent(1 << 20);
   for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<std::byte>(i * 7 + i / 256);
   std::vector<std::byte> received(sent.size());
   executor loop;
 
-  auto sender = loop.start([](const connection& on, const std::vector<std::byte>& bytes) -> task<> {
+  auto sender = loop.start([](const socket_pair& on, const std::vector<std::byte>& bytes) -> task<> {
     co_await ops::send_all(on.here, bytes);
   }(pair, sent));
-  auto receiver = loop.start([](const connection& on, std::vector<std::byte>& buffer) -> task<> {
+  auto receiver = loop.start([](const socket_pair& on, std::vector<std::byte>& buffer) -> task<> {
     co_await ops::recv_all(on.there, buffer);
   }(pair, received));
   while (!sender.done() || !receiver.done()) loop.turn(/*may_park=*/true);
@@ -327,10 +313,10 @@ TEST_CASE("a megabyte goes through a socket whole, whatever the socket holds at 
 }
 
 TEST_CASE("a transfer of nothing does nothing, and ends") {
-  const connection idle;
+  const socket_pair idle;
   executor loop;
 
-  auto root = loop.start([](const connection& on) -> task<> {
+  auto root = loop.start([](const socket_pair& on) -> task<> {
     co_await ops::send_all(on.here, std::span<const std::byte>());
     co_await ops::recv_all(on.here, std::span<std::byte>());
   }(idle));
@@ -342,7 +328,7 @@ TEST_CASE("a transfer of nothing does nothing, and ends") {
 }
 
 TEST_CASE("on the kernel, a receiver is told how much had come when the peer went away") {
-  connection pair;
+  socket_pair pair;
   REQUIRE(::send(pair.there.get(), "abc", 3, 0) == 3);
   pair.there.reset();
   executor loop;
@@ -362,7 +348,7 @@ TEST_CASE("on the kernel, a receiver is told how much had come when the peer wen
 }
 
 TEST_CASE("on the kernel, sending to a peer that went away is an error and no signal") {
-  connection pair;
+  socket_pair pair;
   pair.there.reset();
   executor loop;
 
@@ -374,7 +360,7 @@ TEST_CASE("on the kernel, sending to a peer that went away is an error and no si
 }
 
 TEST_CASE("on the kernel, a part that arrived before the deadline is counted") {
-  const connection pair;
+  const socket_pair pair;
   REQUIRE(::send(pair.there.get(), "abc", 3, 0) == 3);
   for (const auto linked_timeout_max : {0ns, std::chrono::nanoseconds{1h}}) {
     CAPTURE(linked_timeout_max.count());

@@ -10,6 +10,8 @@
 #include <gyre/runtime/ops/timeout.hpp>
 #include <gyre/runtime/ops/transfer.hpp>
 
+#include "../../support/socket_pair.hpp"
+
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -27,17 +29,7 @@ namespace gyre {
 namespace {
 
 using namespace std::chrono_literals;
-
-struct connection {
-  connection() {
-    std::array<int, 2> ends{};
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-    here.reset(ends[0]);
-    there.reset(ends[1]);
-  }
-  unique_fd here;
-  unique_fd there;
-};
+using namespace test;
 
 struct listener {
   listener() : fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
@@ -87,7 +79,7 @@ TEST_CASE("socket, connect, accept, send and recv make a conversation") {
 
 TEST_CASE("what sockets refuse says why") {
   const listener server;
-  const connection pair;
+  const socket_pair pair;
   executor loop;
 
   loop.run([&]() -> task<> {
@@ -115,7 +107,7 @@ TEST_CASE("connecting where nobody listens is refused") {
 }
 
 TEST_CASE("sending to a peer that is gone is an error and no signal") {
-  connection pair;
+  socket_pair pair;
   pair.there.reset();
   executor loop;
 
@@ -126,7 +118,7 @@ TEST_CASE("sending to a peer that is gone is an error and no signal") {
 }
 
 TEST_CASE("recv takes the flags of recv(2)") {
-  const connection pair;
+  const socket_pair pair;
   REQUIRE(::send(pair.there.get(), "data", 4, 0) == 4);
   executor loop;
 
@@ -155,7 +147,7 @@ TEST_CASE("an accept that waits ends when its listener is shut down") {
 }
 
 TEST_CASE("poll tells which of the events hold") {
-  connection pair;
+  socket_pair pair;
   executor loop;
 
   loop.run([&]() -> task<> {
@@ -180,7 +172,7 @@ TEST_CASE("a timeout of no time, or less, ends; and it is no error that its time
 }
 
 TEST_CASE("a linked timeout ends an operation that comes to nothing, and leaves alone one that is in time") {
-  const connection pair;
+  const socket_pair pair;
   executor loop;
 
   loop.run([&]() -> task<> {
@@ -193,7 +185,7 @@ TEST_CASE("a linked timeout ends an operation that comes to nothing, and leaves 
 }
 
 TEST_CASE("cancel_fd finds nothing where nothing is in flight, and no descriptor where none is") {
-  const connection pair;
+  const socket_pair pair;
   executor loop;
 
   loop.run([&]() -> task<> {
