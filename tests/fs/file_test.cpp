@@ -5,6 +5,11 @@
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/executor.hpp>
 
+#include "../support/bytes.hpp"
+#include "../support/outcome.hpp"
+#include "../support/temp_folder.hpp"
+#include "../support/turning.hpp"
+
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -14,59 +19,16 @@
 #include <array>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <span>
-#include <sstream>
 #include <string>
-#include <string_view>
 #include <system_error>
 
 namespace gyre::fs {
 namespace {
 
 namespace files = std::filesystem;
-
-// A folder of its own for a test, gone afterwards.
-class temp_folder {
- public:
-  temp_folder() {
-    std::string name = files::temp_directory_path() / "gyre-file-test-XXXXXX";
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  temp_folder(const temp_folder&) = delete;
-  temp_folder& operator=(const temp_folder&) = delete;
-  ~temp_folder() { files::remove_all(path_); }
-
-  [[nodiscard]] std::string path(std::string_view name = {}) const { return path_ / name; }
-
-  std::string write(std::string_view name, std::string_view contents) const {
-    std::ofstream{path(name)} << contents;
-    return path(name);
-  }
-
-  [[nodiscard]] std::string read(std::string_view name) const {
-    std::stringstream contents;
-    contents << std::ifstream{path(name)}.rdbuf();
-    return contents.str();
-  }
-
- private:
-  files::path path_;
-};
-
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
-
-std::string_view text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::ptrdiff_t open_descriptors_count() {
-  const files::directory_iterator all{"/proc/self/fd"};
-  return std::distance(begin(all), end(all));
-}
+using namespace test;
 
 // The error that a task ends with; success when it ends with none.
 template <class T>
@@ -95,7 +57,7 @@ TEST_CASE("a file is read at any position") {
   executor loop;
 
   loop.run([&]() -> task<> {
-    const auto opened = co_await file::open(folder.write("letters", "abcdef"));
+    const auto opened = co_await file::open(folder.file("letters", "abcdef"));
     std::array<std::byte, 3> buffer{};
 
     CHECK(co_await opened.read_at(buffer, /*offset=*/2) == 3);
@@ -108,7 +70,7 @@ TEST_CASE("reading at end of file yields zero bytes, not an error") {
   executor loop;
 
   loop.run([&]() -> task<> {
-    const auto opened = co_await file::open(folder.write("letters", "abc"));
+    const auto opened = co_await file::open(folder.file("letters", "abc"));
     std::array<std::byte, 8> buffer{};
 
     CHECK(co_await opened.read_at(buffer, /*offset=*/3) == 0);
@@ -122,14 +84,14 @@ TEST_CASE("a file that does not exist is made when the options say so") {
 
   loop.run([&]() -> task<> {
     const open_options making{.access = file_access::write, .create = file_creation::if_missing, .permissions = 0640};
-    auto made = co_await file::open(folder.path("new"), making);
+    auto made = co_await file::open(folder.file("new"), making);
     co_await made.write_all_at(bytes_of("hello"), /*offset=*/0);
     co_await made.sync();
     co_await made.close();
   });
 
-  CHECK(folder.read("new") == "hello");
-  CHECK((files::status(folder.path("new")).permissions() & files::perms::others_all) == files::perms::none);
+  CHECK(content_of(folder.file("new")) == "hello");
+  CHECK((files::status(folder.file("new")).permissions() & files::perms::others_all) == files::perms::none);
 }
 
 TEST_CASE("a file that must be new is not opened when it is there") {
@@ -137,23 +99,23 @@ TEST_CASE("a file that must be new is not opened when it is there") {
   executor loop;
   const open_options new_only{.access = file_access::write, .create = file_creation::must_be_new};
 
-  CHECK(error_of(loop, file::open(folder.write("old", "kept"), new_only)) == std::errc::file_exists);
-  CHECK(folder.read("old") == "kept");
+  CHECK(error_of(loop, file::open(folder.file("old", "kept"), new_only)) == std::errc::file_exists);
+  CHECK(content_of(folder.file("old")) == "kept");
 }
 
 TEST_CASE("a file is emptied when it is opened with truncate, and kept otherwise") {
   const temp_folder folder;
   executor loop;
-  const auto path = folder.write("file", "contents");
+  const auto path = folder.file("file", "contents");
 
   loop.run([&]() -> task<> {
     const open_options writing{.access = file_access::write};
     (void)co_await file::open(path, writing);
-    CHECK(folder.read("file") == "contents");
+    CHECK(content_of(folder.file("file")) == "contents");
 
     const open_options replacing{.access = file_access::write, .truncate = true};
     (void)co_await file::open(path, replacing);
-    CHECK(folder.read("file").empty());
+    CHECK(content_of(folder.file("file")).empty());
   });
 }
 
@@ -162,14 +124,14 @@ TEST_CASE("truncate without access to write is refused, and empties nothing") {
   executor loop;
   const open_options wrong{.truncate = true};
 
-  CHECK(error_of(loop, file::open(folder.write("file", "contents"), wrong)) == std::errc::invalid_argument);
-  CHECK(folder.read("file") == "contents");
+  CHECK(error_of(loop, file::open(folder.file("file", "contents"), wrong)) == std::errc::invalid_argument);
+  CHECK(content_of(folder.file("file")) == "contents");
 }
 
 TEST_CASE("a path with a NUL in it is refused instead of cut short") {
   const temp_folder folder;
   executor loop;
-  const auto path = folder.write("secret", "contents");
+  const auto path = folder.file("secret", "contents");
 
   CHECK(error_of(loop, file::open(path + '\0' + ".txt")) == std::errc::invalid_argument);
 }
@@ -179,19 +141,19 @@ TEST_CASE("opening what is not there tells so, and leaks nothing") {
   executor loop;
   const auto before = open_descriptors_count();
 
-  CHECK(error_of(loop, file::open(folder.path("nothing"))) == std::errc::no_such_file_or_directory);
-  CHECK(error_of(loop, file::open(folder.write("file", "") + "/below")) == std::errc::not_a_directory);
+  CHECK(error_of(loop, file::open(folder.file("nothing"))) == std::errc::no_such_file_or_directory);
+  CHECK(error_of(loop, file::open(folder.file("file", "") + "/below")) == std::errc::not_a_directory);
   CHECK(open_descriptors_count() == before);
 }
 
 TEST_CASE("opening without a wait returns at once for a FIFO that nobody writes to") {
   const temp_folder folder;
   executor loop;
-  REQUIRE(::mkfifo(folder.path("fifo").c_str(), 0600) == 0);
+  REQUIRE(::mkfifo(folder.file("fifo").c_str(), 0600) == 0);
 
   loop.run([&]() -> task<> {
     const open_options at_once{.no_wait = true};
-    const auto opened = co_await file::open(folder.path("fifo"), at_once);
+    const auto opened = co_await file::open(folder.file("fifo"), at_once);
     const auto found = co_await opened.metadata();
     CHECK(found.kind == file_kind::other);
   });
@@ -200,15 +162,15 @@ TEST_CASE("opening without a wait returns at once for a FIFO that nobody writes 
 TEST_CASE("no path leads out of a folder that files are opened beneath") {
   const temp_folder folder;
   executor loop;
-  files::create_directory(folder.path("inside"));
-  folder.write("secret", "secret");
-  folder.write("inside/file", "file");
-  files::create_symlink("../secret", folder.path("inside/out"));
-  files::create_symlink(folder.path("inside/file"), folder.path("inside/absolute"));
-  files::create_symlink("file", folder.path("inside/within"));
-  files::create_symlink("round", folder.path("inside/round"));
-  files::create_symlink("/proc/self/root", folder.path("inside/magic"));
-  const unique_fd inside{::open(folder.path("inside").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  files::create_directory(folder.file("inside"));
+  folder.file("secret", "secret");
+  folder.file("inside/file", "file");
+  files::create_symlink("../secret", folder.file("inside/out"));
+  files::create_symlink(folder.file("inside/file"), folder.file("inside/absolute"));
+  files::create_symlink("file", folder.file("inside/within"));
+  files::create_symlink("round", folder.file("inside/round"));
+  files::create_symlink("/proc/self/root", folder.file("inside/magic"));
+  const unique_fd inside{::open(folder.file("inside").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
   const auto error_beneath = [&](std::string path) {
     return error_of(loop, file::open_beneath(inside, std::move(path)));
   };
@@ -217,7 +179,7 @@ TEST_CASE("no path leads out of a folder that files are opened beneath") {
   CHECK(error_beneath("within") == std::error_code{});
   CHECK(error_beneath(".") == std::error_code{});
   CHECK(error_beneath("../secret") == std::errc::cross_device_link);
-  CHECK(error_beneath(folder.path("secret")) == std::errc::cross_device_link);
+  CHECK(error_beneath(folder.file("secret")) == std::errc::cross_device_link);
   CHECK(error_beneath("out") == std::errc::cross_device_link);
   CHECK(error_beneath("absolute") == std::errc::cross_device_link);
   CHECK(error_beneath("magic") == std::errc::cross_device_link);
@@ -228,7 +190,7 @@ TEST_CASE("no path leads out of a folder that files are opened beneath") {
 TEST_CASE("a file tells its size, kind, permissions and time") {
   const temp_folder folder;
   executor loop;
-  const auto path = folder.write("file", "12345");
+  const auto path = folder.file("file", "12345");
   REQUIRE(::chmod(path.c_str(), 0640) == 0);
   const std::array<::timespec, 2> times{{{.tv_sec = 1, .tv_nsec = 0}, {.tv_sec = 784'111'777, .tv_nsec = 25}}};
   REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times.data(), 0) == 0);
@@ -254,7 +216,7 @@ TEST_CASE("a file tells its size, kind, permissions and time") {
 TEST_CASE("asking a file that was given away what it is, is an error") {
   const temp_folder folder;
   executor loop;
-  auto opened = loop.run(file::open(folder.write("file", "")));
+  auto opened = loop.run(file::open(folder.file("file", "")));
 
   const auto taken = opened.release();
 
@@ -266,7 +228,7 @@ TEST_CASE("asking a file that was given away what it is, is an error") {
 TEST_CASE("reading exactly more than there is says how much there was") {
   const temp_folder folder;
   executor loop;
-  const auto opened = loop.run(file::open(folder.write("letters", "abcdef")));
+  const auto opened = loop.run(file::open(folder.file("letters", "abcdef")));
   std::array<std::byte, 8> buffer{};
 
   const auto failure = failure_of(loop, opened.read_exactly_at(buffer, /*offset=*/2));
@@ -279,7 +241,7 @@ TEST_CASE("reading exactly more than there is says how much there was") {
 TEST_CASE("reading exactly what there is fills the buffer") {
   const temp_folder folder;
   executor loop;
-  const auto opened = loop.run(file::open(folder.write("letters", "abcdef")));
+  const auto opened = loop.run(file::open(folder.file("letters", "abcdef")));
   std::array<std::byte, 4> buffer{};
 
   loop.run(opened.read_exactly_at(buffer, /*offset=*/2));
@@ -303,7 +265,7 @@ TEST_CASE("a write that does not fit says how much did") {
   const temp_folder folder;
   executor loop;
   const open_options making{.access = file_access::write, .create = file_creation::if_missing};
-  const auto opened = loop.run(file::open(folder.path("small"), making));
+  const auto opened = loop.run(file::open(folder.file("small"), making));
   const std::string contents(3000, 'x');
   ::rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
@@ -317,12 +279,12 @@ TEST_CASE("a write that does not fit says how much did") {
   std::signal(SIGXFSZ, handler_before);
   CHECK(failure.why == std::errc::file_too_large);
   CHECK(failure.bytes == 2000);
-  CHECK(folder.read("small").size() == 2000);
+  CHECK(content_of(folder.file("small")).size() == 2000);
 }
 
 TEST_CASE("a task that opens is stopped at any moment without leaking a descriptor") {
   const temp_folder folder;
-  const auto path = folder.write("file", "");
+  const auto path = folder.file("file", "");
   executor loop;
   const auto before = open_descriptors_count();
 
@@ -330,7 +292,7 @@ TEST_CASE("a task that opens is stopped at any moment without leaking a descript
     auto opening = loop.start(file::open(path));
     for (int turn = 0; turn < turns_before; ++turn) loop.turn(/*may_park=*/false);
     opening.cancel();
-    while (!opening.done()) loop.turn(/*may_park=*/true);
+    turn_until_done(loop, opening);
     if (!opening.stopped()) (void)opening.get();
   }
 
@@ -349,7 +311,7 @@ TEST_CASE("a transfer that waits is stopped") {
   loop.run_ready();
   CHECK(!reading.done());
   reading.cancel();
-  while (!reading.done()) loop.turn(/*may_park=*/true);
+  turn_until_done(loop, reading);
 
   CHECK(reading.stopped());
 }
@@ -358,7 +320,7 @@ TEST_CASE("closing a file frees its descriptor, and tells how that went") {
   const temp_folder folder;
   executor loop;
   const auto before = open_descriptors_count();
-  auto opened = loop.run(file::open(folder.write("file", "")));
+  auto opened = loop.run(file::open(folder.file("file", "")));
 
   loop.run([&]() -> task<> { co_await opened.close(); });
 

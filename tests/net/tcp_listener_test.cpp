@@ -13,6 +13,7 @@
 #include "../support/loopback.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scarce_descriptors.hpp"
+#include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -50,20 +51,11 @@ std::string text_of_failed_bind(const listen_options& options) {
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-void turn_until_done(executor& loop, const root_task<void>& root) {
-  while (!root.done()) loop.turn(/*may_park=*/true);
-}
-
 // Ends a root task, and looks whether it was stopped.
 bool stops(executor& loop, root_task<void>& root) {
   root.cancel();
   turn_until_done(loop, root);
   return root.stopped();
-}
-
-task<> cancel_other(root_task<void>& other) {
-  other.cancel();
-  co_return;
 }
 
 // Accepts, notes how that ended, and closes.

@@ -11,8 +11,10 @@
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/task_group.hpp>
 
+#include "../support/bytes.hpp"
 #include "../support/loopback.hpp"
 #include "../support/outcome.hpp"
+#include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -29,7 +31,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -41,8 +42,6 @@ using namespace std::chrono_literals;
 using namespace test;
 
 constexpr std::size_t big_bytes = std::size_t{8} << 20;
-
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
 
 // Bytes in which a piece that was lost, doubled or moved shows.
 std::vector<std::byte> telling_bytes(std::size_t count) {
@@ -61,7 +60,7 @@ struct connection {
     auto listener = tcp_listener::bind({.at = at});
     auto connecting = loop.start(tcp_stream::connect(listener.local_address()));
     theirs.emplace(loop.run(listener.accept()));
-    while (!connecting.done()) loop.turn(/*may_park=*/true);
+    turn_until_done(loop, connecting);
     ours.emplace(connecting.get());
   }
 
@@ -131,10 +130,6 @@ struct deaf_listener {
 };
 
 task<> connect_and_note(address peer, outcome& noted) { co_await observe(tcp_stream::connect(peer), noted); }
-
-void turn_until_done(executor& loop, const root_task<void>& root) {
-  while (!root.done()) loop.turn(/*may_park=*/true);
-}
 
 int option_of(const tcp_stream& stream, int level, int name) {
   int value = -1;
@@ -356,7 +351,7 @@ TEST_CASE("read_exactly() of a peer that closes early tells how much lies in the
   made.loop.run(write_in_full(*made.ours, bytes_of("half")));
 
   made.ours.reset();
-  while (!reading.done()) made.loop.turn(/*may_park=*/true);
+  turn_until_done(made.loop, reading);
 
   const auto failed = reading.get();
   CHECK(failed.why == make_error_code(errc::end_of_stream));
@@ -384,7 +379,7 @@ TEST_CASE("write_all() to a peer that resets tells how much was taken") {
   CHECK(!writing.done());
 
   reset(*made.theirs);
-  while (!writing.done()) made.loop.turn(/*may_park=*/true);
+  turn_until_done(made.loop, writing);
 
   const auto failed = writing.get();
   CHECK((failed.why == std::errc::connection_reset || failed.why == std::errc::broken_pipe));
@@ -485,7 +480,7 @@ TEST_CASE("close() ends what other tasks have in flight on the connection") {
 
   made.loop.run(made.ours->close());
   turn_until_done(made.loop, reading);
-  while (!writing.done()) made.loop.turn(/*may_park=*/true);
+  turn_until_done(made.loop, writing);
 
   CHECK(read_noted.error == std::errc::operation_canceled);
   const auto failed = writing.get();
@@ -504,7 +499,7 @@ TEST_CASE("close() ends a read_exactly() that was half done, which tells what li
   made.loop.run_ready();
 
   made.loop.run(made.ours->close());
-  while (!reading.done()) made.loop.turn(/*may_park=*/true);
+  turn_until_done(made.loop, reading);
 
   const auto failed = reading.get();
   CHECK(failed.why == make_error_code(errc::end_of_stream));
@@ -518,7 +513,7 @@ TEST_CASE("close() ends a read_exactly() that nothing has come for as cancelled"
   made.loop.run_ready();
 
   made.loop.run(made.ours->close());
-  while (!reading.done()) made.loop.turn(/*may_park=*/true);
+  turn_until_done(made.loop, reading);
 
   const auto failed = reading.get();
   CHECK(failed.why == std::errc::operation_canceled);

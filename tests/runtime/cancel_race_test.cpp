@@ -7,6 +7,7 @@
 
 #include "../support/every_operation.hpp"
 #include "../support/scripted.hpp"
+#include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
 #include <liburing.h>
@@ -28,11 +29,6 @@ constexpr int cancel_answers[] = {0, 1, -ENOENT, -EALREADY};
 
 // What an operation says that a cancel ended.
 constexpr int stop_answers[] = {-ECANCELED, -EINTR, -512, -513, -514, -516};
-
-task<> cancel_other(root_task<void>& other) {
-  other.cancel();
-  co_return;
-}
 
 task<> fill_place(unsigned opcode) {
   // Of another opcode than the operation under test, so that the script can tell them apart.

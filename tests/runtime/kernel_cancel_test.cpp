@@ -13,6 +13,7 @@
 #include <gyre/runtime/timer.hpp>
 
 #include "../support/outcome.hpp"
+#include "../support/turning.hpp"
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
@@ -207,15 +208,6 @@ constexpr std::array ending_operations{
 };
 
 enum class moment { before_it_began, before_submission, after_submission };
-
-void turn_until_done(executor& loop, const root_task<void>& root) {
-  while (!root.done()) loop.turn(/*may_park=*/true);
-}
-
-task<> cancel_other(root_task<void>& other) {
-  other.cancel();
-  co_return;
-}
 
 }  // namespace
 

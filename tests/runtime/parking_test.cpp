@@ -10,6 +10,7 @@
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
 #include "../support/socket_pair.hpp"
+#include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
 #include <liburing.h>
@@ -317,7 +318,7 @@ TEST_CASE("of 100,000 posts from four threads to an executor that parks between 
         }
       });
     }
-    while (!root.done()) loop.turn(/*may_park=*/true);
+    turn_until_done(loop, root);
     for (auto& each : threads) each.join();
 
     const auto counted = loop.statistics();
@@ -346,7 +347,7 @@ TEST_CASE("one post at a time, each to an executor that has gone to sleep: none 
         while (done.load() <= i) std::this_thread::yield();
       }
     }};
-    while (!root.done()) loop.turn(/*may_park=*/true);
+    turn_until_done(loop, root);
     poster.join();
 
     CHECK(total.left == 0);

@@ -7,6 +7,7 @@
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
 #include "../support/socket_pair.hpp"
+#include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
 #include <liburing.h>
@@ -324,7 +325,7 @@ TEST_CASE("a transfer of nothing does nothing, and ends") {
 
   CHECK(root.done());
   root.cancel();
-  while (!root.done()) loop.turn(/*may_park=*/true);
+  turn_until_done(loop, root);
 }
 
 TEST_CASE("on the kernel, a receiver is told how much had come when the peer went away") {

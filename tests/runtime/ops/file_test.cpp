@@ -4,6 +4,7 @@
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/file.hpp>
 
+#include "../../support/bytes.hpp"
 #include "../../support/temp_folder.hpp"
 
 #include <doctest/doctest.h>
@@ -24,12 +25,6 @@ namespace gyre {
 namespace {
 
 using namespace test;
-
-std::string_view text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
 
 unique_fd opened(const std::string& path, int flags) { return unique_fd{::open(path.c_str(), flags | O_CLOEXEC)}; }
 

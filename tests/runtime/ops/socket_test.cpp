@@ -11,6 +11,7 @@
 #include <gyre/runtime/ops/transfer.hpp>
 
 #include "../../support/socket_pair.hpp"
+#include "../../support/turning.hpp"
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
@@ -141,7 +142,7 @@ TEST_CASE("an accept that waits ends when its listener is shut down") {
   loop.run_ready();
 
   ::shutdown(server.fd.get(), SHUT_RD);
-  while (!root.done()) loop.turn(/*may_park=*/true);
+  turn_until_done(loop, root);
 
   CHECK(root.get());
 }
