@@ -36,17 +36,26 @@ task<> fill_place(unsigned opcode) {
   else co_await ops::nop();
 }
 
-// An operation in flight, whose scope has been cancelled: the kernel has been asked.
-struct asked_to_stop {
-  explicit asked_to_stop(const some_operation& operation) : root{on.loop.start(operation.observed(noted))} {
-    on.loop.run_ready();
-    root.cancel();
-    on.loop.run_ready();
-  }
+// An operation whose task begins in the next turn.
+struct about_to_begin {
+  explicit about_to_begin(task<> (*observed)(outcome&)) : root{on.loop.start(observed(noted))} {}
 
   scripted_executor on{by_hand};
   outcome noted;
   root_task<void> root;
+};
+
+// An operation that the kernel has.
+struct in_flight : about_to_begin {
+  explicit in_flight(task<> (*observed)(outcome&)) : about_to_begin{observed} { on.loop.run_ready(); }
+};
+
+// The same when its scope has been cancelled: the kernel has been asked.
+struct asked_to_stop : in_flight {
+  explicit asked_to_stop(task<> (*observed)(outcome&)) : in_flight{observed} {
+    root.cancel();
+    on.loop.run_ready();
+  }
 };
 
 }  // namespace
@@ -55,21 +64,21 @@ TEST_CASE("a cancel that finds the operation in flight asks the kernel once, and
   for (const auto& operation : every_operation) {
     if (!operation.is_asked) continue;
     CAPTURE(operation.name);
-    asked_to_stop subject{operation};
-    auto& script = subject.on.script;
+    asked_to_stop subject{operation.observed};
+    auto& [on, noted, root] = subject;
 
-    const auto in_kernel = script.only(operation.opcode);
-    const auto asking = script.only(IORING_OP_ASYNC_CANCEL);
+    const auto in_kernel = on.script.only(operation.opcode);
+    const auto asking = on.script.only(IORING_OP_ASYNC_CANCEL);
     CHECK(in_kernel.stop_asked);
     CHECK(asking.addr == in_kernel.user_data);
     CHECK((asking.flags & IOSQE_CQE_SKIP_SUCCESS) != 0);
-    CHECK(!subject.root.done());
-    CHECK(subject.noted.how == ended::not_yet);
+    CHECK(!root.done());
+    CHECK(noted.how == ended::not_yet);
 
-    script.complete(in_kernel, -ECANCELED);
-    subject.on.loop.run_ready();
-    CHECK(subject.root.stopped());
-    CHECK(subject.noted.how == ended::stopped);
+    on.script.complete(in_kernel, -ECANCELED);
+    on.loop.run_ready();
+    CHECK(root.stopped());
+    CHECK(noted.how == ended::stopped);
   }
 }
 
@@ -84,7 +93,7 @@ TEST_CASE("however cancel and operation answer, and in either order, the operati
       CAPTURE(cancel_answer);
       CAPTURE(answer);
       CAPTURE(cancel_first);
-      asked_to_stop subject{operation};
+      asked_to_stop subject{operation.observed};
       auto& [on, noted, root] = subject;
 
       const auto answer_cancel = [&] {
@@ -122,9 +131,8 @@ TEST_CASE("a cancel before submission goes to the kernel behind its operation") 
   for (const auto& operation : every_operation) {
     if (!operation.is_asked) continue;
     CAPTURE(operation.name);
-    scripted_executor on{by_hand};
-    outcome noted;
-    auto root = on.loop.start(operation.observed(noted));
+    about_to_begin subject{operation.observed};
+    auto& [on, noted, root] = subject;
     auto canceller = on.loop.start(cancel_other(root));  // runs in the same turn, before anything is submitted
 
     on.loop.run_ready();
@@ -142,9 +150,8 @@ TEST_CASE("a cancel before submission goes to the kernel behind its operation") 
 
 TEST_CASE("a close that the kernel has is not asked to stop: it would leave the descriptor open") {
   for (const bool cancel_first : {true, false}) {
-    scripted_executor on{by_hand};
-    outcome noted;
-    auto root = on.loop.start(of_close(noted));
+    about_to_begin subject{&of_close};
+    auto& [on, noted, root] = subject;
     if (!cancel_first) on.loop.run_ready();
     auto canceller = on.loop.start(cancel_other(root));
 
@@ -185,9 +192,8 @@ TEST_CASE("an operation that finds the queue full and is cancelled there never r
 TEST_CASE("an operation awaited in a scope that is cancelled already never reaches the kernel") {
   for (const auto& operation : every_operation) {
     CAPTURE(operation.name);
-    scripted_executor on{by_hand};
-    outcome noted;
-    auto root = on.loop.start(operation.observed(noted));
+    about_to_begin subject{operation.observed};
+    auto& [on, noted, root] = subject;
 
     root.cancel();
     on.loop.run_ready();
@@ -204,10 +210,8 @@ TEST_CASE("a result that was posted before the cancel, and not reaped, is delive
 
   for (const auto& operation : every_operation) {
     CAPTURE(operation.name);
-    scripted_executor on{by_hand};
-    outcome noted;
-    auto root = on.loop.start(operation.observed(noted));
-    on.loop.run_ready();
+    in_flight subject{operation.observed};
+    auto& [on, noted, root] = subject;
 
     on.script.complete(on.script.only(operation.opcode), operation.good_answer());
     root.cancel();
@@ -235,9 +239,8 @@ TEST_CASE(
 
   for (const auto& operation : every_operation) {
     CAPTURE(operation.name);
-    scripted_executor on{by_hand};
-    outcome noted;
-    auto root = on.loop.start(operation.observed(noted));
+    in_flight subject{operation.observed};
+    auto& [on, noted, root] = subject;
     auto canceller = on.loop.start(cancel_after_nop(root));
     on.loop.run_ready();
 
@@ -260,9 +263,8 @@ TEST_CASE(
 TEST_CASE("a failure that was taken before the cancel, and not resumed, is delivered, and nobody is asked") {
   for (const auto& operation : every_operation) {
     CAPTURE(operation.name);
-    scripted_executor on{by_hand};
-    outcome noted;
-    auto root = on.loop.start(operation.observed(noted));
+    in_flight subject{operation.observed};
+    auto& [on, noted, root] = subject;
     auto canceller = on.loop.start(cancel_after_nop(root));
     on.loop.run_ready();
 
@@ -282,10 +284,8 @@ TEST_CASE("a failure that was taken before the cancel, and not resumed, is deliv
 TEST_CASE("a cancel that is queued when its operation is reaped is not sent") {
   for (const auto& operation : every_operation) {
     CAPTURE(operation.name);
-    scripted_executor on{by_hand};
-    outcome noted;
-    auto root = on.loop.start(operation.observed(noted));
-    on.loop.run_ready();
+    in_flight subject{operation.observed};
+    auto& [on, noted, root] = subject;
 
     // The kernel answers, and somebody cancels, between the flush of a turn and its reap.
     auto other = on.loop.start(fill_place(operation.opcode));
@@ -309,10 +309,8 @@ TEST_CASE("what looks like a cancel in a scope that nobody cancelled is an error
     for (const int answer : stop_answers) {
       CAPTURE(operation.name);
       CAPTURE(answer);
-      scripted_executor on{by_hand};
-      outcome noted;
-      auto root = on.loop.start(operation.observed(noted));
-      on.loop.run_ready();
+      in_flight subject{operation.observed};
+      auto& [on, noted, root] = subject;
 
       on.script.complete(on.script.only(operation.opcode), answer);
       on.loop.run_ready();
@@ -327,10 +325,8 @@ TEST_CASE("what looks like a cancel in a scope that nobody cancelled is an error
 TEST_CASE("an operation that failed before the cancel fails, although the scope is cancelled when it resumes") {
   for (const auto& operation : every_operation) {
     CAPTURE(operation.name);
-    scripted_executor on{by_hand};
-    outcome noted;
-    auto root = on.loop.start(operation.observed(noted));
-    on.loop.run_ready();
+    in_flight subject{operation.observed};
+    auto& [on, noted, root] = subject;
 
     on.script.complete(on.script.only(operation.opcode), -ECANCELED);
     on.loop.turn(/*may_park=*/false);
@@ -343,10 +339,8 @@ TEST_CASE("an operation that failed before the cancel fails, although the scope 
 }
 
 TEST_CASE("cancelling again, from inside and outside, sends one request") {
-  scripted_executor on{by_hand};
-  outcome noted;
-  auto root = on.loop.start(of_recv(noted));
-  on.loop.run_ready();
+  in_flight subject{&of_recv};
+  auto& [on, noted, root] = subject;
 
   root.cancel();
   root.cancel();
