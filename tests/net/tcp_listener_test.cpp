@@ -119,6 +119,22 @@ struct race {
   std::optional<root_task<void>> canceller;
 };
 
+// A listener whose process is about to have no descriptor left, and will say so.
+struct before_shortage {
+  // UBSan opens a pipe when it first sees an object of some type: what logs without a descriptor has logged before.
+  before_shortage() { log::warning("what is said before descriptors run out"); }
+
+  // Turns until it was refused, and sleeps before it tries again.
+  void turn_until_refused() {
+    while (loop.timers().empty()) loop.turn(/*may_park=*/true);
+  }
+
+  captured_log logged;
+  executor loop;
+  tcp_listener listener = on_loopback();
+  outcome noted;
+};
+
 // Takes a connection from the backlog; none if there is none.
 bool is_in_backlog(const tcp_listener& listener) {
   const int flags = ::fcntl(listener.fd().get(), F_GETFL);
@@ -248,23 +264,16 @@ TEST_CASE("accept() on a listener that was shut down is an error") {
   CHECK(noted.error == std::errc::invalid_argument);
 }
 
-// UBSan opens a pipe when it first sees an object of some type, so what logs without a descriptor left has logged
-// before.
-constexpr auto said_before = "what is said before descriptors run out";
-
 TEST_CASE("accept() without a descriptor left says so once, and takes the connection when there is one") {
-  const captured_log logged;
-  log::warning(said_before);
-  executor loop;
-  auto listener = on_loopback();
+  before_shortage subject;
+  auto& [logged, loop, listener, noted] = subject;
   const auto client = connect_to(listener.local_address());
-  outcome noted;
   auto accepting = loop.start(accept_one(listener, noted));
   {
     const no_descriptor_left meanwhile;
     for (int refused = 0; refused < 2; ++refused) {
       while (!loop.timers().empty()) loop.turn(/*may_park=*/true);
-      while (loop.timers().empty()) loop.turn(/*may_park=*/true);  // it sleeps before it tries again
+      subject.turn_until_refused();
     }
     CHECK(!accepting.done());
   }
@@ -278,20 +287,13 @@ TEST_CASE("accept() without a descriptor left says so once, and takes the connec
 }
 
 TEST_CASE("an accept() that waits for a descriptor can be stopped") {
-  const captured_log logged;
-  log::warning(said_before);
-  executor loop;
-  auto listener = on_loopback();
-  const auto client = connect_to(listener.local_address());
-  outcome noted;
-  auto accepting = loop.start(accept_one(listener, noted));
+  before_shortage subject;
+  const auto client = connect_to(subject.listener.local_address());
+  auto accepting = subject.loop.start(accept_one(subject.listener, subject.noted));
   const no_descriptor_left meanwhile;
-  while (loop.timers().empty()) loop.turn(/*may_park=*/true);
+  subject.turn_until_refused();
 
-  accepting.cancel();
-  turn_until_done(loop, accepting);
-
-  CHECK(accepting.stopped());
+  CHECK(stops(subject.loop, accepting));
 }
 
 TEST_CASE("an accept() that meets a cancel delivers its connection or leaves it, and leaks no descriptor") {
@@ -570,19 +572,16 @@ TEST_CASE("who waits in a stream hears of the listener's shutdown") {
 }
 
 TEST_CASE("a stream without a descriptor left waits, and gives the connection when there is one") {
-  const captured_log logged;
-  log::warning(said_before);
-  executor loop;
-  auto listener = on_loopback();
+  before_shortage subject;
+  auto& [logged, loop, listener, noted] = subject;
   auto incoming = listener.incoming();
   const auto client = socket_for(listener.local_address());
-  outcome noted;
   auto waiting = loop.start(take_one(incoming, noted));
   {
     const no_descriptor_left meanwhile;  // before next(): a request goes by the limit at its submission
     loop.run_ready();
     begin_to_connect(client, listener.local_address());
-    while (loop.timers().empty()) loop.turn(/*may_park=*/true);  // it was refused, and sleeps before it tries again
+    subject.turn_until_refused();
     CHECK(!waiting.done());
   }
 

@@ -61,6 +61,13 @@ struct timed_recv {
     CHECK(on.script.only(IORING_OP_RECV).stop_asked);
   }
 
+  void cancel_and_reach_deadline(bool deadline_first) {
+    if (deadline_first) reach_deadline();
+    root.cancel();
+    on.loop.run_ready();
+    if (!deadline_first) reach_deadline();
+  }
+
   void answer(int res) {
     on.script.complete(on.script.only(IORING_OP_RECV), res);
     on.loop.run_ready();
@@ -170,10 +177,7 @@ TEST_CASE("cancelled and past its deadline, in either order, an operation is sto
       CAPTURE(deadline_first);
       timed_recv subject{by};
 
-      if (deadline_first) subject.reach_deadline();
-      subject.root.cancel();
-      subject.on.loop.run_ready();
-      if (!deadline_first) subject.reach_deadline();
+      subject.cancel_and_reach_deadline(deadline_first);
       subject.answer(-ECANCELED);
 
       CHECK(subject.noted.how == ended::stopped);
@@ -190,10 +194,7 @@ TEST_CASE("cancelled and past its deadline, a result is still delivered") {
       CAPTURE(deadline_first);
       timed_recv subject{by};
 
-      if (deadline_first) subject.reach_deadline();
-      subject.root.cancel();
-      subject.on.loop.run_ready();
-      if (!deadline_first) subject.reach_deadline();
+      subject.cancel_and_reach_deadline(deadline_first);
       subject.answer(4);
 
       CHECK(subject.noted.how == ended::with_value);
