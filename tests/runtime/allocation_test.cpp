@@ -11,6 +11,7 @@
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/task_group.hpp>
 #include <gyre/runtime/timer.hpp>
+#include <gyre/runtime/when_all.hpp>
 
 #include "../support/socket_pair.hpp"
 
@@ -22,6 +23,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -142,6 +145,24 @@ TEST_CASE("a task group and its children allocate nothing") {
   };
 
   CHECK(allocations_of(loop, round) == 0);
+}
+
+TEST_CASE("tasks and operations side by side allocate nothing; a list of them, its two arrays") {
+  if (nothing_to_count()) return;
+  executor loop;
+
+  const auto of_several_types = []() -> task<> {
+    static_cast<void>(co_await when_all(one(), ops::nop(), one()));
+  };
+  const auto of_one_type = []() -> task<> {
+    std::vector<task<int>> tasks;  // the third array
+    tasks.reserve(10);
+    for (int i = 0; i < 10; ++i) tasks.push_back(one());
+    static_cast<void>(co_await when_all(std::move(tasks)));
+  };
+
+  CHECK(allocations_of(loop, of_several_types) == 0);
+  CHECK(allocations_of(loop, of_one_type) == 3 * rounds_count);
 }
 
 TEST_CASE("a cancel allocates nothing") {
