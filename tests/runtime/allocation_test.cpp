@@ -12,6 +12,7 @@
 #include <gyre/runtime/task_group.hpp>
 #include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/when_all.hpp>
+#include <gyre/runtime/when_any.hpp>
 
 #include "../support/socket_pair.hpp"
 
@@ -153,6 +154,9 @@ TEST_CASE("tasks and operations side by side allocate nothing; a list of them, i
 
   const auto of_several_types = []() -> task<> {
     static_cast<void>(co_await when_all(one(), ops::nop(), one()));
+    static_cast<void>(co_await when_any(sleep_for(1h), one()));
+    static_cast<void>(co_await race(sleep_for(1h), one()));
+    static_cast<void>(co_await first_success(sleep_for(1h), one()));
   };
   const auto of_one_type = []() -> task<> {
     std::vector<task<int>> tasks;  // the third array
