@@ -21,6 +21,9 @@ LINES = {
     ('recursion_level', ''): ('recursion 1000 deep, a level', None),
     ('group_of_one', ''): ('group opened, empty task started and joined', ('gyre', 60)),
     ('group_task', ''): ('empty task started and joined, of 1000', ('gyre', 60)),
+    ('when_all_100', ''): ('when_all of 100 tasks that end at once', ('gyre', 2200)),
+    ('group_100', ''): ('the same 100 by hand, in a task group', None),
+    ('when_any_2', ''): ('when_any of a sleep and a task that ends at once', None),
     ('timer_cancel', ''): ('deadline on a task, not reached', None),
 }
 
