@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
-// What does calling a coroutine cost: awaiting a child that ends at once, a recursion of them, a child in a group?
+// What does calling a coroutine cost: awaiting a child that ends at once, a recursion of them, an item of a stream, a
+// child in a group?
 //
 // The floor is a coroutine type with nothing in it and its frame from the heap. Every coroutine here is noinline: a
 // compiler that sees the body puts the child's frame into the caller's, and then nothing is measured.
+#include "support/bare_generator.hpp"
 #include "support/bare_task.hpp"
 
 #include <benchmark/benchmark.h>
 
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/stream.hpp>
 #include <gyre/runtime/task.hpp>
 #include <gyre/runtime/task_group.hpp>
 
@@ -69,6 +72,39 @@ void recursion_level_gyre(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * recursion_depth);
 }
 
+// ------------------------------------------------------------------------------------------------ an item of a stream
+[[gnu::noinline]] bench::bare_generator<int> bare_numbers() {
+  for (int number = 0;; ++number) co_yield number;
+}
+[[gnu::noinline]] gyre::stream<int> gyre_numbers() {
+  for (int number = 0;; ++number) co_yield number;
+}
+
+bench::bare_task<int> await_bare_items(benchmark::State& state) {
+  auto numbers = bare_numbers();
+  int sum = 0;
+  for ([[maybe_unused]] auto _ : state) sum ^= co_await numbers.next();
+  co_return sum;
+}
+
+void stream_item_floor(benchmark::State& state) {
+  benchmark::DoNotOptimize(await_bare_items(state).run());
+  state.SetItemsProcessed(state.iterations());
+}
+
+gyre::task<int> await_gyre_items(benchmark::State& state) {
+  auto numbers = gyre_numbers();
+  int sum = 0;
+  for ([[maybe_unused]] auto _ : state) sum ^= *co_await numbers.next();
+  co_return sum;
+}
+
+void stream_item_gyre(benchmark::State& state) {
+  gyre::executor loop;
+  benchmark::DoNotOptimize(loop.run(await_gyre_items(state)));
+  state.SetItemsProcessed(state.iterations());
+}
+
 // -------------------------------------------------------------------------- starting an empty task and waiting for it
 [[gnu::noinline]] gyre::task<> empty_task() { co_return; }
 
@@ -104,6 +140,8 @@ BENCHMARK(immediate_child_floor);
 BENCHMARK(immediate_child_gyre);
 BENCHMARK(recursion_level_floor);
 BENCHMARK(recursion_level_gyre);
+BENCHMARK(stream_item_floor);
+BENCHMARK(stream_item_gyre);
 BENCHMARK(group_of_one_gyre);
 BENCHMARK(group_task_gyre);
 

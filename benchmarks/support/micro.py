@@ -19,6 +19,7 @@ LINES = {
     ('nop', '256'): ('nop, batch of 256', ('ratio', 1.10)),
     ('immediate_child', ''): ('co_await of an immediate child', ('gyre', 15)),
     ('recursion_level', ''): ('recursion 1000 deep, a level', None),
+    ('stream_item', ''): ('co_await of an item of a stream', None),
     ('group_of_one', ''): ('group opened, empty task started and joined', ('gyre', 60)),
     ('group_task', ''): ('empty task started and joined, of 1000', ('gyre', 60)),
     ('when_all_100', ''): ('when_all of 100 tasks that end at once', ('gyre', 2200)),
