@@ -35,9 +35,11 @@ gyre::stream<std::string> lines_of(gyre::net::address server) {
 
 gyre::task<> print_all(std::vector<gyre::net::address> servers) {
   std::vector<gyre::stream<std::string>> sources;
-  for (const auto& each : servers)
-    sources.push_back(
-        gyre::map(lines_of(each), [name = each.to_string()](const std::string& line) { return name + ": " + line; }));
+  sources.reserve(servers.size());
+  for (const auto& each : servers) {
+    auto with_name = [name = each.to_string()](std::string line) { return line.insert(0, name + ": "); };
+    sources.push_back(gyre::map(lines_of(each), std::move(with_name)));
+  }
 
   co_await gyre::with_merged(std::move(sources), [](gyre::merged<std::string>& lines) -> gyre::task<> {
     while (const auto line = co_await lines.next()) std::puts(line->c_str());

@@ -40,6 +40,7 @@ gyre::task<std::string> fetch(gyre::net::address server) {
 
 gyre::task<> fetch_first(std::vector<gyre::net::address> servers) {
   std::vector<gyre::task<std::string>> attempts;
+  attempts.reserve(servers.size());
   for (const auto& each : servers) attempts.push_back(fetch(each));
   const auto first = co_await gyre::with_timeout(10s, gyre::first_success(std::move(attempts)));
   std::fprintf(stderr, "%s was first\n", servers[first.index].to_string().c_str());

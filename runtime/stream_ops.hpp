@@ -148,7 +148,9 @@ namespace detail {
 class meeting_wait : public waiter, public ring_links {
  protected:
   meeting_wait() noexcept : waiter{kind_of_meeting} {}
-  meeting_wait(meeting_wait&& other) noexcept : waiter{kind_of_meeting, other} {}
+  /// Of one that is moved before it is awaited.
+  meeting_wait(const meeting_wait& other) noexcept : waiter{kind_of_meeting, other}, ring_links{} {}
+  meeting_wait& operator=(const meeting_wait&) = delete;
 
   /// The other side has come: the coroutine goes on in the next turn.
   void meet() noexcept {
@@ -174,7 +176,7 @@ template <class T>
 class [[nodiscard]] next_of_merged final : public meeting_wait {
  public:
   explicit next_of_merged(merged<T>& from) noexcept : from_{&from} {}
-  next_of_merged(next_of_merged&& other) noexcept : meeting_wait{std::move(other)}, from_{other.from_} {}
+  next_of_merged(next_of_merged&& other) noexcept : meeting_wait{other}, from_{other.from_} {}
 
   bool await_ready() { return from_->take_offered(item_) || from_->is_over(); }
   template <class Promise>

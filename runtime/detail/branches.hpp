@@ -69,6 +69,10 @@ class branch_region : public runnable {
 
  protected:
   branch_region(const runnable_kind& its_kind, decided_by rule) noexcept : runnable{its_kind}, rule_{rule} {}
+  branch_region(const runnable_kind& its_kind, const branch_region& moved_from) noexcept
+      : branch_region{its_kind, moved_from.rule_} {
+    GYRE_ASSERT(!moved_from.was_awaited_, "what runs side by side stays where it was awaited");
+  }
   ~branch_region() {
     GYRE_ASSERT(running_count_ == 0, "what runs side by side was destroyed while it runs: its frame stays until then");
   }
@@ -83,7 +87,6 @@ class branch_region : public runnable {
   [[nodiscard]] bool has_winner() const noexcept { return winner_ != nobody_yet; }
   [[nodiscard]] std::size_t winner() const noexcept { return winner_; }
 
-  [[nodiscard]] decided_by rule() const noexcept { return rule_; }
   void queue_again() noexcept;
 
  private:
@@ -99,6 +102,7 @@ class branch_region : public runnable {
   std::size_t winner_ = nobody_yet;
   std::exception_ptr error_;
   decided_by rule_;
+  bool was_awaited_ = false;
   bool some_stopped_ = false;
 };
 
@@ -186,8 +190,8 @@ concept branchable = is_task<Awaitable> || own_awaitable<Awaitable>;
 
 template <branchable Awaitable>
 task<awaited_t<Awaitable>> to_task(Awaitable&& awaitable) {
-  if constexpr (is_task<Awaitable>) return std::move(awaitable);
-  else return as_task(std::move(awaitable));
+  if constexpr (is_task<Awaitable>) return std::forward<Awaitable>(awaitable);
+  else return as_task(std::forward<Awaitable>(awaitable));
 }
 
 /// Branches of several types, as many as are written down.
@@ -205,8 +209,7 @@ class branch_pack : public branch_region {
   explicit branch_pack(decided_by rule, task<Ts>&&... bodies) noexcept
       : branch_region{kind_of_pack, rule}, branches{branch<Ts>{std::move(bodies)}...} {}
   /// Before it is awaited.
-  branch_pack(branch_pack&& other) noexcept
-      : branch_region{kind_of_pack, other.rule()}, branches{std::move(other.branches)} {}
+  branch_pack(branch_pack&& other) noexcept : branch_region{kind_of_pack, other}, branches{std::move(other.branches)} {}
 
   std::tuple<branch<Ts>...> branches;
 
@@ -243,8 +246,7 @@ class branch_list : public branch_region {
     for (Awaitable& each : awaitables) branches.emplace_back(to_task(std::move(each)));
   }
   /// Before it is awaited.
-  branch_list(branch_list&& other) noexcept
-      : branch_region{kind_of_list, other.rule()}, branches{std::move(other.branches)} {}
+  branch_list(branch_list&& other) noexcept : branch_region{kind_of_list, other}, branches{std::move(other.branches)} {}
 
   std::vector<branch<T>> branches;
 
