@@ -4,8 +4,10 @@
 #include <gyre/runtime/diagnosis.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/stream.hpp>
 #include <gyre/runtime/task_group.hpp>
 #include <gyre/runtime/timer.hpp>
+#include <gyre/runtime/when_all.hpp>
 
 #include "../support/foreign_task.hpp"
 #include "../support/scripted.hpp"
@@ -45,6 +47,17 @@ task<> go_deeper(int levels_left) {
   else co_await sleep_on();
 }
 
+constexpr int in_stream_line = __LINE__ + 2;
+stream<int> late_items() {
+  co_await sleep_for(1h);
+  co_yield 1;
+}
+constexpr int reader_line = __LINE__ + 3;
+task<> read_late() {
+  auto items = late_items();
+  static_cast<void>(co_await items.next());
+}
+
 foreign_task foreign_receive() {
   std::vector<std::byte> buffer(4);
   co_return static_cast<int>(co_await ops::recv(some_socket, buffer));
@@ -79,6 +92,22 @@ TEST_CASE("who waits is told with operation, time and places") {
   root.cancel();
   on.loop.run_ready();
   CHECK(describe_waits(on.loop).empty());
+}
+
+TEST_CASE("who waits inside a stream, and who side by side, is told with the places") {
+  scripted_executor on;
+  auto root = on.loop.start([]() -> task<> { co_await when_all(read_late(), through_one(), receive()); }());
+  on.loop.run_ready();
+
+  const std::string told = describe_waits(on.loop);
+
+  CHECK(lines_in(told) == 3);
+  CHECK(contains(told, place(in_stream_line)));
+  CHECK(contains(told, place(reader_line)));
+  CHECK(contains(told, place(middle_line)));
+  CHECK(contains(told, "recv"));
+  root.cancel();
+  on.loop.run_ready();
 }
 
 TEST_CASE("those who wait for who waits are told from the innermost outwards, with their lines") {
