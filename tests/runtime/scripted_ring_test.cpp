@@ -242,7 +242,7 @@ TEST_CASE("as on the kernel, a link ends with the enter: its timeout that comes 
   two_rings rings;
   __kernel_timespec no_time{};
   const auto seen = rings.both([&](ring& on) {
-    recv(on, 1, rings.here.get(), rings.buffer, IOSQE_IO_LINK);
+    recv(on, 1, rings.pair.here.get(), rings.buffer, IOSQE_IO_LINK);
     CHECK(on.enter(0) == 0);
     io_uring_sqe& sqe = new_entry(on, 2);
     io_uring_prep_link_timeout(&sqe, &no_time, 0);
