@@ -134,16 +134,19 @@ bool executor::take_turn(bool may_park) noexcept {
   if (!ready_.empty()) run_ready_batch();
   if (!posted_.empty()) take_posted();
   if (!timers_.empty()) expire_timers();
-
   const bool idle = may_park && ready_.empty() && !std::exchange(returning_, false);
-  if (idle) arm_wakers();
-  if (idle && parks_in_ring_) wait_in_ring();
+  if (idle) flush_and_park();
   else flush();
-  if (idle && !parks_in_ring_ && !has_work() && kernel_times_timers()) {
-    park();
-    flush();
-  }
   return has_work();
+}
+
+void executor::flush_and_park() noexcept {
+  arm_wakers();
+  if (parks_in_ring_) return wait_in_ring();
+  flush();
+  if (parks_in_ring_ || has_work() || !kernel_times_timers()) return;
+  park();
+  flush();
 }
 
 bool executor::work_is_visible() const noexcept {
@@ -411,35 +414,55 @@ bool executor::enter(unsigned wait_count) noexcept {
 
 // ------------------------------------------------------------------------------------------------- completion
 
-// Takes back what the kernel finished, up to the budget, and resumes who waited for it. What it still has to do (one
-// enter() runs some 20 pieces of its work) comes in the next turn, which enters anyway: the coroutines will have
-// something to submit.
+// Takes back what the kernel finished, up to the budget and to the end of the queue's memory, and resumes who waited for
+// it: at once, as long as nobody comes before them in the ready queue. What the kernel still has to do (one enter() runs
+// some 20 pieces of its work) comes in the next turn, which enters anyway: the coroutines will have something to submit.
 void executor::take_completions() noexcept {
-  unsigned left = std::min(ring_->ready_completions(), options_.turn_budget);
-  counted_.resumes += left;
-  while (left > 0) {
-    const auto batch = ring_->oldest_completions(left);
-    for (const detail::completion& done : batch)
-      if (!resume_plainly(done)) [[unlikely]]
-        complete_with_care(done);
-    ring_->free_oldest(static_cast<unsigned>(batch.size()));
-    left -= static_cast<unsigned>(batch.size());
+  const auto batch = ring_->oldest_completions(options_.turn_budget);
+  if (batch.empty()) return;
+  const std::size_t resumed_count = ready_.empty() ? resume_plain_ones(batch) : 0;
+  if (resumed_count < batch.size()) [[unlikely]]
+    queue_completed(batch.subspan(resumed_count));
+  ring_->free_oldest(static_cast<unsigned>(batch.size()));
+}
+
+// Up to the first that is not plain; returns how many.
+std::size_t executor::resume_plain_ones(std::span<const detail::completion> batch) noexcept {
+  std::size_t count = 0;
+  for (const detail::completion& done : batch) {
+    operation* const op = plainly_completed(done);
+    if (op == nullptr) [[unlikely]]
+      break;
+    ++count;
+    op->resume();  // `op` no longer exists after this line
+  }
+  counted_.resumes += count;
+  return count;
+}
+
+void executor::queue_completed(std::span<const detail::completion> batch) noexcept {
+  for (const detail::completion& done : batch) {
+    if (operation* const op = plainly_completed(done)) {
+      op->set_plainly(operation::stage::ready);
+      ready_.push_back(*op);
+    } else {
+      complete_with_care(done);
+    }
   }
 }
 
 // The way of nearly every completion: of an operation, with a result that is no error, and nobody has asked it to end.
-inline bool executor::resume_plainly(const detail::completion& done) noexcept {
-  if ((done.user_data & detail::handler_tag) != 0) return false;
+// Null for any other, to which nothing has happened.
+inline operation* executor::plainly_completed(const detail::completion& done) noexcept {
+  if ((done.user_data & detail::handler_tag) != 0) return nullptr;
   auto& op = *reinterpret_cast<operation*>(done.user_data);
-  if (!op.is_plainly(operation::stage::in_kernel) || !op.is_whole(done.res)) return false;
+  if (!op.is_plainly(operation::stage::in_kernel) || !op.is_whole(done.res)) return nullptr;
   op.answer_ = done.its_answer();
   op.bound_->waiting = nullptr;
-  op.resume();  // `op` no longer exists after this line
-  return true;
+  return &op;
 }
 
 void executor::complete_with_care(const detail::completion& done) noexcept {
-  --counted_.resumes;
   if ((done.user_data & detail::handler_tag) != 0) return complete_tagged(done);
   auto& op = *reinterpret_cast<operation*>(done.user_data);
   GYRE_ASSERT(op.current() >= operation::stage::in_kernel, "a completion for something that is not in flight");

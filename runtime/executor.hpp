@@ -3,7 +3,8 @@
 //
 // A turn:
 //
-//   1  resume those whose operations have completed, then what else is ready, each up to a budget
+//   1  resume those whose operations have completed, and what is ready, each up to a budget: in the order in which they
+//      became so
 //   2  take what other threads posted; expire timers
 //   3  flush: cancels first, then operations that found the queue full; one enter() submits all and runs the
 //      kernel's task work; none when there is nothing to tell the kernel. If nothing is ready, one kernel timeout is
@@ -44,6 +45,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <utility>
 
 namespace gyre {
@@ -287,22 +289,25 @@ class executor {
   [[nodiscard]] io_uring_sqe& take_sqe() noexcept;
   void describe_linked(operation& op) noexcept;
   link_time& set_link_time(std::uint64_t position, const operation& op) noexcept;
-  void keep_lost_deadline() noexcept;
-  void set_times_anew() noexcept;
+  [[gnu::cold]] void keep_lost_deadline() noexcept;
+  [[gnu::cold]] void set_times_anew() noexcept;
   void describe(detail::completion_handler& handler) noexcept;
   void cancel_entry(std::uint64_t user_data) noexcept;
   void make_nobodys(io_uring_sqe& sqe) noexcept;
   void run_ready_batch() noexcept;
-  void take_posted() noexcept;
-  void expire_timers() noexcept;
+  [[gnu::noinline]] void take_posted() noexcept;
+  [[gnu::noinline]] void expire_timers() noexcept;
+  void flush_and_park() noexcept;
   void flush() noexcept;
-  void flush_and_queue() noexcept;
+  [[gnu::cold]] void flush_and_queue() noexcept;
   void flush_queued() noexcept;
   void flush_cancels() noexcept;
   void flush_backlog() noexcept;
   bool enter(unsigned wait_count) noexcept;
   void take_completions() noexcept;
-  bool resume_plainly(const detail::completion& done) noexcept;
+  std::size_t resume_plain_ones(std::span<const detail::completion> batch) noexcept;
+  [[gnu::cold]] void queue_completed(std::span<const detail::completion> batch) noexcept;
+  operation* plainly_completed(const detail::completion& done) noexcept;
   void complete_with_care(const detail::completion& done) noexcept;
   void complete_tagged(const detail::completion& done) noexcept;
   void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;

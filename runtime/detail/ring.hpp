@@ -107,11 +107,11 @@ class ring {
     return std::atomic_ref{*cq_tail_}.load(std::memory_order_acquire) - static_cast<unsigned>(cq_head_);
   }
 
-  /// The oldest completions, at most `count` of those that are ready: as many as lie side by side in memory. They stay
-  /// there until free_oldest().
-  [[nodiscard]] std::span<const completion> oldest_completions(unsigned count) const noexcept {
+  /// The oldest completions, at most `count_max`: as many as lie side by side in memory. They stay there until
+  /// free_oldest().
+  [[nodiscard]] std::span<const completion> oldest_completions(unsigned count_max) const noexcept {
     const unsigned first = static_cast<unsigned>(cq_head_) & (cq_entries_ - 1);
-    return {cqes_ + first, std::min(count, cq_entries_ - first)};
+    return {cqes_ + first, std::min({ready_completions(), count_max, cq_entries_ - first})};
   }
 
   /// Gives back the places of the `count` oldest.
