@@ -414,9 +414,10 @@ bool executor::enter(unsigned wait_count) noexcept {
 
 // ------------------------------------------------------------------------------------------------- completion
 
-// Takes back what the kernel finished, up to the budget and to the end of the queue's memory, and resumes who waited for
-// it: at once, as long as nobody comes before them in the ready queue. What the kernel still has to do (one enter() runs
-// some 20 pieces of its work) comes in the next turn, which enters anyway: the coroutines will have something to submit.
+// Takes back what the kernel finished, up to the budget and to the end of the queue's memory, and resumes who waited
+// for it: at once, as long as nobody comes before them in the ready queue. What the kernel still has to do (one enter()
+// runs some 20 pieces of its work) comes in the next turn, which enters anyway: the coroutines will have something to
+// submit.
 void executor::take_completions() noexcept {
   const auto batch = ring_->oldest_completions(options_.turn_budget);
   if (batch.empty()) return;
