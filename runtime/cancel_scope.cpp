@@ -57,6 +57,20 @@ void cancel_scope::set_deadline(detail::clock_ns due) { executor_->timers().arm(
 
 void cancel_scope::clear_deadline() noexcept { executor_->timers().disarm(deadline_); }
 
+std::optional<std::chrono::steady_clock::time_point> cancel_scope::deadline() const noexcept {
+  if (!deadline_.armed() && !deadline_expired_) return std::nullopt;
+  return std::chrono::steady_clock::time_point{std::chrono::nanoseconds{deadline_.due()}};
+}
+
+std::optional<std::chrono::steady_clock::time_point> cancel_scope::nearest_deadline() const noexcept {
+  auto nearest = deadline();
+  for (const cancel_scope* each = this; !each->shielded_ && each->parent_ != nullptr; each = each->parent_) {
+    const auto outer = each->parent_->deadline();
+    if (outer && (!nearest || *outer < *nearest)) nearest = outer;
+  }
+  return nearest;
+}
+
 void cancel_scope::deadline_timer::expired(detail::timer& self) noexcept {
   cancel_scope& scope = static_cast<deadline_timer&>(self).scope;
   scope.deadline_expired_ = true;

@@ -10,7 +10,9 @@
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/detail/waiter.hpp>
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 namespace gyre {
@@ -36,6 +38,12 @@ class cancel_scope : public detail::ring_links {
 
   /// Whether this scope was cancelled, or inherited it from one around it.
   [[nodiscard]] bool stop_requested() const noexcept { return stop_requested_; }
+
+  /// When it will cancel itself, or has done so; nullopt without a deadline of its own.
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept;
+
+  /// The nearest deadline of this scope and of those around it, up to the innermost one that is shielded.
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> nearest_deadline() const noexcept;
 
   /// The executor that everything in this scope runs on.
   [[nodiscard]] gyre::executor& executor() const noexcept { return *executor_; }

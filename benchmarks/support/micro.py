@@ -21,6 +21,9 @@ LINES = {
     ('recursion_level', ''): ('recursion 1000 deep, a level', None),
     ('group_of_one', ''): ('group opened, empty task started and joined', ('gyre', 60)),
     ('group_task', ''): ('empty task started and joined, of 1000', ('gyre', 60)),
+    ('yield', '1'): ('yield, alone: a turn each', None),
+    ('yield', '32'): ('32 coroutines that yield in turn', ('gyre', 4)),
+    ('yield', '1000'): ('1000 coroutines that yield in turn', None),
     ('timer_cancel', ''): ('deadline on a task, not reached', None),
 }
 

@@ -34,6 +34,9 @@ class timer : timer_links {
 
   [[nodiscard]] bool armed() const noexcept { return index_ != not_armed; }
 
+  /// What it was armed for last: also when it has expired. It must have been armed.
+  [[nodiscard]] clock_ns due() const noexcept { return due_; }
+
   expire_fn expire;  // called when due, after the timer has left the queue; must not run user code
 
  private:

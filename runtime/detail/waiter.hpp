@@ -102,6 +102,7 @@ class waiter : public runnable {
   bool begin(std::coroutine_handle<Promise> awaiter) noexcept {
     return begin_below(awaiter, bound_of(awaiter));
   }
+  bool begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept;
 
   template <class Promise>
   boundary& bound_of(std::coroutine_handle<Promise> awaiter) noexcept {
@@ -145,7 +146,6 @@ class waiter : public runnable {
   static constexpr std::uint32_t stage_mask = 0xff;
   static constexpr std::uint32_t flags_mask = ~stage_mask;
 
-  bool begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept;
   void enter_boundary() noexcept;
   void leave_boundary() noexcept;
 
