@@ -4,8 +4,9 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, task, timer, yield, echo, instructions; without one, all run. Builds nothing. --quick shows that everything
-works; its times mean nothing. Exit status 1 when a benchmark could not be run; a missed target is no failure.
+NAME is one of nop, task, timer, yield, echo, instructions; without one, all run. Builds nothing. --quick shows that
+everything works; its times mean nothing. Exit status 1 when a benchmark could not be run; a missed target is no
+failure.
 """
 
 import argparse

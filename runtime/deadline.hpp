@@ -103,19 +103,19 @@ class timed_operation : operation_deadline {
 template <class T>
 class timed_task final : public scoped_task<T> {
  public:
-  timed_task(task<T>&& body, std::chrono::nanoseconds duration) noexcept
-      : scoped_task<T>{cancel_scope::kind::plain}, body_{std::move(body)}, duration_{duration} {}
+  timed_task(task<T>&& body, std::chrono::nanoseconds duration, cancel_scope::kind how) noexcept
+      : scoped_task<T>{how}, body_{std::move(body)}, duration_{duration} {}
 
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
     return this->begin_in_scope(awaiting, [this](cancel_scope& scope) {
-      scope.set_deadline(deadline_after(scope.executor(), duration_));
+      scope.set_deadline(time_point_of(deadline_after(scope.executor(), duration_)));
       return std::move(body_);
     });
   }
 
   T await_resume() {
-    if (this->stopped_here()) throw_errno(ETIMEDOUT, "the deadline of a task");
+    if (this->timed_out_here()) throw_errno(ETIMEDOUT, "the deadline of a task");
     return this->take();
   }
 
@@ -147,11 +147,12 @@ template <std::derived_from<operation> Op>
 ///
 /// @param duration  From the co_await on; zero or less: the task is stopped at its first wait.
 /// @return          What the task returns. A value that crossed the deadline is delivered.
-/// @errors          timed_out, and what the task throws.
+/// @errors          timed_out, and what the task throws; operation_canceled when the task cancelled the scope of its
+///                  deadline by hand, which this_task::scope() finds.
 /// @cancellation    As the task's. Stopped wins over timed_out.
 template <class T>
 [[nodiscard]] detail::timed_task<T> with_timeout(std::chrono::nanoseconds duration, task<T> body) noexcept {
-  return detail::timed_task<T>{std::move(body), duration};
+  return detail::timed_task<T>{std::move(body), duration, cancel_scope::kind::plain};
 }
 
 /// The same for any other awaitable of gyre's.
@@ -159,6 +160,26 @@ template <detail::own_awaitable Awaitable>
   requires(!std::derived_from<Awaitable, operation>)
 [[nodiscard]] auto with_timeout(std::chrono::nanoseconds duration, Awaitable awaitable) {
   return with_timeout(duration, detail::as_task(std::move(awaitable)));
+}
+
+/// Runs something that cancels from outside cannot reach, for at most `duration`: cleanup that must not hang.
+///
+/// One scope that is a shield and has a deadline. What the deadline ended throws, whatever happened outside meanwhile:
+/// a stop from there comes at the next wait after it.
+///
+/// @param duration  From the co_await on.
+/// @param body      A task, or anything else of gyre's that can be awaited.
+/// @return          What the task returns. A value that crossed the deadline is delivered.
+/// @errors          timed_out, and what the task throws.
+/// @cancellation    Not reached by any from outside.
+template <class T>
+[[nodiscard]] detail::timed_task<T> shield(std::chrono::nanoseconds duration, task<T> body) noexcept {
+  return detail::timed_task<T>{std::move(body), duration, cancel_scope::kind::shielded};
+}
+
+template <detail::own_awaitable Awaitable>
+[[nodiscard]] auto shield(std::chrono::nanoseconds duration, Awaitable awaitable) {
+  return shield(duration, detail::as_task(std::move(awaitable)));
 }
 
 }  // namespace gyre

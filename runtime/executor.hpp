@@ -45,6 +45,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 namespace gyre {
@@ -386,7 +387,7 @@ class root_task : detail::runnable, detail::bounded_task<T> {
   [[nodiscard]] bool stopped() const noexcept { return stopped_; }
 
   [[nodiscard]] cancel_scope& scope() noexcept { return scope_; }
-  void cancel() noexcept { scope_.cancel(); }
+  void cancel(std::string_view reason = {}) noexcept { scope_.cancel(reason); }
 
   /// Its value, or its exception; system_error(operation_canceled) when it was stopped. Once, when done.
   T get() {

@@ -48,8 +48,14 @@ class scoped_task : protected bounded_task<T> {
     return this->begin(*scope_);
   }
 
-  /// Whether the scope itself ended the task: its own cancel or deadline, not one from outside.
-  [[nodiscard]] bool stopped_here() const noexcept { return stopped_ && !awaiting_.scope().stop_requested(); }
+  /// Whether the scope itself ended the task: its own cancel or deadline, not one from outside. Through a shield none
+  /// comes from outside.
+  [[nodiscard]] bool stopped_here() const noexcept {
+    return stopped_ && (kind_ == cancel_scope::kind::shielded || !awaiting_.scope().stop_requested());
+  }
+
+  /// Whether it was the deadline that did so.
+  [[nodiscard]] bool timed_out_here() const noexcept { return timed_out_ && stopped_here(); }
 
   /// The task's value or exception, when it was not stopped here.
   T take() {
@@ -62,6 +68,7 @@ class scoped_task : protected bounded_task<T> {
   static next_step body_ended(boundary& self, ending how) noexcept {
     auto& awaiter = static_cast<scoped_task&>(static_cast<bounded_task<T>&>(self));
     awaiter.leave_scope();
+    awaiter.timed_out_ = awaiter.scope_->deadline_expired();
     awaiter.scope_.reset();
     awaiter.stopped_ = how == ending::stopped;
     const bool goes_on = awaiter.stopped_ && !awaiter.stopped_here();
@@ -74,6 +81,7 @@ class scoped_task : protected bounded_task<T> {
   std::exception_ptr no_body_;
   cancel_scope::kind kind_;
   bool stopped_ = false;
+  bool timed_out_ = false;
 };
 
 template <class T>
@@ -141,9 +149,10 @@ detail::cancellable_region<Fn> with_cancel_scope(Fn fn) {
 
 /// Runs something that cancels from outside cannot reach: cleanup that has to wait for something.
 ///
-/// Give it a deadline, shield(with_timeout(…)): nothing else ends it.
+/// Give it a deadline, shield(duration, x) of deadline.hpp: nothing else ends it.
 ///
-/// @param body  A task, or an operation.
+/// @param body    A task, or an operation.
+/// @errors        What it throws; operation_canceled when it cancelled the shield itself, by this_task::scope().
 template <class T>
 [[nodiscard]] detail::shielded_task<T> shield(task<T> body) noexcept {
   return detail::shielded_task<T>{std::move(body)};

@@ -62,7 +62,7 @@ void task_group::failed(std::exception_ptr error, error_policy policy) noexcept 
     return log::exception("a task of a group failed; the others go on", error);
   if (error_) return log::exception("another task of the group failed as well", error);
   error_ = std::move(error);
-  scope_->cancel();
+  scope_->cancel("another task of its group has failed");
 }
 
 detail::next_step task_group::leave_if_empty() noexcept {

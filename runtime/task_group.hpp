@@ -26,6 +26,7 @@
 #include <exception>
 #include <functional>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 namespace gyre {
@@ -70,7 +71,9 @@ class task_group {
   }
 
   /// Asks everything in the group to stop, the body too. with_task_group() then returns normally.
-  void cancel() noexcept { scope_->cancel(); }
+  ///
+  /// @param reason  As for cancel_scope::cancel().
+  void cancel(std::string_view reason = {}) noexcept { scope_->cancel(reason); }
 
   /// The group's scope.
   [[nodiscard]] cancel_scope& scope() noexcept { return *scope_; }

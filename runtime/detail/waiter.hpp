@@ -59,6 +59,9 @@ class waiter : public runnable {
   /// When the wait began, in milliseconds of the executor's clock, to the accuracy of its turns.
   [[nodiscard]] std::uint32_t since_ms() const noexcept { return since_ms_; }
 
+  /// The scope that it waits in. From the co_await on.
+  [[nodiscard]] cancel_scope& scope() const noexcept { return *bound_->scope; }
+
   /// What else is waited for below the same boundary; null for nothing.
   [[nodiscard]] waiter* below() const noexcept { return has(stacked) ? below_ : nullptr; }
 
@@ -126,7 +129,6 @@ class waiter : public runnable {
 
   [[nodiscard]] bool was_stopped() const noexcept { return has(stopped); }
   [[nodiscard]] bool is_waiting() const noexcept { return current() >= stage::waiting; }
-  [[nodiscard]] cancel_scope& scope() const noexcept { return *bound_->scope; }
   [[nodiscard]] gyre::executor& loop() const noexcept;
 
   [[nodiscard]] stage current() const noexcept { return static_cast<stage>(state_ & stage_mask); }
