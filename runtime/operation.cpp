@@ -34,7 +34,7 @@ void operation::finish(std::int32_t res, std::uint32_t flags) noexcept {
 void operation::go_on() noexcept {
   if (scope().stop_requested()) return finish_stopped();
   if (has(expired)) {
-    set_res(-ETIMEDOUT);
+    finish_timed_out();
     return settle(/*as_stopped=*/false);
   }
   loop().submit(*this);
@@ -46,6 +46,11 @@ void operation::finish_stopped() noexcept {
   settle(/*as_stopped=*/true);
 }
 
+void operation::finish_timed_out() noexcept {
+  set_res(-ETIMEDOUT);
+  add(timed_out);
+}
+
 // Whether a failure means stopped. One that a deadline caused becomes timed_out.
 bool operation::judge_failure() noexcept {
   if (!says_cancelled(res())) return false;
@@ -54,7 +59,7 @@ bool operation::judge_failure() noexcept {
     return true;
   }
   const bool linked_timeout_fired = has(linked) && loop().now() >= linked_due_;
-  if (has(expired) || linked_timeout_fired) set_res(-ETIMEDOUT);
+  if (has(expired) || linked_timeout_fired) finish_timed_out();
   return false;
 }
 

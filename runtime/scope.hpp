@@ -64,6 +64,18 @@ class scoped_task : protected bounded_task<T> {
     return this->take_result();
   }
 
+  /// The value as an optional, or for void whether there is one: empty when the task was stopped here.
+  auto take_unless_stopped_here() {
+    if constexpr (std::is_void_v<T>) {
+      if (stopped_here()) return false;
+      take();
+      return true;
+    } else {
+      if (stopped_here()) return std::optional<T>{};
+      return std::optional<T>{take()};
+    }
+  }
+
  private:
   static next_step body_ended(boundary& self, ending how) noexcept {
     auto& awaiter = static_cast<scoped_task&>(static_cast<bounded_task<T>&>(self));
@@ -111,16 +123,7 @@ class cancellable_region final : public scoped_task<T> {
     return this->begin_in_scope(awaiting, fn_);
   }
 
-  auto await_resume() {
-    if constexpr (std::is_void_v<T>) {
-      if (this->stopped_here()) return false;
-      this->take();
-      return true;
-    } else {
-      if (this->stopped_here()) return std::optional<T>{};
-      return std::optional<T>{this->take()};
-    }
-  }
+  auto await_resume() { return this->take_unless_stopped_here(); }
 
  private:
   Fn fn_;
