@@ -30,7 +30,9 @@ class scoped_task : protected bounded_task<T> {
   bool await_ready() const noexcept { return false; }
 
  protected:
-  explicit scoped_task(cancel_scope::kind kind) noexcept : bounded_task<T>{&body_ended}, kind_{kind} {}
+  /// @param on_ended  For those who have something to do before the scope goes: it ends with body_ended().
+  explicit scoped_task(cancel_scope::kind kind, boundary::ended_fn on_ended = &body_ended) noexcept
+      : bounded_task<T>{on_ended}, kind_{kind} {}
   scoped_task(scoped_task&& other) noexcept : scoped_task{other.kind_} {}  // before it is awaited
 
   /// Opens the scope and starts the task that `make_body(scope)` returns.
@@ -76,7 +78,6 @@ class scoped_task : protected bounded_task<T> {
     }
   }
 
- private:
   static next_step body_ended(boundary& self, ending how) noexcept {
     auto& awaiter = static_cast<scoped_task&>(static_cast<bounded_task<T>&>(self));
     awaiter.leave_scope();
@@ -88,6 +89,7 @@ class scoped_task : protected bounded_task<T> {
     return awaiter.awaiting_.resumed();
   }
 
+ private:
   awaiting_coroutine awaiting_;
   std::optional<cancel_scope> scope_;
   std::exception_ptr no_body_;
