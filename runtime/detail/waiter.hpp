@@ -6,6 +6,7 @@
 // coroutine resumes and takes the result, or is unwound as stopped. All of it happens on the executor's thread.
 //
 //   idle -> waiting -> ready -> done          locks, sleeps, streams
+//           waiting <- ready                  wait_again()
 //   idle -> queued -> in_kernel -> …          operations: see operation.hpp
 #pragma once
 
@@ -121,6 +122,10 @@ class waiter : public runnable {
 
   /// Ends the wait and queues the coroutine. `as_stopped`: it is unwound instead of resumed.
   void settle(bool as_stopped) noexcept;
+
+  /// From its kind's run(), when what it was queued for is gone: waits on. When its scope has been cancelled meanwhile
+  /// it settles as stopped and returns false.
+  bool wait_again() noexcept;
 
   /// The first thing that await_resume() does: the coroutine is back.
   void end_wait() noexcept { set(stage::done); }
