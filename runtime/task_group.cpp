@@ -121,6 +121,7 @@ void task_group::offer_room() noexcept {
 }
 
 bool task_group::room_operation::suspend(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
+  GYRE_ASSERT(group_.options_.max_tasks > 0, "a group of at most no tasks never has room");
   const bool is_first = group_.waiting_for_room_.empty();
   if (is_first && group_.has_room() && !bound.scope->stop_requested()) return false;
   if (!begin_below(awaiter, bound)) return true;

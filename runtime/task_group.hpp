@@ -92,7 +92,7 @@ struct task_group_options {
   /// body cancels the group in any case.
   error_handling on_error = cancel_siblings;
 
-  /// How many children room() lets run at a time.
+  /// How many children room() lets run at a time. More than zero.
   std::size_t max_tasks = SIZE_MAX;
 };
 
