@@ -51,7 +51,7 @@ class result_child_base : public runnable, public ring_links {
 
  protected:
   result_child_base(const runnable_kind& kind, task_group& group) noexcept;
-  ~result_child_base() = default;
+  ~result_child_base() { unlink(); }
 
   [[nodiscard]] cancel_scope& group_scope() const noexcept;
 
