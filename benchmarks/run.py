@@ -4,7 +4,7 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, task, when, timer, echo, instructions; without one, all run. Builds nothing. --quick shows that
+NAME is one of nop, task, when, timer, yield, echo, instructions; without one, all run. Builds nothing. --quick shows that
 everything works; its times mean nothing. Exit status 1 when a benchmark could not be run; a missed target is no
 failure.
 """
@@ -27,6 +27,7 @@ BENCHMARKS = {
     'task': ('Calling coroutines', lambda build, quick: micro.measure(build, 'task', quick)),
     'when': ('Tasks side by side', lambda build, quick: micro.measure(build, 'when', quick)),
     'timer': ('Deadlines that are not reached', lambda build, quick: micro.measure(build, 'timer', quick)),
+    'yield': ('Giving way to the next coroutine', lambda build, quick: micro.measure(build, 'yield', quick)),
     'echo': ('Echo of 64 bytes: the server\'s CPU time for a message', echo.measure),
     'instructions': (f'Echo of 64 bytes, {instructions.CONNECTIONS} connections: what a message costs, counted',
                      instructions.measure),

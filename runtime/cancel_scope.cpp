@@ -22,11 +22,13 @@ cancel_scope::~cancel_scope() {
   unlink();
 }
 
-void cancel_scope::cancel() noexcept {
+void cancel_scope::cancel(std::string_view reason) noexcept {
   GYRE_ASSERT(executor_->belongs_to_this_thread(),
               "a scope is cancelled on its executor's thread: from another one, post() what cancels it");
   cancelled_itself_ = true;
   if (stop_requested()) return;
+  stop_began_here_ = true;
+  reason_ = reason;
   for (cancel_scope* each = this; each != nullptr;) {
     const bool spared = each != this && (each->shielded_ || each->stop_requested());
     if (!spared) each->stop_waiters();
@@ -53,14 +55,40 @@ cancel_scope* cancel_scope::following(cancel_scope& current, bool inside) noexce
   return nullptr;
 }
 
-void cancel_scope::set_deadline(detail::clock_ns due) noexcept { executor_->timers().arm(deadline_, due); }
+std::string_view cancel_scope::stop_reason() const noexcept {
+  for (const cancel_scope* each = this; each != nullptr && each->stop_requested_; each = each->parent_)
+    if (each->stop_began_here_) return each->reason_;
+  return {};
+}
 
-void cancel_scope::clear_deadline() noexcept { executor_->timers().disarm(deadline_); }
+void cancel_scope::set_deadline(std::chrono::steady_clock::time_point when) noexcept {
+  executor_->timers().arm(deadline_, detail::clock_of(when));
+  has_deadline_ = true;
+}
+
+void cancel_scope::clear_deadline() noexcept {
+  executor_->timers().disarm(deadline_);
+  has_deadline_ = false;
+}
+
+std::optional<std::chrono::steady_clock::time_point> cancel_scope::deadline() const noexcept {
+  if (!has_deadline_) return std::nullopt;
+  return detail::time_point_of(deadline_.due());
+}
+
+std::optional<std::chrono::steady_clock::time_point> cancel_scope::nearest_deadline() const noexcept {
+  auto nearest = deadline();
+  for (const cancel_scope* each = this; !each->shielded_ && each->parent_ != nullptr; each = each->parent_) {
+    const auto outer = each->parent_->deadline();
+    if (outer && (!nearest || *outer < *nearest)) nearest = outer;
+  }
+  return nearest;
+}
 
 void cancel_scope::deadline_timer::expired(detail::timer& self) noexcept {
   cancel_scope& scope = static_cast<deadline_timer&>(self).scope;
-  scope.deadline_expired_ = true;
-  scope.cancel();
+  scope.deadline_expired_ = !scope.stop_requested_;
+  scope.cancel("its deadline has passed");
 }
 
 }  // namespace gyre

@@ -10,12 +10,27 @@
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/detail/waiter.hpp>
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 namespace gyre {
 
 class executor;
+
+namespace detail {
+
+/// A point on the executor's clock in the words of the standard library, and back.
+[[nodiscard]] inline std::chrono::steady_clock::time_point time_point_of(clock_ns time) noexcept {
+  return std::chrono::steady_clock::time_point{std::chrono::nanoseconds{time}};
+}
+[[nodiscard]] inline clock_ns clock_of(std::chrono::steady_clock::time_point time) noexcept {
+  return std::chrono::nanoseconds{time.time_since_epoch()}.count();
+}
+
+}  // namespace detail
 
 /// One node in the tree of scopes.
 ///
@@ -29,13 +44,37 @@ class cancel_scope : public detail::ring_links {
   /// Asks everything inside to stop: this scope, and every scope inside it that is not shielded.
   ///
   /// What waits in the kernel is cancelled there, and ends with its own completion: a result that was already produced
-  /// is delivered. Runs nothing inline: coroutines end in the executor's next turns. A second cancel does nothing.
+  /// is delivered. Runs nothing inline: coroutines end in the executor's next turns. A second cancel does nothing. So
+  /// it can be called from anywhere: inside the scope, from a child or a sibling, from a destructor.
   ///
-  /// @threads  The executor's thread.
-  void cancel() noexcept;
+  /// @param reason  Shown by describe_waits() beside whoever does not stop. Not copied: it stays as long as the scope,
+  ///                as a literal does.
+  /// @threads       The executor's thread.
+  void cancel(std::string_view reason = {}) noexcept;
 
   /// Whether this scope was cancelled, or inherited it from one around it.
   [[nodiscard]] bool stop_requested() const noexcept { return stop_requested_; }
+
+  /// What the cancel that came first, here or in a scope around, was given as its reason. Empty without one.
+  [[nodiscard]] std::string_view stop_reason() const noexcept;
+
+  /// Has the scope cancel itself at `when`. Replaces the deadline that it had; in the past: in the next turn.
+  ///
+  /// Where deadlines nest, the nearest one comes first: a later one inside cannot put off the one outside. Who opened
+  /// the scope says what the deadline means there: with_timeout() throws timed_out, with_cancel_scope() returns without
+  /// a value. A scope that was cancelled stays so.
+  ///
+  /// @threads  The executor's thread.
+  void set_deadline(std::chrono::steady_clock::time_point when) noexcept;
+
+  /// Forgets its deadline. Those of the scopes around it stay.
+  void clear_deadline() noexcept;
+
+  /// When it will cancel itself, or was to; nullopt without a deadline of its own.
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept;
+
+  /// The nearest deadline of this scope and of those around it, up to the innermost one that is shielded.
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> nearest_deadline() const noexcept;
 
   /// The executor that everything in this scope runs on.
   [[nodiscard]] gyre::executor& executor() const noexcept { return *executor_; }
@@ -55,11 +94,7 @@ class cancel_scope : public detail::ring_links {
 
   ~cancel_scope();
 
-  /// Arms or moves the deadline at which the scope cancels itself.
-  void set_deadline(detail::clock_ns due) noexcept;
-  void clear_deadline() noexcept;
-
-  /// Whether the deadline is what cancelled it.
+  /// Whether the deadline is what cancelled it, before anything else did.
   [[nodiscard]] bool deadline_expired() const noexcept { return deadline_expired_; }
 
   /// Whether it was cancelled by itself (by hand or deadline), whatever happened around it.
@@ -101,7 +136,10 @@ class cancel_scope : public detail::ring_links {
   detail::intrusive_ring<detail::boundary> boundaries_;
   detail::intrusive_ring<cancel_scope> children_;
   deadline_timer deadline_{*this};
+  std::string_view reason_;  // of the cancel that began here
   bool stop_requested_ = false;
+  bool stop_began_here_ = false;
+  bool has_deadline_ = false;
   bool cancelled_itself_ = false;
   bool deadline_expired_ = false;
   bool shielded_ = false;

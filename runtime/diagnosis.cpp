@@ -12,6 +12,15 @@ namespace {
 
 constexpr int callers_shown_max = 8;
 
+// Whether a stop was asked for: of the scope itself, or of one around it that a shield keeps away.
+void describe_stop(std::string& out, const cancel_scope& scope) {
+  const cancel_scope* stopped = &scope;
+  while (stopped != nullptr && !stopped->stop_requested()) stopped = stopped->parent();
+  if (stopped == nullptr) return;
+  out += stopped == &scope ? "; asked to stop" : "; shielded from a stop";
+  if (!stopped->stop_reason().empty()) fmt::format_to(std::back_inserter(out), ": {}", stopped->stop_reason());
+}
+
 void describe(std::string& out, const detail::waiter& waiting, std::uint32_t now_ms) {
   fmt::format_to(std::back_inserter(out), "{} for {:.1f} s", waiting.name(), (now_ms - waiting.since_ms()) / 1000.0);
   const detail::promise_base* promise = waiting.promise();
@@ -22,6 +31,7 @@ void describe(std::string& out, const detail::waiter& waiting, std::uint32_t now
     how = ", awaited at";
     promise = promise->continuation ? &detail::promise_of(promise->continuation) : nullptr;
   }
+  describe_stop(out, waiting.scope());
   out += '\n';
 }
 

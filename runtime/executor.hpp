@@ -46,6 +46,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace gyre {
@@ -396,7 +397,7 @@ class root_task : detail::runnable, detail::bounded_task<T> {
   [[nodiscard]] bool stopped() const noexcept { return stopped_; }
 
   [[nodiscard]] cancel_scope& scope() noexcept { return scope_; }
-  void cancel() noexcept { scope_.cancel(); }
+  void cancel(std::string_view reason = {}) noexcept { scope_.cancel(reason); }
 
   /// Its value, or its exception; system_error(operation_canceled) when it was stopped. Once, when done.
   T get() {

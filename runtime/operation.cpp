@@ -34,7 +34,7 @@ void operation::finish(std::int32_t res, std::uint32_t flags) noexcept {
 void operation::go_on() noexcept {
   if (scope().stop_requested()) return finish_stopped();
   if (has(expired)) {
-    set_res(-ETIMEDOUT);
+    finish_timed_out();
     return settle(/*as_stopped=*/false);
   }
   if (has(linked)) loop().now();
@@ -45,6 +45,11 @@ void operation::go_on() noexcept {
 void operation::finish_stopped() noexcept {
   set_res(-ECANCELED);
   settle(/*as_stopped=*/true);
+}
+
+void operation::finish_timed_out() noexcept {
+  set_res(-ETIMEDOUT);
+  add(timed_out);
 }
 
 // Whether a failure means stopped. One that a deadline caused becomes timed_out.
@@ -58,7 +63,7 @@ bool operation::judge_failure() noexcept {
   // left, the kernel counted it from a later moment, when it took the operation, and here the executor looks again
   // after the end. So that time has passed between its two looks, whatever its clock is shifted by.
   const bool linked_timeout_fired = has(linked) && loop().now() >= deadline_->due();
-  if (has(expired) || linked_timeout_fired) set_res(-ETIMEDOUT);
+  if (has(expired) || linked_timeout_fired) finish_timed_out();
   return false;
 }
 

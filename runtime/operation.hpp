@@ -93,6 +93,9 @@ class operation : public detail::waiter {
     deadline_ = &deadline;
   }
 
+  /// Whether a deadline is what ended it: the kernel has errors of its own that are called timed_out.
+  [[nodiscard]] bool ended_by_deadline() const noexcept { return has(timed_out); }
+
   [[nodiscard]] const operation_kind& its_kind() const noexcept { return static_cast<const operation_kind&>(*kind); }
 
  protected:
@@ -147,6 +150,7 @@ class operation : public detail::waiter {
   void finish(std::int32_t res, std::uint32_t flags) noexcept;
   void go_on() noexcept;
   void finish_stopped() noexcept;
+  void finish_timed_out() noexcept;
   [[nodiscard]] bool judge_failure() noexcept;
   void request_cancel() noexcept;
   static void cancel_waiting(detail::waiter& self) noexcept;

@@ -83,7 +83,7 @@ class signal_stop : detail::runnable, detail::timer {
     if (mine.root_.done()) return;
     if (mine.signals_count_ >= signals_before_the_end) mine.give_up("a second signal came");
     if (mine.root_.scope().stop_requested()) return;
-    mine.root_.cancel();
+    mine.root_.cancel("a signal came");
     mine.loop_.timers().arm(mine, detail::deadline_after(mine.loop_, mine.grace_));
   }
 

@@ -30,7 +30,9 @@ class scoped_task : protected bounded_task<T> {
   bool await_ready() const noexcept { return false; }
 
  protected:
-  explicit scoped_task(cancel_scope::kind kind) noexcept : bounded_task<T>{&body_ended}, kind_{kind} {}
+  /// @param on_ended  For those who have something to do before the scope goes: it ends with body_ended().
+  explicit scoped_task(cancel_scope::kind kind, boundary::ended_fn on_ended = &body_ended) noexcept
+      : bounded_task<T>{on_ended}, kind_{kind} {}
   scoped_task(scoped_task&& other) noexcept : scoped_task{other.kind_} {}  // before it is awaited
 
   /// Opens the scope and starts the task that `make_body(scope)` returns.
@@ -48,8 +50,14 @@ class scoped_task : protected bounded_task<T> {
     return this->begin(*scope_);
   }
 
-  /// Whether the scope itself ended the task: its own cancel or deadline, not one from outside.
-  [[nodiscard]] bool stopped_here() const noexcept { return stopped_ && !awaiting_.scope().stop_requested(); }
+  /// Whether the scope itself ended the task: its own cancel or deadline, not one from outside. Through a shield none
+  /// comes from outside.
+  [[nodiscard]] bool stopped_here() const noexcept {
+    return stopped_ && (kind_ == cancel_scope::kind::shielded || !awaiting_.scope().stop_requested());
+  }
+
+  /// Whether it was the deadline that did so.
+  [[nodiscard]] bool timed_out_here() const noexcept { return timed_out_ && stopped_here(); }
 
   /// The task's value or exception, when it was not stopped here.
   T take() {
@@ -58,10 +66,22 @@ class scoped_task : protected bounded_task<T> {
     return this->take_result();
   }
 
- private:
+  /// The value as an optional, or for void whether there is one: empty when the task was stopped here.
+  auto take_unless_stopped_here() {
+    if constexpr (std::is_void_v<T>) {
+      if (stopped_here()) return false;
+      take();
+      return true;
+    } else {
+      if (stopped_here()) return std::optional<T>{};
+      return std::optional<T>{take()};
+    }
+  }
+
   static next_step body_ended(boundary& self, ending how) noexcept {
     auto& awaiter = static_cast<scoped_task&>(static_cast<bounded_task<T>&>(self));
     awaiter.leave_scope();
+    awaiter.timed_out_ = awaiter.scope_->deadline_expired();
     awaiter.scope_.reset();
     awaiter.stopped_ = how == ending::stopped;
     const bool goes_on = awaiter.stopped_ && !awaiter.stopped_here();
@@ -69,11 +89,13 @@ class scoped_task : protected bounded_task<T> {
     return awaiter.awaiting_.resumed();
   }
 
+ private:
   awaiting_coroutine awaiting_;
   std::optional<cancel_scope> scope_;
   std::exception_ptr no_body_;
   cancel_scope::kind kind_;
   bool stopped_ = false;
+  bool timed_out_ = false;
 };
 
 template <class T>
@@ -103,16 +125,7 @@ class cancellable_region final : public scoped_task<T> {
     return this->begin_in_scope(awaiting, fn_);
   }
 
-  auto await_resume() {
-    if constexpr (std::is_void_v<T>) {
-      if (this->stopped_here()) return false;
-      this->take();
-      return true;
-    } else {
-      if (this->stopped_here()) return std::optional<T>{};
-      return std::optional<T>{this->take()};
-    }
-  }
+  auto await_resume() { return this->take_unless_stopped_here(); }
 
  private:
   Fn fn_;
@@ -141,9 +154,10 @@ detail::cancellable_region<Fn> with_cancel_scope(Fn fn) {
 
 /// Runs something that cancels from outside cannot reach: cleanup that has to wait for something.
 ///
-/// Give it a deadline, shield(with_timeout(…)): nothing else ends it.
+/// Give it a deadline, shield(duration, x) of deadline.hpp: nothing else ends it.
 ///
-/// @param body  A task, or an operation.
+/// @param body    A task, or an operation.
+/// @errors        What it throws; operation_canceled when it cancelled the shield itself, by this_task::scope().
 template <class T>
 [[nodiscard]] detail::shielded_task<T> shield(task<T> body) noexcept {
   return detail::shielded_task<T>{std::move(body)};

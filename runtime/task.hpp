@@ -51,6 +51,54 @@ namespace detail {
 template <class Awaitable>
 concept own_awaitable = std::derived_from<Awaitable, waiter> || requires { typename Awaitable::gyre_awaitable; };
 
+template <class T>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<task<T>> = true;
+
+class coroutine_promise;
+
+// What the language makes of `co_await x` before it calls anything of it.
+template <class T>
+concept has_member_co_await = requires(T&& awaited) { static_cast<T&&>(awaited).operator co_await(); };
+template <class T>
+concept has_free_co_await = requires(T&& awaited) { operator co_await(static_cast<T&&>(awaited)); };
+template <class T>
+decltype(auto) awaiter_of(T&& awaited) {
+  if constexpr (has_member_co_await<T>) return static_cast<T&&>(awaited).operator co_await();
+  else if constexpr (has_free_co_await<T>) return operator co_await(static_cast<T&&>(awaited));
+  else return static_cast<T&&>(awaited);
+}
+template <class T>
+using awaiter_of_t = std::remove_reference_t<decltype(awaiter_of(std::declval<T>()))>;
+
+template <class T>
+concept has_awaiter = requires(awaiter_of_t<T>& awaiter) {
+  { awaiter.await_ready() } -> std::convertible_to<bool>;
+  awaiter.await_resume();
+};
+template <class T>
+concept can_suspend_gyre = requires(awaiter_of_t<T>& awaiter, std::coroutine_handle<coroutine_promise> awaiting) {
+  awaiter.await_suspend(awaiting);
+};
+
+/// A coroutine function, or a lambda that is one, that was not called.
+template <class T>
+concept makes_a_task = requires(T&& function) { requires is_task<std::remove_cvref_t<decltype(function())>>; };
+
+}  // namespace detail
+
+/// What can be awaited in a gyre coroutine: `co_await std::declval<T>()`. For a variable, T is an lvalue reference.
+///
+/// - a task that is given away: task<int>, and not task<int>&;
+/// - what gyre's functions return: operations, sleeps, deadlines, groups;
+/// - anything of another library whose await_suspend() takes the handle of any coroutine.
+template <class T>
+concept awaitable = (detail::is_task<T> && !std::is_const_v<T>) ||
+                    (!detail::is_task<std::remove_cvref_t<T>> && detail::has_awaiter<T> && detail::can_suspend_gyre<T>);
+
+namespace detail {
+
 /// Where a coroutine's value or exception lies until it is taken.
 template <class T>
 class result_slot {
@@ -108,6 +156,23 @@ class result_slot<void> {
 template <class T>
 class task_awaiter;
 
+/// Stops the compiler with a sentence where `awaitable<T>` does not hold.
+template <class T>
+constexpr void explain_what_is_no_awaitable() noexcept {
+  using plain = std::remove_cvref_t<T>;
+  static_assert(!is_task<plain>, "a task is awaited once and given away: co_await std::move(it)");
+  if constexpr (makes_a_task<T>) {
+    static_assert(!makes_a_task<T>, "this is a function that returns a task: call it, co_await f()");
+  } else if constexpr (!own_awaitable<plain> && !is_task<plain>) {
+    static_assert(has_awaiter<T>,
+                  "gyre::awaitable: this is no task, has no operator co_await, and lacks await_ready() or "
+                  "await_resume(); see docs/foreign-coroutines.md");
+    static_assert(!has_awaiter<T> || can_suspend_gyre<T>,
+                  "gyre::awaitable: its await_suspend() does not take a coroutine of gyre's, but only those of its own "
+                  "library; see docs/foreign-coroutines.md");
+  }
+}
+
 /// What the promises of all gyre coroutine types do alike.
 class coroutine_promise : public promise_base {
  public:
@@ -138,6 +203,7 @@ class coroutine_promise : public promise_base {
   template <class Awaitable>
   Awaitable&& await_transform(Awaitable&& awaited,
                               std::source_location where = std::source_location::current()) noexcept {
+    explain_what_is_no_awaitable<Awaitable>();
     location = where;
     if constexpr (!own_awaitable<std::remove_cvref_t<Awaitable>>) enter_foreign(*bound);
     return std::forward<Awaitable>(awaited);
@@ -333,6 +399,7 @@ class [[nodiscard]] GYRE_DETAIL_AWAIT_ELIDABLE task {
   [[nodiscard]] detail::stop_catching_awaiter<T> operator co_await() && noexcept {
     return detail::stop_catching_awaiter<T>{std::move(*this)};
   }
+  void operator co_await() & = delete;  // a task is awaited once and given away: co_await std::move(it)
 
   /// Gives the frame to who will run and destroy it.
   [[nodiscard]] std::coroutine_handle<promise_type> release() noexcept {
@@ -362,11 +429,6 @@ struct awaited<Awaitable> {
 /// What a co_await of it gives: the T of task<T>, or what an awaitable of gyre's resumes with.
 template <class Awaitable>
 using awaited_t = typename awaited<Awaitable>::type;
-
-template <class>
-inline constexpr bool is_task = false;
-template <class T>
-inline constexpr bool is_task<task<T>> = true;
 
 template <class T>
 task<T> task_promise<T>::get_return_object() noexcept {

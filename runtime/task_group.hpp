@@ -11,12 +11,23 @@
 //   child: queued -> running -> ended      queued: in the executor's ready queue, not begun
 //
 // A child that is still queued when the group is cancelled is not begun: its arguments are destroyed.
+//
+// Room, for groups with max_tasks: a child that ends offers its place to the first of those who wait for room, which
+// goes into the ready queue. There it looks again: somebody may have started a child without waiting. Then it waits on,
+// at its place in the line. When it has resumed it offers what room is left to the next, since it may not use it: no
+// offer is lost, at the price of one look in vain for each.
+//
+//   room: waiting <-> offered -> resumed      in both of the first it is in the group's line, in the order of its call
+//         waiting -> stopped                  cancelled; one that is offered is not waiting
 #pragma once
 
 #include <gyre/runtime/cancel_scope.hpp>
 #include <gyre/runtime/detail/intrusive.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
+#include <gyre/runtime/detail/waiter.hpp>
+#include <gyre/runtime/result.hpp>
 #include <gyre/runtime/task.hpp>
+#include <gyre/runtime/task_handle.hpp>
 
 #include <cerrno>
 #include <concepts>
@@ -25,7 +36,10 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace gyre {
@@ -38,8 +52,48 @@ enum class error_policy : std::uint8_t {
 inline constexpr error_policy cancel_siblings = error_policy::cancel_siblings;
 inline constexpr error_policy log_and_continue = error_policy::log_and_continue;
 
+/// What task_group_options::on_error takes: a policy, or a function of the program's own.
+class error_handling {
+ public:
+  error_handling(error_policy policy) noexcept : policy_{policy} {}  // NOLINT(google-explicit-constructor)
+
+  /// @param handler  Called as void(std::exception_ptr) with each exception that leaves a child, when the child's frame
+  ///                 is gone and before the group can end; the other children go on. On the executor's thread, in no
+  ///                 coroutine: it may cancel the group or start a child. What it throws is the group's failure.
+  template <class Fn>
+    requires std::invocable<Fn&, std::exception_ptr>
+  error_handling(Fn handler)  // NOLINT(google-explicit-constructor)
+      : handler_{std::make_shared<handler_of<Fn>>(std::move(handler))} {}
+
+ private:
+  friend task_group;
+
+  // Behind a pointer, as few groups have one and each pays for what lies in its frame.
+  struct any_handler {
+    any_handler() noexcept = default;
+    any_handler(const any_handler&) = delete;
+    any_handler& operator=(const any_handler&) = delete;
+    virtual ~any_handler() = default;
+    virtual void handle(std::exception_ptr error) = 0;
+  };
+  template <class Fn>
+  struct handler_of final : any_handler {
+    explicit handler_of(Fn&& its_fn) : fn{std::move(its_fn)} {}
+    void handle(std::exception_ptr error) override { fn(std::move(error)); }
+    Fn fn;
+  };
+
+  error_policy policy_ = error_policy::log_and_continue;
+  std::shared_ptr<any_handler> handler_;
+};
+
 struct task_group_options {
-  error_policy on_error = cancel_siblings;
+  /// cancel_siblings, log_and_continue, or a function: what an exception that leaves a child does. One that leaves the
+  /// body cancels the group in any case.
+  error_handling on_error = cancel_siblings;
+
+  /// How many children room() lets run at a time. More than zero.
+  std::size_t max_tasks = SIZE_MAX;
 };
 
 namespace detail {
@@ -59,6 +113,8 @@ class task_group {
   /// @errors        std::bad_alloc: then the child is destroyed without having begun.
   /// @cancellation  In a group that is cancelled the child does not begin.
   /// @threads       The executor's thread, while the group is open.
+  /// @limits        Does not wait: with max_tasks children it makes one more, and room() waits until they are fewer.
+  ///                co_await room() right before it.
   void start(task<> child);
 
   /// Calls `fn(args…)` and starts the task that it returns. Owns the callable and the arguments until the task has
@@ -69,8 +125,68 @@ class task_group {
     start(call(std::move(fn), std::move(args)...));
   }
 
+  /// Starts a task whose result is wanted. co_await the handle for it, or destroy the handle: see task_handle.
+  ///
+  /// Otherwise as start().
+  template <class T>
+  task_handle<T> start_with_result(task<T> child) {
+    return task_handle<T>{new detail::result_child<T>{*this, std::move(child)}};
+  }
+
+  /// Calls `fn(args…)`, and keeps the callable and the arguments until the task that it returns has ended.
+  template <class Fn, class... Args>
+    requires(std::invocable<Fn&, Args&...> && detail::is_task<std::invoke_result_t<Fn&, Args&...>>)
+  auto start_with_result(Fn fn, Args... args) {
+    return start_with_result(call(std::move(fn), std::move(args)...));
+  }
+
+  /// The wait of room().
+  class [[nodiscard]] room_operation final : public detail::waiter, public detail::ring_links {
+   public:
+    explicit room_operation(task_group& of) noexcept : waiter{kind_of_room}, group_{of} {}
+    room_operation(room_operation&& other) noexcept : waiter{kind_of_room, other}, group_{other.group_} {}
+
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
+      return suspend(awaiter, bound_of(awaiter));
+    }
+
+    /// Throws operation_canceled when the stop was asked for as an error: stopped_as_error().
+    void await_resume();
+    [[nodiscard]] result<void> await_result() noexcept;
+
+   private:
+    friend task_group;
+    bool suspend(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;
+    static void run(runnable& self) noexcept;
+    static void cancel_waiting(waiter& self) noexcept;
+    static const detail::waiter_kind kind_of_room;
+    task_group& group_;
+    bool offered_ = false;
+  };
+
+  /// Waits until there are fewer than max_tasks children. First come, first served.
+  ///
+  /// The room is there until the next co_await: start the child before it, when several coroutines start children.
+  ///
+  ///   for (;;) {
+  ///     auto client = co_await listener.accept();
+  ///     co_await group.room();
+  ///     group.start(session(std::move(client)));
+  ///   }
+  ///
+  /// @cancellation  Safe; at once. Stopped also where there is room.
+  /// @threads       The executor's thread, inside the group: in its body or a child.
+  room_operation room() noexcept { return room_operation{*this}; }
+
+  /// Whether there are fewer than max_tasks children.
+  [[nodiscard]] bool has_room() const noexcept { return children_count_ < options_.max_tasks; }
+
   /// Asks everything in the group to stop, the body too. with_task_group() then returns normally.
-  void cancel() noexcept { scope_->cancel(); }
+  ///
+  /// @param reason  As for cancel_scope::cancel().
+  void cancel(std::string_view reason = {}) noexcept { scope_->cancel(reason); }
 
   /// The group's scope.
   [[nodiscard]] cancel_scope& scope() noexcept { return *scope_; }
@@ -81,17 +197,27 @@ class task_group {
  private:
   template <class Fn>
   friend class detail::task_group_region;
+  friend detail::result_child_base;
   class child;
 
-  explicit task_group(task_group_options options) noexcept : options_{options} {}
-  ~task_group() { GYRE_ASSERT(children_count_ == 0, "a task group was destroyed while children are running"); }
-
-  template <class Fn, class... Args>
-  static task<> call(Fn fn, Args... args) {
-    co_await fn(args...);
+  explicit task_group(task_group_options&& options) noexcept : options_{std::move(options)} {}
+  ~task_group() {
+    GYRE_ASSERT(children_count_ == 0, "a task group was destroyed while children are running");
+    GYRE_ASSERT(waiting_for_room_.empty(), "who waits for room in a group is in the group: it has ended");
   }
 
+  template <class Fn, class... Args>
+  static std::invoke_result_t<Fn&, Args&...> call(Fn fn, Args... args) {
+    co_return co_await fn(args...);
+  }
+
+  // In task_group.cpp only, so that they are a part of who calls them.
+  inline void queue(detail::runnable& child) noexcept;
+  inline detail::next_step child_left() noexcept;
   void failed(std::exception_ptr error, error_policy policy) noexcept;
+  void child_failed(std::exception_ptr error) noexcept;
+  [[gnu::noinline]] detail::next_step child_left_with_care() noexcept;
+  void offer_room() noexcept;
 
   // When the body and all children have ended, closes the group; returns what follows.
   detail::next_step leave_if_empty() noexcept;
@@ -100,6 +226,10 @@ class task_group {
   std::optional<cancel_scope> scope_;
   detail::awaiting_coroutine awaiting_;
   std::size_t children_count_ = 0;
+  bool room_is_wanted_ = false;  // somebody was in the line below when it was looked at last
+  detail::intrusive_ring<room_operation> waiting_for_room_;
+  std::size_t offers_count_ = 0;                                          // of them, who are in the ready queue
+  detail::intrusive_ring<detail::result_child_base> awaitable_children_;  // whose handles have not let go of them
   std::exception_ptr error_;
   bool body_runs_ = false;
   bool stopped_ = false;  // from outside, and told to a coroutine that cannot be unwound
@@ -113,11 +243,12 @@ class task_group_region : bounded_task<void> {
  public:
   using gyre_awaitable = void;
 
-  task_group_region(task_group_options options, Fn&& body)
-      : bounded_task<void>{&body_ended}, group_{options}, body_{std::move(body)} {}
+  task_group_region(task_group_options&& options, Fn&& body)
+      : bounded_task<void>{&body_ended}, group_{std::move(options)}, body_{std::move(body)} {}
 
   /// Before it is awaited.
-  task_group_region(task_group_region&& other) : task_group_region{other.group_.options_, std::move(other.body_)} {}
+  task_group_region(task_group_region&& other)
+      : task_group_region{std::move(other.group_.options_), std::move(other.body_)} {}
 
   bool await_ready() const noexcept { return false; }
 
@@ -166,14 +297,14 @@ class task_group_region : bounded_task<void> {
 
 /// Opens a group, runs `body(group)` in it, and waits until the body and every child that was started have ended.
 ///
-/// @param options  What to do when a child fails.
+/// @param options  What to do when a child fails, and how many room() lets run at a time.
 /// @param body     Returns task<>. Lives until the group has ended, captures and all.
 /// @errors         The first exception that left the body, or a child under cancel_siblings.
 /// @cancellation   Stops the body and all children, and waits for them. A failure of a child is rethrown all the same.
 template <class Fn>
   requires std::invocable<Fn&, task_group&> && std::same_as<std::invoke_result_t<Fn&, task_group&>, task<>>
 [[nodiscard]] detail::task_group_region<Fn> with_task_group(task_group_options options, Fn body) {
-  return detail::task_group_region<Fn>{options, std::move(body)};
+  return detail::task_group_region<Fn>{std::move(options), std::move(body)};
 }
 
 /// The same with the default options: a child's failure cancels its siblings.

@@ -1,39 +1,42 @@
 // SPDX-License-Identifier: MIT
-// A sleep: in the timer heap until it is due or cancelled.
+// Waits for a point in time: in the timer heap until they are due or cancelled.
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace gyre {
 
-constinit const detail::waiter_kind sleep_operation::kind_of_sleep{
-    {&sleep_operation::run_slowly}, &sleep_operation::cancel_waiting, "sleep"};
+namespace detail {
 
-void sleep_operation::arm() noexcept { loop().timers().arm(*this, due_); }
+void timer_wait::arm() noexcept { loop().timers().arm(*this, due_); }
 
-void sleep_operation::expired(detail::timer& self) noexcept {
-  static_cast<sleep_operation&>(self).settle(/*as_stopped=*/false);
+void timer_wait::expired(timer& self) noexcept { static_cast<timer_wait&>(self).settle(/*as_stopped=*/false); }
+
+void timer_wait::cancel_waiting(waiter& self) noexcept {
+  auto& wait = static_cast<timer_wait&>(self);
+  wait.loop().timers().disarm(wait);
+  wait.settle(/*as_stopped=*/true);
 }
 
-void sleep_operation::cancel_waiting(detail::waiter& self) noexcept {
-  auto& sleep = static_cast<sleep_operation&>(self);
-  sleep.loop().timers().disarm(sleep);
-  sleep.settle(/*as_stopped=*/true);
-}
-
-void sleep_operation::await_resume() {
+void timer_wait::resumed() {
   end_wait();
   if (was_stopped()) [[unlikely]]
-    detail::throw_errno(ECANCELED, "sleep");
+    throw_errno(ECANCELED, name());
 }
 
-result<void> sleep_operation::await_result() noexcept {
+result<void> timer_wait::resumed_with_result() noexcept {
   end_wait();
-  if (was_stopped()) return detail::errno_code(ECANCELED);
+  if (was_stopped()) return errno_code(ECANCELED);
   return {};
 }
+
+}  // namespace detail
+
+constinit const detail::waiter_kind sleep_operation::kind_of_sleep{
+    {&sleep_operation::run_slowly}, &sleep_operation::cancel_waiting, "sleep"};
 
 sleep_operation sleep_for(std::chrono::nanoseconds duration) noexcept {
   return sleep_operation{detail::deadline_after(executor::current(), duration)};
@@ -41,6 +44,39 @@ sleep_operation sleep_for(std::chrono::nanoseconds duration) noexcept {
 
 sleep_operation sleep_until(std::chrono::steady_clock::time_point when) noexcept {
   return sleep_operation{when.time_since_epoch().count()};
+}
+
+// ------------------------------------------------------------------------------------------------------- interval
+
+constinit const detail::waiter_kind interval::next_operation::kind_of_next{
+    {&next_operation::run_slowly}, &next_operation::cancel_waiting, "interval"};
+
+interval::interval(std::chrono::nanoseconds period) noexcept : period_{period} {
+  GYRE_ASSERT(period.count() > 0, "an interval has a period of more than zero");
+  reset();
+}
+
+void interval::reset() noexcept { due_ = detail::deadline_after(executor::current(), period_); }
+
+// A tick that the wait ended for has come: `now` is no earlier than due_. So the latest one is at most a period ago.
+interval::tick interval::take(detail::clock_ns now) noexcept {
+  const std::int64_t missed_count = std::max<std::int64_t>(now - due_, 0) / period_.count();
+  const detail::clock_ns due = due_ + missed_count * period_.count();
+  due_ = detail::later(due, period_);
+  return {.due = detail::time_point_of(due), .missed_count = static_cast<std::uint64_t>(missed_count)};
+}
+
+interval::next_operation::next_operation(interval& of) noexcept : timer_wait{kind_of_next, of.due_}, interval_{of} {}
+
+interval::tick interval::next_operation::await_resume() {
+  resumed();
+  return interval_.take(loop().now());
+}
+
+result<interval::tick> interval::next_operation::await_result() noexcept {
+  const auto ended = resumed_with_result();
+  if (!ended) return ended.error();
+  return interval_.take(loop().now());
 }
 
 }  // namespace gyre

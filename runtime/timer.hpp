@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Sleeping.
+// Sleeping, once and again.
 //
 // A sleep lives in the executor's timer heap: it costs no system call of its own. One that wakes an idle executor is as
 // exact as a timeout of the kernel; one on a busy executor waits for its turn.
@@ -11,16 +11,15 @@
 
 #include <chrono>
 #include <coroutine>
+#include <cstdint>
 
 namespace gyre {
 
-/// The wait of sleep_for() and sleep_until().
-class [[nodiscard]] sleep_operation final : public detail::waiter, detail::timer {
- public:
-  explicit sleep_operation(detail::clock_ns due) noexcept : waiter{kind_of_sleep}, timer{&expired}, due_{due} {}
-  sleep_operation(sleep_operation&& other) noexcept : waiter{kind_of_sleep, other}, timer{&expired}, due_{other.due_} {}
-  ~sleep_operation() { GYRE_ASSERT(!armed(), "a sleep has left the timers when it ends"); }
+namespace detail {
 
+/// A wait in the executor's timers. It settles when its time has come, or as stopped.
+class timer_wait : public waiter, timer {
+ public:
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
@@ -28,17 +27,37 @@ class [[nodiscard]] sleep_operation final : public detail::waiter, detail::timer
       arm();
   }
 
-  /// Throws operation_canceled when the stop was asked for as an error: stopped_as_error().
-  void await_resume();
-  [[nodiscard]] result<void> await_result() noexcept;
+ protected:
+  timer_wait(const waiter_kind& its_kind, clock_ns due) noexcept : waiter{its_kind}, timer{&expired}, due_{due} {}
+  timer_wait(timer_wait&& other) noexcept
+      : waiter{static_cast<const waiter_kind&>(*other.kind), other}, timer{&expired}, due_{other.due_} {}
+  ~timer_wait() { GYRE_ASSERT(!armed(), "a wait has left the timers when it ends"); }
+
+  /// The coroutine is back. Throws operation_canceled when the stop was asked for as an error: stopped_as_error().
+  void resumed();
+  [[nodiscard]] result<void> resumed_with_result() noexcept;
+
+  static void cancel_waiting(waiter& self) noexcept;
 
  private:
   void arm() noexcept;
-  static void expired(detail::timer& self) noexcept;
-  static void cancel_waiting(detail::waiter& self) noexcept;
-  static const detail::waiter_kind kind_of_sleep;
+  static void expired(timer& self) noexcept;
 
-  detail::clock_ns due_;
+  clock_ns due_;
+};
+
+}  // namespace detail
+
+/// The wait of sleep_for() and sleep_until().
+class [[nodiscard]] sleep_operation final : public detail::timer_wait {
+ public:
+  explicit sleep_operation(detail::clock_ns due) noexcept : timer_wait{kind_of_sleep, due} {}
+
+  void await_resume() { resumed(); }
+  [[nodiscard]] result<void> await_result() noexcept { return resumed_with_result(); }
+
+ private:
+  static const detail::waiter_kind kind_of_sleep;
 };
 
 /// Waits until `duration` has passed since the call.
@@ -50,5 +69,60 @@ class [[nodiscard]] sleep_operation final : public detail::waiter, detail::timer
 
 /// Waits until a point in time on the steady clock (CLOCK_MONOTONIC). Otherwise as sleep_for().
 [[nodiscard]] sleep_operation sleep_until(std::chrono::steady_clock::time_point when) noexcept;
+
+/// Points in time at equal distances: for what is to be done every second.
+///
+///   gyre::interval every_second{1s};
+///   for (;;) {
+///     co_await every_second.next();
+///     report();
+///   }
+///
+/// The ticks stand fixed from the beginning: work that takes a part of the period does not shift them. Who comes late
+/// gets one tick, which says how many were missed, and the next one at its own time: they do not pile up.
+class interval {
+ public:
+  /// One tick, as next() gives it.
+  struct tick {
+    std::chrono::steady_clock::time_point due;  ///< When it was to come.
+    std::uint64_t missed_count = 0;             ///< Ticks since the one before it that nobody waited for in time.
+  };
+
+  class [[nodiscard]] next_operation final : public detail::timer_wait {
+   public:
+    tick await_resume();
+    [[nodiscard]] result<tick> await_result() noexcept;
+
+   private:
+    friend interval;
+    explicit next_operation(interval& of) noexcept;
+    static const detail::waiter_kind kind_of_next;
+    interval& interval_;
+  };
+
+  /// The first tick comes one period from now.
+  ///
+  /// @param period   More than zero.
+  /// @threads        In a turn of an executor, whose clock it takes. Used on that executor only.
+  explicit interval(std::chrono::nanoseconds period) noexcept;
+
+  /// Waits for the next tick; for a tick that is overdue, until the executor's next turn.
+  ///
+  /// @return        The latest tick that has come, and how many came before it and were missed.
+  /// @cancellation  Safe; at once. No tick is lost: the next call gives it.
+  /// @threads       From one coroutine at a time.
+  next_operation next() noexcept { return next_operation{*this}; }
+
+  /// Begins anew: the next tick comes one period from now, and none was missed.
+  void reset() noexcept;
+
+  [[nodiscard]] std::chrono::nanoseconds period() const noexcept { return period_; }
+
+ private:
+  tick take(detail::clock_ns now) noexcept;
+
+  std::chrono::nanoseconds period_;
+  detail::clock_ns due_;  // of the tick that next() waits for
+};
 
 }  // namespace gyre

@@ -179,7 +179,7 @@ def every_file_is_in_a_list_of_meson(project):
         if path.startswith(("tests/", "benchmarks/", "examples/")):
             if path.endswith(".hpp") or path.startswith("tests/support/"):
                 continue  # found through those that include them, or run them
-            name = re.sub(r"^must_die/|\.(cpp|py|sh)$", "", name)
+            name = re.sub(r"^must_(die|not_compile)/|\.(cpp|py|sh)$", "", name)
         if path.endswith(".hpp") and "/detail/" in path and path not in installed:
             continue  # no public header leads to it: it need not be installed
         lists = project.texts.get(folder + "/meson.build", "") + root
@@ -198,7 +198,7 @@ def every_public_header_has_a_test(project):
 
 @rule
 def a_must_die_program_names_its_message(project):
-    for path in project.sources(".cpp", under="tests/must_die/"):
+    for path in project.sources(".cpp", under=("tests/must_die/", "tests/must_not_compile/")):
         if not re.search(r"^// must say: \S", project.texts[path], re.MULTILINE):
             yield Finding(path, 1, "no message to die with", "add a line '// must say: ' and the assertion's text")
 

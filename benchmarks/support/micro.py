@@ -25,6 +25,9 @@ LINES = {
     ('when_all_100', ''): ('when_all of 100 tasks that end at once', ('gyre', 2200)),
     ('group_100', ''): ('the same 100 by hand, in a task group', None),
     ('when_any_2', ''): ('when_any of a sleep and a task that ends at once', None),
+    ('yield', '1'): ('yield, alone: a turn each', None),
+    ('yield', '32'): ('32 coroutines that yield in turn', ('gyre', 4)),
+    ('yield', '1000'): ('1000 coroutines that yield in turn', None),
     ('timer_cancel', ''): ('deadline on a task, not reached', None),
 }
 

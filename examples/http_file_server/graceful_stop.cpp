@@ -34,9 +34,6 @@ gyre::task<bool> graceful_stop::run(gyre::task<bool> response, gyre::cancel_scop
   co_return co_await std::move(response);
 }
 
-void graceful_stop::limit(gyre::cancel_scope& scope) const {
-  const auto left = std::chrono::nanoseconds{end_ - std::chrono::steady_clock::now()};
-  scope.set_deadline(scope.executor().now() + left.count());
-}
+void graceful_stop::limit(gyre::cancel_scope& scope) const { scope.set_deadline(end_); }
 
 }  // namespace http

@@ -51,6 +51,16 @@ void waiter::settle(bool as_stopped) noexcept {
   loop().make_ready(*this);
 }
 
+bool waiter::wait_again() noexcept {
+  GYRE_ASSERT(current() == stage::ready && !has(stopped), "a wait goes on that had ended, and not as stopped");
+  state_ &= ~(stage_mask | stacked);
+  enter_boundary();
+  set(stage::waiting);
+  if (!scope().stop_requested()) return true;
+  settle(/*as_stopped=*/true);
+  return false;
+}
+
 void waiter::run_slowly(runnable& self) noexcept {
   auto& ready = static_cast<waiter&>(self);
   const auto awaiter = ready.coroutine();

@@ -6,6 +6,7 @@
 // coroutine resumes and takes the result, or is unwound as stopped. All of it happens on the executor's thread.
 //
 //   idle -> waiting -> ready -> done          locks, sleeps, streams
+//           waiting <- ready                  wait_again()
 //   idle -> queued -> in_kernel -> …          operations: see operation.hpp
 #pragma once
 
@@ -59,6 +60,9 @@ class waiter : public runnable {
   /// When the wait began, in milliseconds of the executor's clock, to the accuracy of its turns.
   [[nodiscard]] std::uint32_t since_ms() const noexcept { return since_ms_; }
 
+  /// The scope that it waits in. From the co_await on.
+  [[nodiscard]] cancel_scope& scope() const noexcept { return *bound_->scope; }
+
   /// What else is waited for below the same boundary; null for nothing.
   [[nodiscard]] waiter* below() const noexcept { return has(stacked) ? below_ : nullptr; }
 
@@ -82,7 +86,8 @@ class waiter : public runnable {
     foreign = 0x400,        // the coroutine is of somebody else's type
     stacked = 0x800,        // it is not the only one that waits below its boundary
     expired = 0x1000,       // operations: a deadline asked for the end
-    linked = 0x2000         // operations: a linked timeout goes with it
+    linked = 0x2000,        // operations: a linked timeout goes with it
+    timed_out = 0x4000      // operations: a deadline ended it
   };
 
   // Links and awaiter are set by begin(): whoever awaits pays for each store, and nobody looks before.
@@ -102,6 +107,7 @@ class waiter : public runnable {
   bool begin(std::coroutine_handle<Promise> awaiter) noexcept {
     return begin_below(awaiter, bound_of(awaiter));
   }
+  bool begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept;
 
   template <class Promise>
   boundary& bound_of(std::coroutine_handle<Promise> awaiter) noexcept {
@@ -117,6 +123,10 @@ class waiter : public runnable {
   /// Ends the wait and queues the coroutine. `as_stopped`: it is unwound instead of resumed.
   void settle(bool as_stopped) noexcept;
 
+  /// From its kind's run(), when what it was queued for is gone: waits on. When its scope has been cancelled meanwhile
+  /// it settles as stopped and returns false.
+  bool wait_again() noexcept;
+
   /// The first thing that await_resume() does: the coroutine is back.
   void end_wait() noexcept { set(stage::done); }
 
@@ -125,7 +135,6 @@ class waiter : public runnable {
 
   [[nodiscard]] bool was_stopped() const noexcept { return has(stopped); }
   [[nodiscard]] bool is_waiting() const noexcept { return current() >= stage::waiting; }
-  [[nodiscard]] cancel_scope& scope() const noexcept { return *bound_->scope; }
   [[nodiscard]] gyre::executor& loop() const noexcept;
 
   [[nodiscard]] stage current() const noexcept { return static_cast<stage>(state_ & stage_mask); }
@@ -145,7 +154,6 @@ class waiter : public runnable {
   static constexpr std::uint32_t stage_mask = 0xff;
   static constexpr std::uint32_t flags_mask = ~stage_mask;
 
-  bool begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept;
   void enter_boundary() noexcept;
   void leave_boundary() noexcept;
 

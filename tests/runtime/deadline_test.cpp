@@ -8,6 +8,7 @@
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/ops/timeout.hpp>
 #include <gyre/runtime/scope.hpp>
+#include <gyre/runtime/this_task.hpp>
 #include <gyre/runtime/timer.hpp>
 
 #include "../support/foreign_task.hpp"
@@ -22,6 +23,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <optional>
 #include <stdexcept>
 #include <vector>
 
@@ -781,6 +783,357 @@ TEST_CASE("a coroutine of another type can set deadlines, and tells a timeout fr
       CHECK(root.get() == (cancelled ? ECANCELED : ETIMEDOUT));
     }
   }
+}
+
+// ------------------------------------------------------------------------------------------------ a point in time
+
+namespace {
+
+using time_point = std::chrono::steady_clock::time_point;
+
+time_point in(scripted_executor& on, std::chrono::nanoseconds duration) {
+  return time_point{std::chrono::nanoseconds{on.script.now()} + duration};
+}
+
+task<> recv_until(time_point when, outcome& noted) {
+  std::vector<std::byte> buffer(4);
+  co_await observe(with_deadline(when, ops::recv(some_socket, buffer)), noted);
+}
+
+}  // namespace
+
+TEST_CASE("a deadline at a point in time ends an operation then, whenever it was awaited") {
+  for (const auto& by : keepers) {
+    CAPTURE(by.name);
+    scripted_executor on{{.on_cancel = scripted_ring::cancels::by_hand}, {.linked_timeout_max = by.linked_timeout_max}};
+    outcome noted;
+    const time_point when = in(on, 10ms);
+    on.script.advance(4ms);
+    auto root = on.loop.start(recv_until(when, noted));
+    on.loop.run_ready();
+    CHECK(on.script.only(IORING_OP_RECV).linked == (by.linked_timeout_max > 0ns));
+
+    on.script.advance(6ms - 1ns);
+    on.loop.run_ready();
+    CHECK(!on.script.only(IORING_OP_RECV).stop_asked);
+    on.script.advance(1ns);
+    on.loop.run_ready();
+    CHECK(on.script.only(IORING_OP_RECV).stop_asked);
+    on.script.complete(on.script.only(IORING_OP_RECV), -ECANCELED);
+    on.loop.run_ready();
+
+    CHECK(noted.error == std::errc::timed_out);
+  }
+}
+
+TEST_CASE("a point in time that has passed, however long ago, times out what does not complete at once") {
+  for (const auto& by : keepers) {
+    for (const time_point when : {time_point::min(), time_point{}, time_point{1s - 1ns}}) {
+      CAPTURE(by.name);
+      scripted_executor on{{}, {.linked_timeout_max = by.linked_timeout_max}};
+      outcome noted;
+      auto root = on.loop.start(recv_until(when, noted));
+
+      on.loop.run_ready();
+      on.script.advance(0ns);
+      on.loop.run_ready();
+
+      CHECK(noted.error == std::errc::timed_out);
+    }
+  }
+}
+
+TEST_CASE("a result that comes after the point in time is delivered, and the end of time never ends anything") {
+  for (const auto& by : keepers) {
+    CAPTURE(by.name);
+    scripted_executor on{{.on_cancel = scripted_ring::cancels::by_hand}, {.linked_timeout_max = by.linked_timeout_max}};
+    outcome late;
+    auto root = on.loop.start(recv_until(in(on, 10ms), late));
+    on.loop.run_ready();
+    on.script.advance(10ms);
+    on.loop.run_ready();
+    on.script.complete(on.script.only(IORING_OP_RECV), 4);
+    on.loop.run_ready();
+    CHECK(late.how == ended::with_value);
+
+    outcome endless;
+    auto other = on.loop.start(recv_until(time_point::max(), endless));
+    on.loop.run_ready();
+    on.script.advance(std::chrono::hours{24 * 365 * 100});
+    on.loop.run_ready();
+    CHECK(endless.how == ended::not_yet);
+    on.script.complete(on.script.only(IORING_OP_RECV), 4);
+    on.loop.run_ready();
+    CHECK(endless.how == ended::with_value);
+  }
+}
+
+TEST_CASE("several steps share one end: a task, a sleep and an operation") {
+  scripted_executor on;
+  std::vector<outcome> noted(3);
+  auto root = on.loop.start([](time_point when, std::vector<outcome>& to) -> task<> {
+    std::vector<std::byte> buffer(4);
+    co_await observe(with_deadline(when, sleep_for(4ms)), to[0]);
+    co_await observe(with_deadline(when, recv_then(7)), to[1]);
+    co_await observe(with_deadline(when, ops::recv(some_socket, buffer)), to[2]);
+  }(in(on, 10ms), noted));
+  on.loop.run_ready();
+
+  on.script.advance(4ms);
+  on.loop.run_ready();
+  on.script.complete(on.script.only(IORING_OP_RECV), 4);
+  on.loop.run_ready();
+  on.script.advance(6ms);
+  on.loop.run_ready();
+
+  CHECK(noted[0].how == ended::with_value);
+  CHECK(noted[1].how == ended::with_value);
+  CHECK(noted[2].error == std::errc::timed_out);
+}
+
+TEST_CASE("a task past its point in time is timed out at its first wait; one that does not wait gives its value") {
+  scripted_executor on;
+  outcome waits;
+  outcome computes;
+  auto root = on.loop.start([](time_point when, outcome& one, outcome& other) -> task<> {
+    co_await observe(with_deadline(when, recv_then(7)), one);
+    co_await observe(with_deadline(when, []() -> task<int> { co_return 1; }()), other);
+  }(in(on, -1s), waits, computes));
+
+  on.loop.run_ready();
+
+  CHECK(waits.error == std::errc::timed_out);
+  CHECK(computes.how == ended::with_value);
+}
+
+// ------------------------------------------------------------------------------------------------------ moving on
+
+namespace {
+
+// How a wait with move_on_after() or move_on_at() ended: with a value, empty, with an error, or not at all.
+struct moved_on {
+  outcome how;
+  std::optional<std::size_t> got;
+};
+
+task<> move_on(std::chrono::nanoseconds after, moved_on& noted) {
+  const stop_watch watch{noted.how};
+  std::vector<std::byte> buffer(4);
+  try {
+    noted.got = co_await move_on_after(after, ops::recv(some_socket, buffer));
+    noted.how.how = ended::with_value;
+  } catch (const std::system_error& error) {
+    noted.how = {ended::with_error, error.code()};
+  }
+}
+
+task<std::size_t> recv_in_task() {
+  std::vector<std::byte> buffer(4);
+  co_return co_await ops::recv(some_socket, buffer);
+}
+
+task<> move_on_from_task(std::chrono::nanoseconds after, moved_on& noted) {
+  const stop_watch watch{noted.how};
+  try {
+    noted.got = co_await move_on_after(after, recv_in_task());
+    noted.how.how = ended::with_value;
+  } catch (const std::system_error& error) {
+    noted.how = {ended::with_error, error.code()};
+  }
+}
+
+// A recv with 10 ms to go, awaited by itself and in a task, with both keepers.
+struct moving_on {
+  moving_on(const keeper& by, task<> (*begin)(std::chrono::nanoseconds, moved_on&))
+      : on{{.on_cancel = scripted_ring::cancels::by_hand}, {.linked_timeout_max = by.linked_timeout_max}},
+        root{on.loop.start(begin(10ms, noted))} {
+    on.loop.run_ready();
+  }
+
+  void reach_deadline() {
+    on.script.advance(10ms);
+    on.loop.run_ready();
+  }
+  void answer(int res) {
+    on.script.complete(on.script.only(IORING_OP_RECV), res);
+    on.loop.run_ready();
+    CHECK(root.done());
+    CHECK(on.loop.timers().empty());
+  }
+
+  scripted_executor on;
+  moved_on noted;
+  root_task<void> root;
+};
+
+template <class Check>
+void for_each_way_to_move_on(Check check) {
+  for (const auto& by : keepers) {
+    for (auto* const begin : {&move_on, &move_on_from_task}) {
+      CAPTURE(by.name);
+      CAPTURE((begin == &move_on));
+      moving_on subject{by, begin};
+      check(subject);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("move_on_after() gives the value that came in time") {
+  for_each_way_to_move_on([](moving_on& subject) {
+    subject.answer(4);
+
+    CHECK(subject.noted.how.how == ended::with_value);
+    CHECK(subject.noted.got == 4);
+  });
+}
+
+TEST_CASE("move_on_after() gives nothing, and no error, when the deadline ended it") {
+  for_each_way_to_move_on([](moving_on& subject) {
+    subject.reach_deadline();
+    CHECK(subject.noted.how.how == ended::not_yet);
+    subject.answer(-ECANCELED);
+
+    CHECK(subject.noted.how.how == ended::with_value);
+    CHECK(!subject.noted.got);
+    CHECK(!subject.root.stopped());
+  });
+}
+
+TEST_CASE("move_on_after() delivers a value that crossed the deadline") {
+  for_each_way_to_move_on([](moving_on& subject) {
+    subject.reach_deadline();
+    subject.answer(3);
+
+    CHECK(subject.noted.got == 3);
+  });
+}
+
+TEST_CASE("move_on_after() throws the kernel's errors, also one that is called timed_out") {
+  for (const int error : {ECONNRESET, ETIMEDOUT}) {
+    for (const bool past_the_deadline : {false, true}) {
+      CAPTURE(error);
+      CAPTURE(past_the_deadline);
+      for_each_way_to_move_on([&](moving_on& subject) {
+        if (past_the_deadline) subject.reach_deadline();
+        subject.answer(-error);
+
+        CHECK(subject.noted.how.how == ended::with_error);
+        CHECK(subject.noted.how.error.value() == error);
+      });
+    }
+  }
+}
+
+TEST_CASE("move_on_after() in a scope that is cancelled is stopped, whether the deadline came first or not") {
+  for (const bool deadline_first : {true, false}) {
+    CAPTURE(deadline_first);
+    for_each_way_to_move_on([&](moving_on& subject) {
+      if (deadline_first) subject.reach_deadline();
+      subject.root.cancel();
+      subject.on.loop.run_ready();
+      if (!deadline_first) subject.reach_deadline();
+      subject.answer(-ECANCELED);
+
+      CHECK(subject.noted.how.how == ended::stopped);
+      CHECK(subject.root.stopped());
+    });
+  }
+}
+
+TEST_CASE("for what gives no value, move_on_after() and move_on_at() tell whether it ran to its end") {
+  scripted_executor on;
+  std::vector<bool> whole;
+  auto root = on.loop.start([](time_point when, std::vector<bool>& to) -> task<> {
+    to.push_back(co_await move_on_after(1ms, sleep_for(2ms)));
+    to.push_back(co_await move_on_after(2ms, sleep_for(1ms)));
+    to.push_back(co_await move_on_at(when, ops::nop{}));
+    to.push_back(co_await move_on_at(when, ops::nop{}));
+    to.push_back(co_await move_on_at(when, []() -> task<> { co_await sleep_for(1h); }()));
+    to.push_back(co_await move_on_at(when, sleep_for(1h)));
+  }(in(on, 10ms), whole));
+  on.loop.run_ready();
+  on.script.advance(1ms);
+  on.loop.run_ready();
+  on.script.advance(1ms);
+  on.loop.run_ready();
+
+  on.script.complete(on.script.only(IORING_OP_NOP), 0);
+  on.loop.run_ready();
+  on.script.advance(8ms);
+  on.loop.run_ready();
+
+  CHECK(whole == std::vector<bool>{false, true, true, false, false, false});
+}
+
+TEST_CASE("a transfer of many parts that the deadline ended half way says how far it got; before it, nothing") {
+  for (const auto& by : keepers) {
+    for (const int first_part : {0, 3}) {
+      CAPTURE(by.name);
+      CAPTURE(first_part);
+      scripted_executor on{{}, {.linked_timeout_max = by.linked_timeout_max}};
+      std::optional<bool> whole;
+      std::optional<std::size_t> bytes;
+      auto root = on.loop.start([](auto& ended_whole, auto& moved) -> task<> {
+        std::vector<std::byte> buffer(8);
+        try {
+          ended_whole = co_await move_on_after(10ms, ops::recv_all(some_socket, buffer));
+        } catch (const transfer_error& error) {
+          moved = error.bytes();
+          CHECK(error.code() == std::errc::timed_out);
+        }
+      }(whole, bytes));
+      on.loop.run_ready();
+      if (first_part > 0) on.script.complete(on.script.only(IORING_OP_RECV), first_part);
+      on.loop.run_ready();
+
+      on.script.advance(10ms);
+      on.loop.run_ready();
+
+      CHECK(root.done());
+      if (first_part == 0) CHECK(whole == false);
+      else CHECK(bytes == 3);
+    }
+  }
+}
+
+TEST_CASE("a task that cancels the scope of its move_on_after() by hand leaves nothing, too") {
+  scripted_executor on;
+  std::optional<bool> whole;
+  auto root = on.loop.start([](std::optional<bool>& to) -> task<> {
+    const auto gives_up = []() -> task<> {
+      (co_await this_task::scope()).cancel();
+      co_await sleep_for(1h);
+    };
+    to = co_await move_on_after(1s, gives_up());
+  }(whole));
+
+  on.loop.run_ready();
+
+  CHECK(whole == false);
+}
+
+TEST_CASE("a coroutine of another type moves on, too") {
+  scripted_executor on;
+  std::optional<int> got;
+  auto root = on.loop.start([](std::optional<int>& to) -> task<> {
+    const auto moves_on = []() -> foreign_task {
+      std::vector<std::byte> buffer(4);
+      const auto received = co_await move_on_after(10ms, ops::recv(some_socket, buffer));
+      const bool slept = co_await move_on_after(10ms, sleep_for(1h));
+      co_return (received ? 1 : 0) + (slept ? 2 : 0);
+    };
+    to = co_await moves_on();
+  }(got));
+  on.loop.run_ready();
+
+  on.script.advance(10ms);
+  on.loop.run_ready();
+  on.script.advance(10ms);
+  on.loop.run_ready();
+
+  CHECK(got == 0);
 }
 
 }  // namespace gyre

@@ -282,6 +282,7 @@ TEST_CASE("a second signal ends the program, and the log says who has not ended,
     CHECK(contains(ended.errors, "a second signal came"));
     CHECK(contains(ended.errors, "sleep for"));
     CHECK(contains(ended.errors, "run_test.cpp:" + std::to_string(line_of_the_stubborn_sleep)));
+    CHECK(contains(ended.errors, "shielded from a stop: a signal came"));
   }
 }
 
@@ -297,6 +298,7 @@ TEST_CASE("the end of the grace period ends the program, and the log says who ha
     CHECK(ended.exit_status == EXIT_FAILURE);
     CHECK(contains(ended.errors, "the grace period is over"));
     CHECK(contains(ended.errors, "run_test.cpp:" + std::to_string(line_of_the_stubborn_sleep)));
+    CHECK(contains(ended.errors, "shielded from a stop: a signal came"));
   }
 }
 

@@ -309,4 +309,43 @@ TEST_CASE("an exception crosses a coroutine of another type") {
   CHECK(loop.run([]() -> task<int> { co_return co_await foreign_that_catches(); }) == 1);
 }
 
+// ------------------------------------------------------------------------------------------------ what can be awaited
+
+namespace {
+
+struct awaits_by_member {
+  std::suspend_never operator co_await() const noexcept { return {}; }
+};
+struct awaits_by_function {};
+[[maybe_unused]] std::suspend_never operator co_await(awaits_by_function) noexcept { return {}; }
+struct lacks_await_resume {
+  bool await_ready() const noexcept { return true; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+};
+struct suspends_its_own_only {
+  bool await_ready() const noexcept { return true; }
+  void await_suspend(std::coroutine_handle<foreign_task::promise_type>) const noexcept {}
+  void await_resume() const noexcept {}
+};
+
+static_assert(awaitable<task<>> && awaitable<task<int&>>);
+static_assert(!awaitable<task<>&> && !awaitable<const task<>>, "a task is given away");
+static_assert(awaitable<ops::nop> && awaitable<ops::nop&>);
+static_assert(awaitable<foreign_task> && awaitable<foreign_task&>);
+static_assert(awaitable<std::suspend_always> && awaitable<awaits_by_member> && awaitable<awaits_by_function>);
+static_assert(!awaitable<lacks_await_resume> && !awaitable<suspends_its_own_only> && !awaitable<int>);
+static_assert(!awaitable<task<> (*)()>);
+
+}  // namespace
+
+TEST_CASE("a task awaits what has an operator co_await, as a member or as a function") {
+  executor loop;
+  const int got = loop.run([]() -> task<int> {
+    co_await awaits_by_member{};
+    co_await awaits_by_function{};
+    co_return 4;
+  });
+  CHECK(got == 4);
+}
+
 }  // namespace gyre

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Sleeps, and the one timeout that the kernel holds for all of them: on the scripted ring's clock.
 #include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/timer.hpp>
 
@@ -13,7 +14,9 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <system_error>
 #include <vector>
 
 namespace gyre {
@@ -343,6 +346,158 @@ TEST_CASE("a thousand sleeps on the kernel's clock all end") {
     while (!each->done()) loop.turn(/*may_park=*/true);
 
   CHECK(woken.size() == 1000);
+}
+
+// --------------------------------------------------------------------------------------------------------- interval
+
+namespace {
+
+struct seen {
+  std::chrono::nanoseconds at;   // when the coroutine got it
+  std::chrono::nanoseconds due;  // when it was to come
+  std::uint64_t missed_count;
+
+  friend bool operator==(const seen&, const seen&) = default;
+};
+
+// Notes ticks, counted from the beginning of the script; each takes what `work` says.
+task<> note_ticks(scripted_executor& on, std::chrono::nanoseconds period, int count, std::chrono::nanoseconds work,
+                  std::vector<seen>& noted) {
+  const auto begin = std::chrono::nanoseconds{on.script.now()};
+  interval ticks{period};
+  for (int i = 0; i < count; ++i) {
+    const interval::tick tick = co_await ticks.next();
+    noted.push_back(
+        {std::chrono::nanoseconds{on.script.now()} - begin, tick.due.time_since_epoch() - begin, tick.missed_count});
+    on.script.advance(work);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("ticks come at equal distances, however long the work between them takes, if less than a period") {
+  scripted_executor on;
+  std::vector<seen> noted;
+  auto root = on.loop.start(note_ticks(on, 10ms, 3, 7ms, noted));
+
+  turn_with_jumps(on, {&root});
+
+  CHECK(noted == std::vector<seen>{{10ms, 10ms, 0}, {20ms, 20ms, 0}, {30ms, 30ms, 0}});
+}
+
+TEST_CASE("ticks that were missed are counted and do not pile up; the next one comes at its own time") {
+  scripted_executor on;
+  std::vector<seen> noted;
+  auto root = on.loop.start(note_ticks(on, 10ms, 4, 25ms, noted));
+
+  turn_with_jumps(on, {&root});
+
+  // Work ends at 35: the ticks of 20 and 30 are due, the latest is given. It ends at 60, on a tick.
+  CHECK(noted == std::vector<seen>{{10ms, 10ms, 0}, {35ms, 30ms, 1}, {60ms, 60ms, 2}, {85ms, 80ms, 1}});
+}
+
+TEST_CASE("a tick on a busy executor comes late, and does not shift those after it") {
+  scripted_executor on;
+  std::vector<seen> noted;
+  auto root = on.loop.start(note_ticks(on, 10ms, 2, 0ms, noted));
+  on.loop.run_ready();
+
+  on.script.advance(13ms);
+  on.loop.run_ready();
+  on.script.advance(7ms);
+  on.loop.run_ready();
+
+  CHECK(noted == std::vector<seen>{{13ms, 10ms, 0}, {20ms, 20ms, 0}});
+}
+
+TEST_CASE("a loop over overdue ticks lets others run, and can be stopped") {
+  scripted_executor on;
+  std::vector<seen> noted;
+  std::vector<int> woken;
+  auto busy = on.loop.start(note_ticks(on, 1ms, 1'000'000, 5ms, noted));
+  auto other = on.loop.start(sleep_and_note(1ms, 1, woken));
+  on.loop.run_ready();
+  on.script.advance(1ms);
+
+  for (int i = 0; i < 3; ++i) on.loop.turn(/*may_park=*/false);
+  CHECK(woken.size() == 1);
+  CHECK(!noted.empty());
+
+  busy.cancel();
+  on.loop.run_ready();
+  CHECK(busy.stopped());
+  CHECK(on.loop.timers().empty());
+}
+
+TEST_CASE("a tick whose wait was cut short is not lost: the next wait gives it") {
+  scripted_executor on;
+  std::vector<std::uint64_t> missed;
+  auto root = on.loop.start([](std::vector<std::uint64_t>& to) -> task<> {
+    interval ticks{10ms};
+    for (int i = 0; i < 2; ++i) {
+      const auto tick = co_await move_on_after(6ms, ticks.next());
+      to.push_back(tick ? tick->missed_count : 99);
+    }
+  }(missed));
+
+  turn_with_jumps(on, {&root});
+
+  CHECK(missed == std::vector<std::uint64_t>{99, 0});
+  CHECK(on.script.now() == 1'000'000'000 + 10'000'000);
+}
+
+TEST_CASE("reset() begins anew from the moment of the call") {
+  scripted_executor on;
+  std::vector<std::chrono::nanoseconds> due;
+  auto root = on.loop.start([](scripted_executor& with, auto& to) -> task<> {
+    const auto begin = std::chrono::nanoseconds{with.script.now()};
+    interval ticks{10ms};
+    with.script.advance(35ms);
+    ticks.reset();
+    const auto tick = co_await ticks.next();
+    CHECK(tick.missed_count == 0);
+    to.push_back(tick.due.time_since_epoch() - begin);
+  }(on, due));
+
+  turn_with_jumps(on, {&root});
+
+  CHECK(due == std::vector<std::chrono::nanoseconds>{45ms});
+}
+
+TEST_CASE("an interval gives its ticks and its stop as values, too") {
+  scripted_executor on;
+  std::vector<std::error_code> noted;
+  auto root = on.loop.start([](std::vector<std::error_code>& to) -> task<> {
+    interval ticks{10ms};
+    to.push_back((co_await as_result(ticks.next())).error());
+    to.push_back((co_await as_result(stopped_as_error(ticks.next()))).error());
+  }(noted));
+  on.loop.run_ready();
+  on.script.advance(10ms);
+  on.loop.run_ready();
+
+  root.cancel();
+  on.loop.run_ready();
+
+  CHECK(noted.size() == 2);
+  CHECK(!noted[0]);
+  CHECK(noted[1] == std::errc::operation_canceled);
+}
+
+TEST_CASE("the longest of periods does not wrap round") {
+  scripted_executor on;
+  auto root = on.loop.start([]() -> task<> {
+    interval never{std::chrono::nanoseconds::max()};
+    co_await never.next();
+  }());
+  on.loop.run_ready();
+
+  on.script.advance(std::chrono::hours{24 * 365});
+  on.loop.run_ready();
+  CHECK(!root.done());
+
+  root.cancel();
+  on.loop.run_ready();
 }
 
 }  // namespace gyre
