@@ -325,7 +325,7 @@ TEST_CASE("requests from another thread cross the begin and the end of regions i
     std::jthread requests{[&] {
       for (std::size_t round = 0; round < rounds_count; ++round) {
         while (begun_count.load() <= round) std::this_thread::yield();
-        for (volatile std::size_t spin = 0; spin < round % 97 * 20; spin = spin + 1) {
+        for (std::atomic<std::size_t> spin = 0; spin < round % 97 * 20; ++spin) {
         }
         sources[round].request_stop();
       }
