@@ -30,10 +30,13 @@
 #pragma once
 
 #include <gyre/runtime/cancel_scope.hpp>
+#include <gyre/runtime/detail/coarse_clock.hpp>
+#include <gyre/runtime/detail/completion_handler.hpp>
 #include <gyre/runtime/detail/intrusive.hpp>
 #include <gyre/runtime/detail/mpsc_stack.hpp>
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
+#include <gyre/runtime/detail/submission.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/task.hpp>
@@ -110,30 +113,6 @@ namespace detail {
 // The executor whose turn it is on this thread. Constant-initialised: a use is a plain thread-local access.
 [[gnu::tls_model("initial-exec")]] extern thread_local constinit executor* current_executor;
 
-/// Takes completions that belong to no awaiting coroutine: multishot requests, and the executor's own. Lives until the
-/// completion that has no IORING_CQE_F_MORE.
-struct completion_handler {
-  using complete_fn = void (*)(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept;
-  using prepare_fn = void (*)(completion_handler& self, io_uring_sqe& sqe) noexcept;
-
-  completion_handler(complete_fn on_completion, prepare_fn on_submission) noexcept
-      : complete{on_completion}, prepare{on_submission} {}
-  completion_handler(const completion_handler&) = delete;
-  completion_handler& operator=(const completion_handler&) = delete;
-
-  enum class place : std::uint8_t { none, queued, in_kernel };
-
-  complete_fn complete;
-  prepare_fn prepare;                  // describes the request in an entry that is zero but for its user_data
-  completion_handler* next = nullptr;  // link in the executor's backlog, or in its list of cancels
-  place where = place::none;
-  bool cancel_queued = false;
-};
-
-/// The user_data of an entry: an operation's address, or a handler's with this bit.
-inline constexpr std::uint64_t handler_tag = 1;
-/// The user_data of an entry whose completion nobody waits for: cancels, linked timeouts. No handler has this address.
-inline constexpr std::uint64_t nobody = handler_tag;
 }  // namespace detail
 
 class executor {
@@ -216,7 +195,7 @@ class executor {
   [[nodiscard]] std::string notes() const { return ring_->notes(); }
 
   /// Requests in flight in the kernel.
-  [[nodiscard]] std::uint32_t in_kernel_count() const noexcept;
+  [[nodiscard]] std::uint32_t in_kernel_count() const noexcept { return submission_.in_kernel_count(); }
 
   // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
 
@@ -228,15 +207,11 @@ class executor {
   void wait_in_ring_from_now_on() noexcept { parks_in_ring_ = true; }
 
   /// The executor's clock, as of the last time that somebody looked. Refreshed by now().
-  [[nodiscard]] detail::clock_ns coarse_now() const noexcept { return coarse_now_; }
-  detail::clock_ns now() noexcept {
-    coarse_now_ = ring_->now();
-    coarse_now_ms_ = static_cast<std::uint32_t>(coarse_now_ / 1'000'000);
-    return coarse_now_;
-  }
+  [[nodiscard]] detail::clock_ns coarse_now() const noexcept { return clock_.last_look(); }
+  detail::clock_ns now() noexcept { return clock_.look(); }
 
   /// The clock as of this turn: exact when no timer is armed, otherwise as of the turn's last look at the timers.
-  [[nodiscard]] detail::clock_ns turn_time() noexcept { return timers_.empty() ? now() : coarse_now_; }
+  [[nodiscard]] detail::clock_ns turn_time() noexcept { return timers_.empty() ? now() : coarse_now(); }
 
   /// Up to this duration a deadline is counted from the very moment, or kept by the kernel; above it, from turn_time().
   [[nodiscard]] std::chrono::nanoseconds short_duration_max() const noexcept { return short_duration_max_; }
@@ -251,17 +226,17 @@ class executor {
   static executor& begin(detail::waiter& entering, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;
 
   /// Describes `op` to the ring, or lets it wait for a place.
-  void submit(operation& op) noexcept;
+  void submit(operation& op) noexcept { submission_.submit(op); }
 
   /// Has the kernel asked to stop `op`, before anything else is submitted.
-  void submit_cancel(operation& op) noexcept;
+  void submit_cancel(operation& op) noexcept { submission_.submit_cancel(op); }
 
   /// Ends `op`, which the kernel has not seen, as cancelled.
-  void drop_queued(operation& op) noexcept;
+  void drop_queued(operation& op) noexcept { submission_.drop_queued(op); }
 
   /// The same for a handler's request. One that is still waiting for a place ends at once, with -ECANCELED.
-  void submit(detail::completion_handler& handler) noexcept;
-  void submit_cancel(detail::completion_handler& handler) noexcept;
+  void submit(detail::completion_handler& handler) noexcept { submission_.submit(handler); }
+  void submit_cancel(detail::completion_handler& handler) noexcept { submission_.submit_cancel(handler); }
 
   /// A root task has ended: whoever drives the executor gets it back without a sleep.
   void return_soon() noexcept { returning_ = true; }
@@ -278,33 +253,14 @@ class executor {
 
  private:
   friend class operation;
-  struct kernel_timeout;
   struct wake_poll;
-  struct link_time {
-    std::int64_t seconds;
-    long long nanoseconds;
-  };
 
   void run_until(const bool& done);
   bool take_turn(bool may_park) noexcept;
-  [[nodiscard]] io_uring_sqe& take_sqe() noexcept;
-  void describe_linked(operation& op) noexcept;
-  link_time& set_link_time(std::uint64_t position, const operation& op) noexcept;
-  [[gnu::cold]] void keep_lost_deadline() noexcept;
-  [[gnu::cold]] void set_times_anew() noexcept;
-  void describe(detail::completion_handler& handler) noexcept;
-  void cancel_entry(std::uint64_t user_data) noexcept;
-  void make_nobodys(io_uring_sqe& sqe) noexcept;
   void run_ready_batch() noexcept;
   [[gnu::noinline]] void take_posted() noexcept;
   [[gnu::noinline]] void expire_timers() noexcept;
   void flush_and_park() noexcept;
-  void flush() noexcept;
-  [[gnu::cold]] void flush_and_queue() noexcept;
-  void flush_queued() noexcept;
-  void flush_cancels() noexcept;
-  void flush_backlog() noexcept;
-  bool enter(unsigned wait_count) noexcept;
   void take_completions() noexcept;
   std::size_t resume_plain_ones(std::span<const detail::completion> batch) noexcept;
   [[gnu::cold]] void queue_completed(std::span<const detail::completion> batch) noexcept;
@@ -314,12 +270,10 @@ class executor {
   void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
   void arm_wakers() noexcept;
   void arm_kernel_timeout(detail::clock_ns due) noexcept;
-  [[nodiscard]] bool kernel_times_timers() const noexcept;
-  void move_kernel_timeout() noexcept;
+  [[nodiscard]] bool kernel_times_timers() noexcept;
   void park() noexcept;
   void wait_in_ring() noexcept;
   [[nodiscard]] bool work_is_visible() const noexcept;
-  [[nodiscard]] bool has_queued() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
   void drain() noexcept;
   void cancel_all_in_kernel() noexcept;
@@ -333,23 +287,14 @@ class executor {
 
   // Touched by the thread that runs the executor, and by no other.
   detail::intrusive_queue<detail::runnable> ready_;
-  detail::intrusive_queue<detail::runnable> backlog_;            // operations without a submission entry
-  detail::intrusive_queue<detail::runnable> operation_cancels_;  // of operations in the kernel
-  detail::intrusive_queue<detail::completion_handler> handler_backlog_;
-  detail::intrusive_queue<detail::completion_handler> handler_cancels_;
-  std::unique_ptr<link_time[]> link_times_;  // one a submission entry: read by the kernel when it takes the entry
-  unsigned not_requests_ = 0;  // entries that are nobody's request, less completions that ended no request
-  detail::clock_ns coarse_now_ = 0;
-  std::uint32_t coarse_now_ms_ = 0;
+  detail::coarse_clock clock_{*ring_};
   detail::timer_heap timers_;
-  std::unique_ptr<kernel_timeout> timeout_;
+  detail::submission submission_{*ring_, clock_, timers_};
   std::unique_ptr<wake_poll> wake_poll_;  // armed only when it parks in the ring
   cancel_scope root_scope_{*this};
   detail::boundary* foreign_ = nullptr;
   bool parks_in_ring_;
-  bool may_have_queued_ = false;  // something was put into one of the four lists of what has no entry yet
-  bool returning_ = false;        // a root task ended: the turn returns instead of parking
-  bool times_are_old_ = false;    // entries were refused: what they say of timeouts counts from a moment that is past
+  bool returning_ = false;  // a root task ended: the turn returns instead of parking
   executor_statistics counted_;
 
   // Touched by any thread.

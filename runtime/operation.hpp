@@ -123,7 +123,7 @@ class operation : public detail::waiter {
       return nullptr;
     set_coroutine(awaiter);
     bound_ = &bound;
-    since_ms_ = loop->coarse_now_ms_;
+    since_ms_ = loop->clock_.last_look_ms();
     set_plainly(stage::in_kernel);
     bound.waiting = this;
     detail::ring::blank(*sqe, reinterpret_cast<std::uint64_t>(this));
@@ -145,6 +145,8 @@ class operation : public detail::waiter {
 
  private:
   friend class executor;
+  friend class detail::submission;
+  friend class detail::kernel_times;
   friend struct operation_kind;
 
   void finish(std::int32_t res, std::uint32_t flags) noexcept;
