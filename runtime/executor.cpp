@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The turn of an executor, step by step, and the protocol of its sleep.
+// The turn of an executor, step by step; its beginning and its end.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/kernel_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/operation.hpp>
 
 #include <liburing.h>
-#include <poll.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -41,19 +40,12 @@ detail::ring_request request_for(const executor_options& options) {
           .completions_signal_eventfd = options.park == parking::eventfd};
 }
 
+detail::parker::sleeps_in where_to_sleep(const executor_options& options) noexcept {
+  using detail::parker;
+  return options.park == parking::ring_wait ? parker::sleeps_in::ring : parker::sleeps_in::eventfd;
+}
+
 }  // namespace
-
-// For parking in the ring: a multishot poll of the eventfd, which is never read, so that a write to it ends the wait.
-struct executor::wake_poll : detail::completion_handler {
-  explicit wake_poll(int event_fd) noexcept : completion_handler{&woken, &prepare}, polled_fd{event_fd} {}
-
-  static void woken(completion_handler&, std::int32_t, std::uint32_t) noexcept {}
-  static void prepare(completion_handler& self, io_uring_sqe& sqe) noexcept {
-    io_uring_prep_poll_multishot(&sqe, static_cast<wake_poll&>(self).polled_fd, POLLIN);
-  }
-
-  int polled_fd;
-};
 
 executor::executor(executor_options options)
     : executor{std::make_unique<detail::kernel_ring>(request_for(options)), options} {}
@@ -61,8 +53,7 @@ executor::executor(executor_options options)
 executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
     : options_{options},
       ring_{std::move(ring)},
-      wake_poll_{std::make_unique<wake_poll>(ring_->event_fd())},
-      parks_in_ring_{options.park == parking::ring_wait} {
+      parker_{*ring_, clock_, timers_, submission_, where_to_sleep(options)} {
   GYRE_ASSERT(options.turn_budget > 0, "a turn resumes something");
 }
 
@@ -90,31 +81,20 @@ void executor::run_until(const bool& done) {
 }
 
 bool executor::take_turn(bool may_park) noexcept {
-  ++counted_.turns;
+  ++turns_;
   take_completions();
   if (!ready_.empty()) run_ready_batch();
-  if (!posted_.empty()) take_posted();
+  if (parker_.has_posted()) take_posted();
   if (!timers_.empty()) expire_timers();
   const bool idle = may_park && ready_.empty() && !std::exchange(returning_, false);
-  if (idle) flush_and_park();
+  if (idle) parker_.flush_and_park();
   else submission_.flush();
   return has_work();
 }
 
-void executor::flush_and_park() noexcept {
-  arm_wakers();
-  if (parks_in_ring_) return wait_in_ring();
-  submission_.flush();
-  if (parks_in_ring_ || has_work() || !kernel_times_timers()) return;
-  park();
-  submission_.flush();
+bool executor::has_work() const noexcept {
+  return !ready_.empty() || parker_.work_is_visible() || submission_.has_work();
 }
-
-bool executor::work_is_visible() const noexcept {
-  return ring_->has_completions() || ring_->wants_enter() || !posted_.empty();
-}
-
-bool executor::has_work() const noexcept { return !ready_.empty() || work_is_visible() || submission_.has_work(); }
 
 void executor::run_ready() {
   while (turn(/*may_park=*/false)) {
@@ -132,14 +112,14 @@ void executor::run_ready_batch() noexcept {
     each->run();  // `each` may no longer exist after this line
     each = following;
   } while (each != nullptr && --left > 0);
-  counted_.resumes += options_.turn_budget - left + (each == nullptr ? 1 : 0);
+  resumes_ += options_.turn_budget - left + (each == nullptr ? 1 : 0);
   if (each == nullptr) return;
   batch.attach_from(*each);
   ready_.take_front(batch);
 }
 
 void executor::take_posted() noexcept {
-  for (detail::runnable* each = posted_.take_all(); each != nullptr;) {
+  for (detail::runnable* each = parker_.take_posted(); each != nullptr;) {
     detail::runnable* const following = each->next;
     ready_.push_back(*each);
     each = following;
@@ -196,7 +176,7 @@ std::size_t executor::resume_plain_ones(std::span<const detail::completion> batc
     ++count;
     op->resume();  // `op` no longer exists after this line
   }
-  counted_.resumes += count;
+  resumes_ += count;
   return count;
 }
 
@@ -242,71 +222,7 @@ void executor::complete(detail::completion_handler& handler, const detail::compl
   handler.complete(handler, done.res, done.flags);
 }
 
-// ---------------------------------------------------------------------------------------------------- parking
-
-// What ends a sleep besides completions of operations: the earliest timer, and when it parks in the ring other threads.
-void executor::arm_wakers() noexcept {
-  using place = detail::completion_handler::place;
-  if (parks_in_ring_ && wake_poll_->where == place::none) submit(*wake_poll_);
-  if (!timers_.empty()) arm_kernel_timeout(timers_.earliest());
-}
-
-void executor::arm_kernel_timeout(detail::clock_ns due) noexcept {
-  using place = detail::completion_handler::place;
-  detail::kernel_timeout& timeout = submission_.timeout();
-  if (timeout.where == place::in_kernel) {
-    if (timeout.due <= due) return;
-    if (ring_->free_sqes() == 0) submission_.flush();
-    if (ring_->free_sqes() == 0) return;  // refused: there is more to do than to sleep
-  }
-  timeout.due = due;
-  if (timeout.where == place::none) submit(timeout);
-  else if (timeout.where == place::in_kernel) timeout.describe_move(submission_.take_nobodys_sqe());
-}
-
-// Whether a sleep would end in time for the earliest timer. Not so when there was no entry to arm the timeout by, or to
-// move it: then the next turn does.
-bool executor::kernel_times_timers() noexcept {
-  return timers_.empty() || submission_.timeout().fires_by(timers_.earliest());
-}
-
-void executor::park() noexcept {
-  state_.store(state::parked, std::memory_order_relaxed);
-  ring_->notify_completions(true);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!work_is_visible()) {
-    ++counted_.parks;
-    ring_->sleep();
-  }
-  state_.store(state::running, std::memory_order_relaxed);
-  ring_->notify_completions(false);
-  now();
-}
-
-// The same promise as park(), with the ring itself to sleep in: what other threads write to is polled by the ring.
-void executor::wait_in_ring() noexcept {
-  submission_.flush_queued();
-  state_.store(state::parked, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  const bool sleeps = wake_poll_->where == detail::completion_handler::place::in_kernel && !ring_->has_completions() &&
-                      posted_.empty() && !submission_.has_queued() && kernel_times_timers();
-  if (sleeps) ++counted_.parks;
-  submission_.enter(sleeps ? 1 : 0);
-  state_.store(state::running, std::memory_order_relaxed);
-  now();
-}
-
-void executor::post(detail::runnable& work) noexcept {
-  posted_.push(work);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  const bool parked = state_.load(std::memory_order_relaxed) == state::parked;
-  if (parked && state_.exchange(state::running, std::memory_order_relaxed) == state::parked) {
-    wakes_written_.fetch_add(1, std::memory_order_relaxed);
-    ring_->wake();
-  } else {
-    wakes_suppressed_.fetch_add(1, std::memory_order_relaxed);
-  }
-}
+// ------------------------------------------------------------------------------------------------------ posts
 
 namespace {
 
@@ -332,8 +248,7 @@ void executor::post(std::function<void()> fn) { post(*std::make_unique<posted_fu
 void executor::drain() noexcept {
   run_ready();
   const current_guard guard{*this};
-  submit_cancel(submission_.timeout());
-  submit_cancel(*wake_poll_);
+  parker_.disarm();
   cancel_all_in_kernel();
   while (in_kernel_count() > 0) {
     submission_.flush();
@@ -352,18 +267,19 @@ void executor::cancel_all_in_kernel() noexcept {
 }
 
 executor_statistics executor::statistics() const noexcept {
-  executor_statistics all = counted_;
-  const auto& submitted = submission_.counted();
-  all.enters = submitted.enters;
-  all.cancels = submitted.cancels;
-  all.overflows = submitted.overflows;
-  all.refusals = submitted.refusals;
-  all.backlogged = submitted.backlogged;
-  all.sqes = ring_->sq_tail();
-  all.cqes = ring_->cq_head();
-  all.wakes_written = wakes_written_.load(std::memory_order_relaxed);
-  all.wakes_suppressed = wakes_suppressed_.load(std::memory_order_relaxed);
-  return all;
+  const detail::submission::counts& submitted = submission_.counted();
+  return {.turns = turns_,
+          .enters = submitted.enters,
+          .sqes = ring_->sq_tail(),
+          .cqes = ring_->cq_head(),
+          .cancels = submitted.cancels,
+          .resumes = resumes_,
+          .parks = parker_.parks(),
+          .wakes_written = parker_.wakes_written(),
+          .wakes_suppressed = parker_.wakes_suppressed(),
+          .overflows = submitted.overflows,
+          .refusals = submitted.refusals,
+          .backlogged = submitted.backlogged};
 }
 
 }  // namespace gyre

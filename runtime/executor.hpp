@@ -6,34 +6,20 @@
 //   1  resume those whose operations have completed, and what is ready, each up to a budget: in the order in which they
 //      became so
 //   2  take what other threads posted; expire timers
-//   3  flush: cancels first, then operations that found the queue full; one enter() submits all and runs the
+//   3  flush (detail/submission.hpp): cancels first, then operations that found the queue full; one enter() submits all and runs the
 //      kernel's task work; none when there is nothing to tell the kernel. If nothing is ready, one kernel timeout is
 //      armed for the earliest timer first
-//   4  if nothing is ready and nothing has completed: park, and then flush once more
+//   4  if nothing is ready and nothing has completed: park (detail/parker.hpp), and then flush once more
 //
 // Nothing is resumed in steps 2 to 4, and nothing that is resumed in step 1 can bring in more completions: no
 // coroutine runs inside another's co_await of an operation.
-//
-// Parking: the executor sleeps in read(2) on an eventfd that is registered with its ring and that other threads write
-// to.
-//
-//   state = parked; completions signal the eventfd
-//   full fence
-//   look again: completions, task work, posted        -- anything there: undo, do not sleep
-//   read(eventfd)
-//   state = running; completions no longer signal
-//
-// Who posts pushes first, fences, and then writes the eventfd only if it was the one to take `parked` away. So either
-// the look sees the push, or the poster sees `parked`; a busy executor is never written to. Completions that were
-// queued while they did not signal are remembered by nobody, which is why the look comes after, and not before, they
-// do.
 #pragma once
 
 #include <gyre/runtime/cancel_scope.hpp>
 #include <gyre/runtime/detail/coarse_clock.hpp>
 #include <gyre/runtime/detail/completion_handler.hpp>
 #include <gyre/runtime/detail/intrusive.hpp>
-#include <gyre/runtime/detail/mpsc_stack.hpp>
+#include <gyre/runtime/detail/parker.hpp>
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
 #include <gyre/runtime/detail/submission.hpp>
@@ -42,7 +28,6 @@
 #include <gyre/runtime/task.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -175,7 +160,7 @@ class executor {
   /// @param work  Kept alive by the caller until it has run.
   /// @threads     Any thread, and signal handlers. Writes the eventfd only if the executor sleeps. The executor stays
   ///              until post() has returned, which may be after `work` has run: join who posts, then destroy it.
-  void post(detail::runnable& work) noexcept;
+  void post(detail::runnable& work) noexcept { parker_.post(work); }
 
   /// Has `fn()` called in a turn of this executor. Allocates; fn must not throw.
   ///
@@ -199,12 +184,8 @@ class executor {
 
   // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
 
-  /// Sleeps in the ring from here on: something begins that may wait for an eventfd, itself or inside an epoll set.
-  ///
-  /// Where a write to another eventfd is what completes a request, Linux signals a ring's registered eventfd once,
-  /// late, and then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is never cleared).
-  /// A sleep in the ring itself is not concerned.
-  void wait_in_ring_from_now_on() noexcept { parks_in_ring_ = true; }
+  /// Sleeps in the ring from here on: something begins that may wait for an eventfd. See detail/parker.hpp.
+  void wait_in_ring_from_now_on() noexcept { parker_.sleep_in_ring_from_now_on(); }
 
   /// The executor's clock, as of the last time that somebody looked. Refreshed by now().
   [[nodiscard]] detail::clock_ns coarse_now() const noexcept { return clock_.last_look(); }
@@ -253,14 +234,12 @@ class executor {
 
  private:
   friend class operation;
-  struct wake_poll;
 
   void run_until(const bool& done);
   bool take_turn(bool may_park) noexcept;
   void run_ready_batch() noexcept;
   [[gnu::noinline]] void take_posted() noexcept;
   [[gnu::noinline]] void expire_timers() noexcept;
-  void flush_and_park() noexcept;
   void take_completions() noexcept;
   std::size_t resume_plain_ones(std::span<const detail::completion> batch) noexcept;
   [[gnu::cold]] void queue_completed(std::span<const detail::completion> batch) noexcept;
@@ -268,12 +247,6 @@ class executor {
   void complete_with_care(const detail::completion& done) noexcept;
   void complete_tagged(const detail::completion& done) noexcept;
   void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
-  void arm_wakers() noexcept;
-  void arm_kernel_timeout(detail::clock_ns due) noexcept;
-  [[nodiscard]] bool kernel_times_timers() noexcept;
-  void park() noexcept;
-  void wait_in_ring() noexcept;
-  [[nodiscard]] bool work_is_visible() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
   void drain() noexcept;
   void cancel_all_in_kernel() noexcept;
@@ -287,22 +260,15 @@ class executor {
 
   // Touched by the thread that runs the executor, and by no other.
   detail::intrusive_queue<detail::runnable> ready_;
+  bool returning_ = false;  // a root task ended: the turn returns instead of parking
+  std::uint64_t turns_ = 0;
+  std::uint64_t resumes_ = 0;
   detail::coarse_clock clock_{*ring_};
   detail::timer_heap timers_;
   detail::submission submission_{*ring_, clock_, timers_};
-  std::unique_ptr<wake_poll> wake_poll_;  // armed only when it parks in the ring
+  detail::parker parker_;  // other threads touch its last members
   cancel_scope root_scope_{*this};
   detail::boundary* foreign_ = nullptr;
-  bool parks_in_ring_;
-  bool returning_ = false;  // a root task ended: the turn returns instead of parking
-  executor_statistics counted_;
-
-  // Touched by any thread.
-  enum class state : std::uint8_t { running, parked };
-  detail::mpsc_stack posted_;
-  std::atomic<state> state_ = state::running;
-  std::atomic<std::uint64_t> wakes_written_ = 0;
-  std::atomic<std::uint64_t> wakes_suppressed_ = 0;
 };
 
 namespace detail {

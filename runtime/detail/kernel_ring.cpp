@@ -58,7 +58,7 @@ int kernel_ring::enter(unsigned wait_count) noexcept {
 }
 
 void kernel_ring::notify_completions(bool on) noexcept {
-  // Relaxed: the order against the look at the queues is the parking protocol's business (executor.cpp).
+  // Relaxed: the order against the look at the queues is the parking protocol's business (parker.hpp).
   std::atomic_ref{*ring_->cq.kflags}.store(on ? 0 : IORING_CQ_EVENTFD_DISABLED, std::memory_order_relaxed);
 }
 
