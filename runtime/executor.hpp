@@ -6,15 +6,16 @@
 //   1  resume those whose operations have completed, and what is ready, each up to a budget: in the order in which they
 //      became so
 //   2  take what other threads posted; expire timers
-//   3  flush (detail/submission.hpp): cancels first, then operations that found the queue full; one enter() submits all and runs the
-//      kernel's task work; none when there is nothing to tell the kernel. If nothing is ready, one kernel timeout is
-//      armed for the earliest timer first
+//   3  flush (detail/submission.hpp): cancels first, then operations that found the queue full; one enter() submits all
+//      and runs the kernel's task work; none when there is nothing to tell the kernel. If nothing is ready, one kernel
+//      timeout is armed for the earliest timer first
 //   4  if nothing is ready and nothing has completed: park (detail/parker.hpp), and then flush once more
 //
 // Nothing is resumed in steps 2 to 4, and nothing that is resumed in step 1 can bring in more completions: no
 // coroutine runs inside another's co_await of an operation.
 #pragma once
 
+#include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/cancel_scope.hpp>
 #include <gyre/runtime/detail/coarse_clock.hpp>
 #include <gyre/runtime/detail/completion_handler.hpp>
@@ -24,17 +25,19 @@
 #include <gyre/runtime/detail/runnable.hpp>
 #include <gyre/runtime/detail/submission.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
-#include <gyre/runtime/error.hpp>
+#include <gyre/runtime/root_task.hpp>
 #include <gyre/runtime/task.hpp>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
-#include <string_view>
+#include <string>
 #include <utility>
 
 namespace gyre {
@@ -79,7 +82,7 @@ struct executor_statistics {
   std::uint64_t sqes = 0;              ///< Entries described to the ring, cancels and timeouts included.
   std::uint64_t cqes = 0;              ///< Completions taken from it.
   std::uint64_t cancels = 0;           ///< Cancel requests among the entries.
-  std::uint64_t resumes = 0;           ///< Things taken from the ready queue and run.
+  std::uint64_t resumes = 0;           ///< Coroutines resumed, and other things run that were ready.
   std::uint64_t parks = 0;             ///< Times it went to sleep.
   std::uint64_t wakes_written = 0;     ///< Posts that had to write the eventfd.
   std::uint64_t wakes_suppressed = 0;  ///< Posts that found it awake.
@@ -87,9 +90,6 @@ struct executor_statistics {
   std::uint64_t refusals = 0;          ///< Times the kernel took not all of a submission, for want of room.
   std::uint64_t backlogged = 0;        ///< Operations that found the submission queue full and waited for a place.
 };
-
-template <class T>
-class root_task;
 
 class executor;
 
@@ -283,62 +283,6 @@ namespace detail {
 [[nodiscard]] clock_ns deadline_after(executor& loop, std::chrono::nanoseconds duration) noexcept;
 
 }  // namespace detail
-
-/// A task that the program itself drives: started by executor::start(), run by executor::turn().
-///
-/// It must have ended before it is destroyed: cancel() it, and turn until done().
-template <class T>
-class root_task : detail::runnable, detail::bounded_task<T> {
- public:
-  root_task(executor& loop, task<T> root)
-      : runnable{kind_of_root},
-        detail::bounded_task<T>{std::move(root), &root_ended},
-        scope_{loop.root_scope(), cancel_scope::kind::plain} {
-    loop.now();  // who drives the executor may have been elsewhere for long: deadlines do not count from before that
-    loop.make_ready(*this);
-  }
-
-  ~root_task() {
-    GYRE_ASSERT(done_, "a root task was destroyed before it ended: cancel it, and turn its executor until it is done");
-  }
-
-  [[nodiscard]] bool done() const noexcept { return done_; }
-
-  /// Whether it ended by a cancel of its scope: there is no value then.
-  [[nodiscard]] bool stopped() const noexcept { return stopped_; }
-
-  [[nodiscard]] cancel_scope& scope() noexcept { return scope_; }
-  void cancel(std::string_view reason = {}) noexcept { scope_.cancel(reason); }
-
-  /// Its value, or its exception; system_error(operation_canceled) when it was stopped. Once, when done.
-  T get() {
-    GYRE_ASSERT(done_, "a task has a result when it has ended");
-    if (stopped_) detail::throw_errno(ECANCELED, "the root task was cancelled");
-    return this->take_result();
-  }
-
- private:
-  static void start(runnable& self) noexcept {
-    auto& root = static_cast<root_task&>(self);
-    root.begin(root.scope_).resume();
-  }
-
-  static detail::next_step root_ended(detail::boundary& self, detail::ending how) noexcept {
-    auto& root = static_cast<root_task&>(self);
-    root.leave_scope();
-    root.done_ = true;
-    root.stopped_ = how == detail::ending::stopped;
-    root.scope_.executor().return_soon();
-    return {std::noop_coroutine()};
-  }
-
-  static constexpr detail::runnable_kind kind_of_root{&root_task::start};
-  friend class executor;
-
-  cancel_scope scope_;
-  bool done_ = false;
-  bool stopped_ = false;
-};
 
 template <class T>
 root_task<T> executor::start(task<T> root) {
