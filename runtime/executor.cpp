@@ -71,7 +71,8 @@ detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds
 bool executor::turn(bool may_park) {
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const current_guard guard{*this};
-  return take_turn(may_park);
+  take_turn(may_park);
+  return has_work();
 }
 
 void executor::run_until(const bool& done) {
@@ -80,7 +81,7 @@ void executor::run_until(const bool& done) {
   while (!done) take_turn(/*may_park=*/true);
 }
 
-bool executor::take_turn(bool may_park) noexcept {
+void executor::take_turn(bool may_park) noexcept {
   ++turns_;
   take_completions();
   if (!ready_.empty()) run_ready_batch();
@@ -89,7 +90,6 @@ bool executor::take_turn(bool may_park) noexcept {
   const bool idle = may_park && ready_.empty() && !std::exchange(returning_, false);
   if (idle) parker_.flush_and_park();
   else submission_.flush();
-  return has_work();
 }
 
 bool executor::has_work() const noexcept {

@@ -236,7 +236,7 @@ class executor {
   friend class operation;
 
   void run_until(const bool& done);
-  bool take_turn(bool may_park) noexcept;
+  void take_turn(bool may_park) noexcept;
   void run_ready_batch() noexcept;
   [[gnu::noinline]] void take_posted() noexcept;
   [[gnu::noinline]] void expire_timers() noexcept;
@@ -266,9 +266,10 @@ class executor {
   detail::coarse_clock clock_{*ring_};
   detail::timer_heap timers_;
   detail::submission submission_{*ring_, clock_, timers_};
-  detail::parker parker_;  // other threads touch its last members
   cancel_scope root_scope_{*this};
   detail::boundary* foreign_ = nullptr;
+
+  detail::parker parker_;  // its last members are touched by any thread
 };
 
 namespace detail {

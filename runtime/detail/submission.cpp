@@ -175,14 +175,18 @@ bool submission::enter(unsigned wait_count) noexcept {
     ++counted_.overflows;
 
   const int error = ring_.enter(wait_count);
-  if (error == 0 || error == EINTR) [[likely]]
-    return true;
+  return error == 0 || !refused(error);
+}
+
+// Whether the kernel took not all. A wait that a signal cut short is no refusal.
+bool submission::refused(int error) noexcept {
+  if (error == EINTR) return false;
   const bool wants_room = error == EBUSY || error == EAGAIN || error == ENOMEM;
   if (!wants_room) fatal_errno(error, "executor: io_uring_enter(2) fails for a reason that no retry mends");
   ++counted_.refusals;
   times_are_old_ = ring_.unsubmitted() > 0;
   if (times_are_old_) times_.keep_lost_deadline();
-  return false;
+  return true;
 }
 
 }  // namespace gyre::detail

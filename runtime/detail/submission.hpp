@@ -107,6 +107,7 @@ class submission {
   [[gnu::cold]] void flush_and_queue() noexcept;
   void flush_cancels() noexcept;
   void flush_backlogs() noexcept;
+  [[gnu::cold]] bool refused(int error) noexcept;
   [[nodiscard]] bool has_listed() const noexcept;
 
   ring& ring_;
