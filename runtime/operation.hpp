@@ -22,7 +22,8 @@
 //                deadline asked for it; an error otherwise. Anything else: it won the race, and is delivered.
 //
 // Orders, all tested on the scripted ring (tests/runtime/cancel_race_test.cpp): a cancel before submission, after it,
-// after the completion is posted but not reaped, after it is reaped but not resumed, after the resume.
+// after the completion is posted but not reaped, after it is reaped but not resumed (somebody who was ready before it
+// comes first), after the resume.
 #pragma once
 
 #include <gyre/runtime/detail/timer_heap.hpp>
