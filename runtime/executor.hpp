@@ -186,9 +186,12 @@ class executor {
   ///
   /// @param may_park  Whether it may sleep until there is something to do; it does so in the same turn that ran the
   ///                  last ready work. A root task that ends in the turn keeps it from sleeping.
+  /// @threads         The thread that made the executor, outside any turn of it.
   bool turn(bool may_park);
 
   /// Turns without parking until nothing is ready and nothing waits for the kernel to look at it.
+  ///
+  /// @threads  As turn().
   void run_ready();
 
   /// Has `work` run in a turn of this executor.
@@ -278,6 +281,7 @@ class executor {
 
  private:
   friend class operation;
+  class turn_guard;
   struct kernel_timeout;
   struct wake_poll;
   struct link_time {
@@ -347,6 +351,7 @@ class executor {
   cancel_scope root_scope_{*this};
   detail::boundary* foreign_ = nullptr;
   bool parks_in_ring_;
+  bool in_turn_ = false;
   bool may_have_queued_ = false;  // something was put into one of the four lists of what has no entry yet
   bool returning_ = false;        // a root task ended: the turn returns instead of parking
   bool times_are_old_ = false;    // entries were refused: what they say of timeouts counts from a moment that is past
@@ -436,7 +441,6 @@ root_task<T> executor::start(task<T> root) {
 
 template <class T>
 T executor::run(task<T> root) {
-  GYRE_ASSERT(detail::current_executor != this, "an executor is not run in its own turn: co_await the task instead");
   root_task<T> running{*this, std::move(root)};
   run_until(running.done_);
   return running.get();
