@@ -218,7 +218,8 @@ class executor {
   /// Where the ring is less than was asked for, in sentences; empty when it is all.
   [[nodiscard]] std::string notes() const { return ring_->notes(); }
 
-  /// Requests in flight in the kernel.
+  /// Requests in flight in the kernel; for a coroutine that a completion has resumed, also those whose completions came
+  /// together with it. The same holds for executor_statistics::cqes and resumes.
   [[nodiscard]] std::uint32_t in_kernel_count() const noexcept;
 
   // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
