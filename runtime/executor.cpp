@@ -419,6 +419,7 @@ bool executor::enter(unsigned wait_count) noexcept {
   ++counted_.refusals;
   times_are_old_ = ring_->unsubmitted() > 0;
   if (times_are_old_) keep_lost_deadline();
+  if (!backlog_.empty()) ring_->hold_back();  // else those that begin in the next turn would take its places
   return false;
 }
 

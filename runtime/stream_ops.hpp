@@ -229,8 +229,8 @@ class merged {
 
   /// Waits for the next item of any source. Several coroutines may do so; the one that began first is first served.
   ///
-  /// @return        co_await gives std::optional<T>, empty when all sources have ended, also by a stop or a failure: in a
-  ///                shield() a reader goes on while they are stopped.
+  /// @return        co_await gives std::optional<T>, empty when all sources have ended; also when a stop or a failure
+  ///                ended them, which a shield() keeps from the reader.
   /// @cancellation  Safe: an item that has come stays for the next next().
   [[nodiscard]] detail::next_of_merged<T> next() noexcept { return detail::next_of_merged<T>{*this}; }
 
