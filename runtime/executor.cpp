@@ -19,18 +19,6 @@ namespace {
 
 using detail::current_executor;
 
-// Makes an executor the current one of this thread for as long as it lives.
-class current_guard {
- public:
-  explicit current_guard(executor& entering) noexcept : before_{std::exchange(current_executor, &entering)} {}
-  ~current_guard() { current_executor = before_; }
-  current_guard(const current_guard&) = delete;
-  current_guard& operator=(const current_guard&) = delete;
-
- private:
-  executor* before_;
-};
-
 detail::ring_request request_for(const executor_options& options) {
   constexpr unsigned sq_entries_min = 2;  // an operation and its linked timeout go in together
   return {.sq_entries = std::max(options.sq_entries, sq_entries_min),
@@ -47,6 +35,28 @@ detail::parker::sleeps_in where_to_sleep(const executor_options& options) noexce
 
 }  // namespace
 
+// Makes an executor the current one of this thread for as long as it lives. A turn inside a turn would resume again who
+// waited for the completions that the outer one is at; current_executor alone does not show it, as another executor's
+// turn can stand between the two.
+class executor::turn_guard {
+ public:
+  explicit turn_guard(executor& entering) noexcept
+      : entered_{entering}, before_{std::exchange(current_executor, &entering)} {
+    const bool is_in_turn = std::exchange(entered_.in_turn_, true);
+    GYRE_ASSERT(!is_in_turn, "an executor is not run in its own turn: co_await the task instead");
+  }
+  ~turn_guard() {
+    entered_.in_turn_ = false;
+    current_executor = before_;
+  }
+  turn_guard(const turn_guard&) = delete;
+  turn_guard& operator=(const turn_guard&) = delete;
+
+ private:
+  executor& entered_;
+  executor* before_;
+};
+
 executor::executor(executor_options options)
     : executor{std::make_unique<detail::kernel_ring>(request_for(options)), options} {}
 
@@ -58,7 +68,7 @@ executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
 }
 
 executor::~executor() {
-  GYRE_ASSERT(current_executor != this, "an executor is not destroyed in its own turn");
+  GYRE_ASSERT(!in_turn_, "an executor is not destroyed in its own turn");
   GYRE_ASSERT(belongs_to_this_thread(), "an executor is destroyed on the thread that made it");
   GYRE_ASSERT(root_scope_.empty(), "an executor was destroyed while tasks are still running on it");
   drain();
@@ -70,14 +80,14 @@ detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds
 
 bool executor::turn(bool may_park) {
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
-  const current_guard guard{*this};
+  const turn_guard guard{*this};
   take_turn(may_park);
   return has_work();
 }
 
 void executor::run_until(const bool& done) {
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
-  const current_guard guard{*this};
+  const turn_guard guard{*this};
   while (!done) take_turn(/*may_park=*/true);
 }
 
@@ -247,7 +257,7 @@ void executor::post(std::function<void()> fn) { post(*std::make_unique<posted_fu
 // The kernel must be done with all memory before the ring is closed: closing it waits for nothing.
 void executor::drain() noexcept {
   run_ready();
-  const current_guard guard{*this};
+  const turn_guard guard{*this};
   parker_.disarm();
   cancel_all_in_kernel();
   while (in_kernel_count() > 0) {

@@ -150,9 +150,12 @@ class executor {
   ///
   /// @param may_park  Whether it may sleep until there is something to do; it does so in the same turn that ran the
   ///                  last ready work. A root task that ends in the turn keeps it from sleeping.
+  /// @threads         The thread that made the executor, outside any turn of it.
   bool turn(bool may_park);
 
   /// Turns without parking until nothing is ready and nothing waits for the kernel to look at it.
+  ///
+  /// @threads  As turn().
   void run_ready();
 
   /// Has `work` run in a turn of this executor.
@@ -179,7 +182,8 @@ class executor {
   /// Where the ring is less than was asked for, in sentences; empty when it is all.
   [[nodiscard]] std::string notes() const { return ring_->notes(); }
 
-  /// Requests in flight in the kernel.
+  /// Requests in flight in the kernel; for a coroutine that a completion has resumed, also those whose completions came
+  /// together with it. The same holds for executor_statistics::cqes and resumes.
   [[nodiscard]] std::uint32_t in_kernel_count() const noexcept { return submission_.in_kernel_count(); }
 
   // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
@@ -234,6 +238,7 @@ class executor {
 
  private:
   friend class operation;
+  class turn_guard;
 
   void run_until(const bool& done);
   void take_turn(bool may_park) noexcept;
@@ -268,6 +273,7 @@ class executor {
   detail::submission submission_{*ring_, clock_, timers_};
   cancel_scope root_scope_{*this};
   detail::boundary* foreign_ = nullptr;
+  bool in_turn_ = false;
 
   detail::parker parker_;  // its last members are touched by any thread
 };
@@ -292,7 +298,6 @@ root_task<T> executor::start(task<T> root) {
 
 template <class T>
 T executor::run(task<T> root) {
-  GYRE_ASSERT(detail::current_executor != this, "an executor is not run in its own turn: co_await the task instead");
   root_task<T> running{*this, std::move(root)};
   run_until(running.done_);
   return running.get();

@@ -8,7 +8,8 @@
 //   idle        -> queued        co_await, when the submission queue is full
 //   idle/queued -> in_kernel     described to the ring; from here on the kernel may touch what it points to
 //   in_kernel   -> cancel_queued -> cancel_sent      its scope was cancelled, or its deadline has passed
-//   any of these three -> ready  its own completion was reaped. Nothing else ends it.
+//   any of these three -> ready  its own completion was taken. Nothing else ends it.
+//   in_kernel   -> done          the same, where nothing is out of the ordinary: resumed there and then
 //   queued      -> ready         cancelled before the kernel ever saw it
 //   ready       -> done          the coroutine was resumed or unwound
 //
@@ -22,7 +23,7 @@
 //                deadline asked for it; an error otherwise. Anything else: it won the race, and is delivered.
 //
 // Orders, all tested on the scripted ring (tests/runtime/cancel_race_test.cpp): a cancel before submission, after it,
-// after the completion is posted but not reaped, after it is reaped but not resumed (somebody who was ready before it
+// after the completion is posted but not taken, after it is taken but not resumed (somebody who was ready before it
 // comes first), after the resume.
 #pragma once
 

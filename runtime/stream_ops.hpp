@@ -32,6 +32,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -228,7 +229,8 @@ class merged {
 
   /// Waits for the next item of any source. Several coroutines may do so; the one that began first is first served.
   ///
-  /// @return        co_await gives std::optional<T>, empty when all sources have ended.
+  /// @return        co_await gives std::optional<T>, empty when all sources have ended; also when a stop or a failure
+  ///                ended them, which a shield() keeps from the reader.
   /// @cancellation  Safe: an item that has come stays for the next next().
   [[nodiscard]] detail::next_of_merged<T> next() noexcept { return detail::next_of_merged<T>{*this}; }
 
@@ -279,13 +281,25 @@ class merging {
 
   [[nodiscard]] merged<T>& items() noexcept { return items_; }
 
+  /// The task that brings the items of `source`.
   template <class Source>
-  task<> bring_all(Source& source) {
-    while (auto next = co_await source.next()) co_await item_offer<T>{items_, *next};
-    items_.source_ended();
+  [[nodiscard]] task<> bring_all(Source& source) {
+    return bring_to(reading{&items_}, source);
   }
 
  private:
+  struct tells_end {
+    void operator()(merged<T>* items) const noexcept { items->source_ended(); }
+  };
+  // Held in a child's frame, which may be destroyed where it waits, or before it has begun. A reader whom the stop does
+  // not reach (shield()) would wait for ever for a source that is gone.
+  using reading = std::unique_ptr<merged<T>, tells_end>;
+
+  template <class Source>
+  static task<> bring_to(reading items, Source& source) {
+    while (auto next = co_await source.next()) co_await item_offer<T>{*items, *next};
+  }
+
   merged<T> items_;
 };
 

@@ -128,7 +128,9 @@ namespace this_task {
   return detail::scope_query<std::optional<std::chrono::steady_clock::time_point>, &detail::read_deadline>{};
 }
 
-/// Goes to the back of the ready queue: everything that is ready runs first, and the kernel is looked at.
+/// Goes to the back of the ready queue: everything that is ready runs first.
+///
+/// The kernel is looked at in the next turn: before the second yield() in a row returns, not always before the first.
 ///
 /// @cancellation  In a scope that is cancelled it ends stopped. A cancel that comes while it is in the queue takes
 ///                effect at the next wait.

@@ -61,6 +61,9 @@ class ring {
     return reinterpret_cast<io_uring_sqe*>(entry);
   }
 
+  /// Has sqe_at_hand_or_null() say no until try_sqe() has given an entry: somebody else is to come first.
+  void hold_back() noexcept { run_end_ = next_sqe_; }
+
   /// Makes an entry zero but for its user_data.
   static void blank(io_uring_sqe& sqe, std::uint64_t user_data) noexcept {
     auto* const bytes = reinterpret_cast<std::byte*>(&sqe);

@@ -186,6 +186,7 @@ bool submission::refused(int error) noexcept {
   ++counted_.refusals;
   times_are_old_ = ring_.unsubmitted() > 0;
   if (times_are_old_) times_.keep_lost_deadline();
+  if (!backlog_.empty()) ring_.hold_back();  // else those that begin in the next turn would take its places
   return true;
 }
 

@@ -22,6 +22,7 @@
 #include <cerrno>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -134,6 +135,36 @@ TEST_CASE("a submission that the kernel refuses, wholly or in part, is tried aga
       CHECK(on.loop.statistics().sqes == 50);
     }
   }
+}
+
+TEST_CASE(
+    "operations that wait for a place come before those that begin later, also where the kernel takes few at a time") {
+  constexpr int first_socket = some_socket;
+  constexpr std::size_t how_many = 5;
+  scripted_executor on{{.sq_entries = 2}};
+  std::array<int, how_many> taken_counts{};
+  std::vector<std::unique_ptr<root_task<void>>> roots;
+  const auto recv_for_ever = [](int fd) -> task<> {
+    std::array<std::byte, 4> buffer;
+    for (;;) co_await ops::recv(fd, buffer);
+  };
+  for (std::size_t i = 0; i < how_many; ++i)
+    roots.push_back(std::make_unique<root_task<void>>(on.loop, recv_for_ever(first_socket + int(i))));
+  on.script.answer = [&](const detail::scripted_ring::request& taken) -> std::optional<std::int32_t> {
+    if (taken.opcode != IORING_OP_RECV) return std::nullopt;
+    ++taken_counts[static_cast<std::size_t>(taken.fd - first_socket)];
+    return 4;
+  };
+
+  for (int i = 0; i < 20; ++i) {
+    on.script.refuse(EAGAIN, /*taken_count=*/1);
+    on.loop.turn(/*may_park=*/false);
+  }
+
+  for (const int taken_count : taken_counts) CHECK(taken_count == 4);
+  on.script.answer = nullptr;
+  for (const auto& each : roots) each->cancel();
+  on.loop.run_ready();
 }
 
 TEST_CASE("an executor does not sleep on entries that the kernel has refused") {

@@ -320,6 +320,36 @@ TEST_CASE("a stop from outside takes down the reader, who offers, and who waits 
   }
 }
 
+TEST_CASE("a reader in a shield is at the end when a stop or a failure has taken the sources") {
+  enum class how { stopped, stopped_before_they_begin, failed };
+  for (const how ended_by : {how::stopped, how::stopped_before_they_begin, how::failed}) {
+    CAPTURE(static_cast<int>(ended_by));
+    scripted_executor on;
+    std::vector<int> read;
+    bool is_at_end = false;
+    auto root = on.loop.start([](bool fails, std::vector<int>& items_read, bool& ended) -> task<> {
+      outcome noted;
+      auto other = fails ? fails_after_one(10ms) : slowly(2, 1, 1h, noted);
+      co_await with_merged(slowly(1, 1, 1h, noted), std::move(other), [&](merged<int>& items) -> task<> {
+        while (auto item = co_await shield(items.next())) items_read.push_back(*item);
+        ended = true;
+      });
+    }(ended_by == how::failed, read, is_at_end));
+
+    if (ended_by == how::stopped_before_they_begin) on.loop.turn(/*may_park=*/false);
+    else on.loop.run_ready();
+    if (ended_by == how::failed) on.script.advance(10ms);
+    else root.cancel();
+    on.loop.run_ready();
+
+    REQUIRE(root.done());
+    CHECK(is_at_end);
+    CHECK(root.stopped() == (ended_by != how::failed));
+    CHECK(read == (ended_by == how::failed ? std::vector{1} : std::vector<int>{}));
+    if (ended_by == how::failed) CHECK_THROWS_AS(root.get(), failure);
+  }
+}
+
 TEST_CASE("a next() of merged streams that times out has taken nothing, and disturbs no source") {
   scripted_executor on;
   outcome noted;
