@@ -59,89 +59,107 @@ class time_limit {
 };
 
 /// The part of a deadline that does not depend on the operation's type.
-class operation_deadline : timer {
+class operation_deadline : protected timer {
  protected:
-  operation_deadline(std::chrono::nanoseconds duration, deadline_by keeper) noexcept
-      : timer{&expired}, duration_{duration}, keeper_{keeper} {}
-  explicit operation_deadline(std::chrono::steady_clock::time_point at) noexcept
-      : operation_deadline{std::chrono::nanoseconds{clock_of(at)}, deadline_by::options_at} {}
-  operation_deadline(operation_deadline&& other) noexcept : operation_deadline{other.duration_, other.keeper_} {}
-  ~operation_deadline() { disarm(); }
+  operation_deadline(expire_fn on_expiry, std::chrono::nanoseconds limit) noexcept : timer{on_expiry}, limit_{limit} {}
+  operation_deadline(const operation_deadline& before_it_is_awaited) noexcept
+      : operation_deadline{before_it_is_awaited.expire, before_it_is_awaited.limit_} {}
 
-  /// Before `op` is awaited, on `loop`.
-  void arm(operation& op, executor& loop) noexcept {
-    const bool is_long = duration_ > loop.short_duration_max() && keeper_ == deadline_by::options;
-    if (!is_long) return arm_with_care(op, loop);
-    op_ = &op;
-    loop_ = &loop;
-    loop.timers().arm(*this, later(loop.turn_time(), duration_));
+  /// Before `op` is awaited, on the executor whose turn it is: the way of nearly every deadline that is longer than a
+  /// moment. Returns false when it has to be armed with care, and nothing has happened.
+  bool arm_plainly(executor& loop) noexcept {
+    if (limit_ <= loop.short_duration_max()) return false;
+    // Not later(), which asks whether that can be counted: what cannot comes out as long ago, and no lane takes it.
+    const auto due = static_cast<std::uint64_t>(loop.coarse_now()) + static_cast<std::uint64_t>(limit_.count());
+    return loop.timers().arm_in_first_lane(*this, static_cast<clock_ns>(due));
   }
-  void disarm() noexcept {
-    if (armed()) loop_->timers().disarm(*this);
+  void arm_with_care(operation& op, executor& loop, deadline_by keeper) noexcept;
+
+  /// When `op` is back, or will never be.
+  void disarm(const operation& op) noexcept {
+    if (!leave_first_lane()) [[unlikely]]
+      disarm_with_care(op);
+    has_left();
   }
 
  private:
-  void arm_with_care(operation& op, executor& loop) noexcept;
-  static void expired(timer& self) noexcept { static_cast<operation_deadline&>(self).op_->expire(); }
+  void disarm_with_care(const operation& op) noexcept;
 
-  std::chrono::nanoseconds duration_;  // with options_at: on the executor's clock
-  operation* op_ = nullptr;
-  executor* loop_ = nullptr;
-  deadline_by keeper_;
+  std::chrono::nanoseconds limit_;  // with options_at: a point on the executor's clock
 };
 
 /// An operation and its deadline, awaited as one.
-template <class Op>
-class limited_operation : operation_deadline {
+template <class Op, deadline_by Keeper>
+class limited_operation : protected operation_deadline {
  public:
   using gyre_awaitable = void;
 
   bool await_ready() const noexcept { return false; }
 
   template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    if constexpr (gyre_promise<Promise>) arm(op_, awaiting.promise().bound->scope->executor());
-    else arm(op_, executor::current());
+  [[gnu::always_inline]] void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+    if (!arm_plainly_below(awaiting)) [[unlikely]]
+      return suspend_with_care(awaiting);
     op_.await_suspend(awaiting);
   }
 
  protected:
-  template <class... Limit>
-  explicit limited_operation(Op&& op, Limit... limit) noexcept : operation_deadline{limit...}, op_{std::move(op)} {}
+  limited_operation(Op&& op, std::chrono::nanoseconds limit) noexcept
+      : operation_deadline{&expired, limit}, op_{std::move(op)} {}
+  limited_operation(limited_operation&&) noexcept = default;
+  ~limited_operation() {
+    if (armed()) disarm(op_);
+  }
 
   /// The first thing when the coroutine is back.
   Op& ended() noexcept {
-    disarm();
+    disarm(op_);
     return op_;
   }
 
  private:
+  static void expired(timer& self) noexcept { static_cast<limited_operation&>(self).op_.expire(); }
+
+  // A call of its own, so that the plain way is small enough to become part of the coroutine.
+  template <class Promise>
+  [[gnu::noinline]] void suspend_with_care(std::coroutine_handle<Promise> awaiting) noexcept {
+    if constexpr (gyre_promise<Promise>) arm_with_care(op_, awaiting.promise().bound->scope->executor(), Keeper);
+    else arm_with_care(op_, executor::current(), Keeper);
+    op_.await_suspend(awaiting);
+  }
+
+  template <class Promise>
+  bool arm_plainly_below(std::coroutine_handle<Promise> awaiting) noexcept {
+    if constexpr (gyre_promise<Promise> && Keeper == deadline_by::options) {
+      executor* const loop = current_executor;
+      return loop == awaiting.promise().bound->undisturbed_on && arm_plainly(*loop);
+    } else {
+      return false;
+    }
+  }
+
   Op op_;
 };
 
 /// Awaits an operation with a deadline, which is an error when it has passed.
-template <class Op>
-class timed_operation final : public limited_operation<Op> {
+template <class Op, deadline_by Keeper>
+class timed_operation final : public limited_operation<Op, Keeper> {
  public:
-  timed_operation(Op&& op, std::chrono::nanoseconds duration, deadline_by keeper) noexcept
-      : limited_operation<Op>{std::move(op), duration, keeper} {}
-  timed_operation(Op&& op, std::chrono::steady_clock::time_point at) noexcept
-      : limited_operation<Op>{std::move(op), at} {}
+  timed_operation(Op&& op, std::chrono::nanoseconds limit) noexcept
+      : limited_operation<Op, Keeper>{std::move(op), limit} {}
 
   decltype(auto) await_resume() { return this->ended().await_resume(); }
   auto await_result() { return this->ended().await_result(); }
 };
 
 /// Awaits an operation with a deadline, which leaves nothing when it has passed.
-template <class Op>
-class moving_on_operation final : public limited_operation<Op> {
+template <class Op, deadline_by Keeper>
+class moving_on_operation final : public limited_operation<Op, Keeper> {
   using T = decltype(std::declval<Op&>().await_resume());
 
  public:
-  moving_on_operation(Op&& op, std::chrono::nanoseconds duration) noexcept
-      : limited_operation<Op>{std::move(op), duration, deadline_by::options} {}
-  moving_on_operation(Op&& op, std::chrono::steady_clock::time_point at) noexcept
-      : limited_operation<Op>{std::move(op), at} {}
+  moving_on_operation(Op&& op, std::chrono::nanoseconds limit) noexcept
+      : limited_operation<Op, Keeper>{std::move(op), limit} {}
 
   auto await_resume() {
     Op& op = this->ended();
@@ -227,8 +245,8 @@ class moving_on_task final : public limited_task<T> {
 ///                  operation that a kernel worker has begun on a file ends when it ends: the deadline waits for it.
 /// @source          io_uring_prep_link_timeout(3), IORING_OP_ASYNC_CANCEL. Linux 5.5.
 template <std::derived_from<operation> Op>
-[[nodiscard]] detail::timed_operation<Op> with_timeout(std::chrono::nanoseconds duration, Op op) noexcept {
-  return detail::timed_operation<Op>{std::move(op), duration, detail::deadline_by::options};
+[[nodiscard]] auto with_timeout(std::chrono::nanoseconds duration, Op op) noexcept {
+  return detail::timed_operation<Op, detail::deadline_by::options>{std::move(op), duration};
 }
 
 /// Awaits a task, for at most `duration`: then its scope is cancelled, and its frames are taken down.
@@ -258,8 +276,8 @@ template <detail::own_awaitable Awaitable>
 ///              out, a task at its first wait.
 /// @errors      timed_out, and what it ends with by itself.
 template <std::derived_from<operation> Op>
-[[nodiscard]] detail::timed_operation<Op> with_deadline(std::chrono::steady_clock::time_point when, Op op) noexcept {
-  return detail::timed_operation<Op>{std::move(op), when};
+[[nodiscard]] auto with_deadline(std::chrono::steady_clock::time_point when, Op op) noexcept {
+  return detail::timed_operation<Op, detail::deadline_by::options_at>{std::move(op), when.time_since_epoch()};
 }
 template <class T>
 [[nodiscard]] detail::timed_task<T> with_deadline(std::chrono::steady_clock::time_point when, task<T> body) noexcept {
@@ -282,8 +300,8 @@ template <detail::own_awaitable Awaitable>
 ///                  deadline ended half way throws its transfer_error: bytes() were moved.
 /// @cancellation    As its own. A stop goes on outwards, and wins over the deadline.
 template <std::derived_from<operation> Op>
-[[nodiscard]] detail::moving_on_operation<Op> move_on_after(std::chrono::nanoseconds duration, Op op) noexcept {
-  return detail::moving_on_operation<Op>{std::move(op), duration};
+[[nodiscard]] auto move_on_after(std::chrono::nanoseconds duration, Op op) noexcept {
+  return detail::moving_on_operation<Op, detail::deadline_by::options>{std::move(op), duration};
 }
 template <class T>
 [[nodiscard]] detail::moving_on_task<T> move_on_after(std::chrono::nanoseconds duration, task<T> body) noexcept {
@@ -297,8 +315,8 @@ template <detail::own_awaitable Awaitable>
 
 /// The same until a point in time on the steady clock.
 template <std::derived_from<operation> Op>
-[[nodiscard]] detail::moving_on_operation<Op> move_on_at(std::chrono::steady_clock::time_point when, Op op) noexcept {
-  return detail::moving_on_operation<Op>{std::move(op), when};
+[[nodiscard]] auto move_on_at(std::chrono::steady_clock::time_point when, Op op) noexcept {
+  return detail::moving_on_operation<Op, detail::deadline_by::options_at>{std::move(op), when.time_since_epoch()};
 }
 template <class T>
 [[nodiscard]] detail::moving_on_task<T> move_on_at(std::chrono::steady_clock::time_point when, task<T> body) noexcept {

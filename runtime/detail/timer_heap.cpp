@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The 4-ary heap: moves along one path from root to leaf, and tells each timer where it is.
+// The 4-ary heap: moves along one path from root to leaf, and tells each timer where it is. Which lane a timer fits.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
 
@@ -7,6 +7,30 @@
 #include <new>
 
 namespace gyre::detail {
+
+std::size_t timer_heap::size() const noexcept {
+  std::size_t count = count_;
+  const timer_links& lane = lanes_.front();
+  for (const timer_links* each = lane.next; each != &lane; each = each->next) ++count;
+  return count;
+}
+
+void timer_heap::arm(timer& armed, clock_ns due) noexcept {
+  disarm(armed);
+  armed.would_be_due(due);
+  for (timer_links& lane : lanes_) {
+    timer_links& last = *lane.previous;
+    if (&last == &lane || last.due <= due) return enter_lane(armed, lane, last);
+  }
+  push(armed);
+}
+
+void timer_heap::enter_lane(timer& armed, timer_links& lane, timer_links& before) noexcept {
+  link(armed, before, *before.next);
+  const bool is_first = &lane == &lanes_.front();
+  armed.index_ = is_first ? timer::in_first_lane : timer::in_other_lane;
+  if (!is_first) ++count_;
+}
 
 void timer_heap::place(std::uint32_t index, const entry& placed) noexcept {
   entries_[index] = placed;
@@ -39,28 +63,32 @@ void timer_heap::sift_down(std::uint32_t index, entry sinking) noexcept {
 }
 
 void timer_heap::push(timer& armed) noexcept {
-  GYRE_ASSERT(entries_.size() < timer::in_lane, "no more timers than an index can count");
+  GYRE_ASSERT(entries_.size() < timer::in_other_lane, "no more timers than an index can count");
   try {
-    entries_.push_back({armed.due_, &armed});
+    entries_.push_back({armed.due(), &armed});
   } catch (const std::bad_alloc&) {
     return insert_into_lane(armed);
   }
-  sift_up(static_cast<std::uint32_t>(entries_.size() - 1), {armed.due_, &armed});
+  sift_up(static_cast<std::uint32_t>(entries_.size() - 1), {armed.due(), &armed});
   ++count_;
 }
 
 // Linear, and needs no memory.
 void timer_heap::insert_into_lane(timer& armed) noexcept {
-  timer_links& lane = lanes_.front();
+  timer_links& lane = lanes_.back();
   timer_links* before = lane.previous;
-  while (before != &lane && static_cast<timer*>(before)->due_ > armed.due_) before = before->previous;
-  link(armed, *before, *before->next);
+  while (before != &lane && before->due > armed.due()) before = before->previous;
+  enter_lane(armed, lane, *before);
 }
 
-void timer_heap::remove(timer& armed) noexcept {
+// What is not in the first lane.
+void timer_heap::take_out(timer& armed) noexcept {
   if (!armed.armed()) return;
-  remove_at(armed.index_);
   --count_;
+  if (armed.index_ != timer::in_other_lane) return remove_at(armed.index_);
+  armed.previous->next = armed.next;
+  armed.next->previous = armed.previous;
+  armed.index_ = timer::not_armed;
 }
 
 timer* timer_heap::first() const noexcept {
@@ -68,7 +96,7 @@ timer* timer_heap::first() const noexcept {
   for (const timer_links& lane : lanes_) {
     if (lane.next == &lane) continue;
     auto* const candidate = static_cast<timer*>(lane.next);
-    if (earliest == nullptr || candidate->due_ < earliest->due_) earliest = candidate;
+    if (earliest == nullptr || candidate->due() < earliest->due()) earliest = candidate;
   }
   return earliest;
 }
@@ -84,10 +112,9 @@ void timer_heap::remove_at(std::uint32_t index) noexcept {
 }
 
 timer* timer_heap::pop_due(clock_ns now) noexcept {
-  if (empty()) return nullptr;
+  if (earliest() > now) return nullptr;
   timer* const due = first();
-  if (due->due_ > now) return nullptr;
-  disarm(*due);
+  if (due != nullptr) disarm(*due);  // there is none where `now` is the end of time
   return due;
 }
 

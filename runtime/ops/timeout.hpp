@@ -50,10 +50,10 @@ class [[nodiscard]] timeout final : public operation_of<timeout, void> {
 /// @source    io_uring_prep_link_timeout(3). Linux 5.5.
 template <class Op>
   requires std::derived_from<Op, operation>
-[[nodiscard]] detail::timed_operation<Op> link_timeout(Op op, std::chrono::nanoseconds duration) noexcept {
+[[nodiscard]] auto link_timeout(Op op, std::chrono::nanoseconds duration) noexcept {
   GYRE_ASSERT(op.its_kind().where_it_runs == runs_in::ring,
               "a linked timeout never fires on what a kernel worker runs: use with_timeout()");
-  return detail::timed_operation<Op>{std::move(op), duration, detail::deadline_by::kernel};
+  return detail::timed_operation<Op, detail::deadline_by::kernel>{std::move(op), duration};
 }
 
 }  // namespace gyre::ops

@@ -66,6 +66,45 @@ TEST_CASE("arming a timer that is armed moves it, and disarming one that is not 
   CHECK(!moved.armed());
 }
 
+TEST_CASE("the first lane takes who comes behind all others there, and nobody when it is empty") {
+  timer_heap heap;
+  named_timer first;
+  named_timer second;
+  named_timer hurried;
+  CHECK(!heap.arm_in_first_lane(hurried, 10));
+  heap.arm(first, 10);
+
+  CHECK(!heap.arm_in_first_lane(hurried, 9));
+  CHECK(!heap.arm_in_first_lane(hurried, INT64_MIN));  // as a time that cannot be counted comes out
+  CHECK(!hurried.armed());
+  CHECK(heap.arm_in_first_lane(hurried, 10));
+  heap.arm(second, 9);
+
+  CHECK(heap.size() == 3);
+  CHECK(heap.pop_due(9) == &second);
+  CHECK(heap.pop_due(10) == &first);
+  CHECK(heap.pop_due(10) == &hurried);
+  CHECK(heap.empty());
+}
+
+TEST_CASE("a timer says whether it was in the first lane when it leaves it, and leaves no other place") {
+  timer_heap heap;
+  named_timer in_first;
+  named_timer in_second;
+  heap.arm(in_first, 20);
+  heap.arm(in_second, 10);
+
+  CHECK(!in_second.leave_first_lane());
+  CHECK(in_second.armed());
+  CHECK(in_first.leave_first_lane());
+  CHECK(!in_first.leave_first_lane());
+
+  CHECK(heap.earliest() == 10);
+  heap.disarm(in_second);
+  CHECK(heap.empty());
+  CHECK(heap.earliest() == INT64_MAX);
+}
+
 TEST_CASE("timers that come in the worst order, each due before all others, come out in the best") {
   timer_heap heap;
   std::vector<named_timer> timers(100'000);
@@ -90,7 +129,7 @@ TEST_CASE("whatever is armed, moved and disarmed, the heap agrees with a sorted 
 
     for (int step = 0; step < 5'000; ++step) {
       named_timer& one = timers[random() % timers.size()];
-      switch (random() % 4) {
+      switch (random() % 5) {
         case 0:
         case 1: {
           const clock_ns due = now + static_cast<clock_ns>(random() % 1000);
@@ -102,7 +141,7 @@ TEST_CASE("whatever is armed, moved and disarmed, the heap agrees with a sorted 
           heap.disarm(one);
           reference.erase(&one);
           break;
-        case 3:
+        case 3: {
           now += static_cast<clock_ns>(random() % 50);
           clock_ns last = 0;
           while (timer* const due = heap.pop_due(now)) {
@@ -114,6 +153,12 @@ TEST_CASE("whatever is armed, moved and disarmed, the heap agrees with a sorted 
             reference.erase(due);
           }
           break;
+        }
+        case 4: {
+          const clock_ns due = now + static_cast<clock_ns>(random() % 1000);
+          if (!one.armed() && heap.arm_in_first_lane(one, due)) reference[&one] = due;
+          break;
+        }
       }
       REQUIRE(heap.size() == reference.size());
       REQUIRE(one.armed() == reference.contains(&one));
