@@ -56,7 +56,7 @@ class operation;
 /// How an executor sleeps when there is nothing to do.
 enum class parking : std::uint8_t {
   eventfd,  ///< In read(2) on the eventfd registered with its ring.
-            ///< From the first ops::read, readv or poll on it sleeps as with ring_wait: see wait_in_ring_from_now_on().
+            ///< From the first ops::read, write or poll on it sleeps as with ring_wait: see wait_in_ring_from_now_on().
   ring_wait  ///< In the io_uring_enter(2) that submits: one system call less a park, for programs that embed nothing.
 };
 
@@ -226,9 +226,9 @@ class executor {
 
   /// Sleeps in the ring from here on: something begins that may wait for an eventfd, itself or inside an epoll set.
   ///
-  /// Where a write to another eventfd is what completes a request, Linux signals a ring's registered eventfd once,
-  /// late, and then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is never cleared).
-  /// A sleep in the ring itself is not concerned.
+  /// Where a write to another eventfd, or a read of one, is what completes a request, Linux signals a ring's registered
+  /// eventfd once, late, and then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is
+  /// never cleared). A sleep in the ring itself is not concerned.
   void wait_in_ring_from_now_on() noexcept { parks_in_ring_ = true; }
 
   /// The executor's clock, as of the last time that somebody looked. Refreshed by now().
