@@ -47,7 +47,7 @@ class operation;
 /// How an executor sleeps when there is nothing to do.
 enum class parking : std::uint8_t {
   eventfd,  ///< In read(2) on the eventfd registered with its ring.
-            ///< From the first ops::read, readv or poll on it sleeps as with ring_wait: see wait_in_ring_from_now_on().
+            ///< From the first ops::read, write or poll on it sleeps as with ring_wait: see wait_in_ring_from_now_on().
   ring_wait  ///< In the io_uring_enter(2) that submits: one system call less a park, for programs that embed nothing.
 };
 

@@ -22,6 +22,7 @@ constinit const operation_kind read::opcode{"read", &read::prepare, runs_in::wor
 
 void write::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_write(3)
   auto& op = static_cast<write&>(self);
+  gyre::detail::may_wait_for_eventfd();  // one that is full, until somebody reads it
   io_uring_prep_write(&sqe, op.fd_.get(), op.bytes_.data(), one_transfer(op.bytes_.size()), op.offset_);
 }
 constinit const operation_kind write::opcode{"write", &write::prepare, runs_in::worker};
@@ -35,6 +36,7 @@ constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::
 
 void writev::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_writev(3)
   auto& op = static_cast<writev&>(self);
+  gyre::detail::may_wait_for_eventfd();
   io_uring_prep_writev(&sqe, op.fd_.get(), op.buffers_.data(), static_cast<unsigned>(op.buffers_.size()), op.offset_);
 }
 constinit const operation_kind writev::opcode{"writev", &writev::prepare, runs_in::worker};

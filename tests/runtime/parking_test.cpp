@@ -276,6 +276,18 @@ task<> take_events(const unique_fd& events, int count, bool by_poll, std::binary
   }
 }
 
+// The same for completions that a read causes: of a full eventfd, which is filled again each time.
+task<> fill_again(const unique_fd& events, int count, bool by_writev, std::binary_semaphore& wanted) {
+  std::uint64_t all_it_holds = UINT64_MAX - 1;
+  const std::array parts{::iovec{&all_it_holds, sizeof all_it_holds}};
+  for (int i = 0; i < count; ++i) {
+    wanted.release();
+    const auto written = by_writev ? co_await as_result(ops::writev(events, parts))
+                                   : co_await as_result(ops::write(events, std::as_bytes(std::span{&all_it_holds, 1})));
+    CHECK(written.error() == std::error_code{});
+  }
+}
+
 TEST_CASE("an eventfd that another thread writes to wakes the executor each time, not only the first") {
   constexpr int events_count = 200;
   for (const parking park : both_ways) {
@@ -303,6 +315,34 @@ TEST_CASE("an eventfd that another thread writes to wakes the executor each time
 }
 
 }  // namespace
+
+TEST_CASE("a full eventfd that another thread reads wakes who waits to write to it each time, not only the first") {
+  constexpr int reads_count = 200;
+  constexpr std::uint64_t all_it_holds = UINT64_MAX - 1;
+  for (const parking park : both_ways) {
+    for (const bool by_writev : {false, true}) {
+      CAPTURE(name_of(park));
+      CAPTURE(by_writev);
+      const unique_fd events{::eventfd(0, EFD_CLOEXEC)};
+      REQUIRE(::write(events.get(), &all_it_holds, sizeof all_it_holds) == sizeof all_it_holds);
+      std::binary_semaphore wanted{0};
+      executor loop{{.park = park}};
+      std::thread reader{[&] {
+        for (int i = 0; i < reads_count; ++i) {
+          wanted.acquire();
+          std::uint64_t value = 0;
+          const auto read_bytes = ::read(events.get(), &value, sizeof value);
+          GYRE_ASSERT(read_bytes == sizeof value, "a read of an eventfd that is full succeeds");
+        }
+      }};
+
+      loop.run(fill_again(events, reads_count, by_writev, wanted));
+
+      reader.join();
+      CHECK(loop.statistics().cqes >= reads_count);
+    }
+  }
+}
 
 TEST_CASE("of 100,000 posts from four threads to an executor that parks between them none is lost") {
   constexpr int threads_count = 4;
