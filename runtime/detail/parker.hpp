@@ -56,9 +56,9 @@ class parker {
 
   /// Sleeps in the ring from here on: something begins that may wait for an eventfd, itself or inside an epoll set.
   ///
-  /// Where a write to another eventfd, or a read of one, is what completes a request, Linux signals a ring's registered eventfd once,
-  /// late, and then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is never cleared).
-  /// A sleep in the ring itself is not concerned.
+  /// Where a write to another eventfd, or a read of one, is what completes a request, Linux signals a ring's registered
+  /// eventfd once, late, and then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is
+  /// never cleared). A sleep in the ring itself is not concerned.
   void sleep_in_ring_from_now_on() noexcept { in_ring_ = true; }
 
   /// Has the kernel give up what it holds to end a sleep.
