@@ -174,13 +174,13 @@ struct taken_connections {
 // Takes one, is slow, and then takes all until the first error, and one more.
 task<> take_slowly(taken_connections& taken) {
   ops::accept_stream incoming(some_socket);
-  co_await incoming.next();
+  static_cast<void>(co_await incoming.next());
   co_await sleep_for(1ms);
   for (taken.count = 1; !taken.error; ++taken.count) {
     const auto next = co_await as_result(incoming.next());
     if (!next) taken.error = next.error();
   }
-  co_await incoming.next();
+  static_cast<void>(co_await incoming.next());
 }
 
 int new_descriptor() { return ::dup(STDERR_FILENO); }
