@@ -36,6 +36,8 @@
 #include <gyre/runtime/detail/runnable.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/error.hpp>
+#include <gyre/runtime/fd_ref.hpp>
+#include <gyre/runtime/result.hpp>
 #include <gyre/runtime/task.hpp>
 
 #include <algorithm>
@@ -90,7 +92,7 @@ struct executor_statistics {
   std::uint64_t enters = 0;            ///< io_uring_enter(2) calls.
   std::uint64_t sqes = 0;              ///< Entries described to the ring, cancels and timeouts included.
   std::uint64_t cqes = 0;              ///< Completions taken from it.
-  std::uint64_t cancels = 0;           ///< Cancel requests among the entries.
+  std::uint64_t cancels = 0;           ///< Cancel requests among the entries, each of one operation or of many.
   std::uint64_t resumes = 0;           ///< Things taken from the ready queue and run.
   std::uint64_t parks = 0;             ///< Times it went to sleep.
   std::uint64_t wakes_written = 0;     ///< Posts that had to write the eventfd.
@@ -218,6 +220,26 @@ class executor {
   /// Requests in flight in the kernel.
   [[nodiscard]] std::uint32_t in_kernel_count() const noexcept;
 
+  /// Ends all that is in flight on a descriptor, and blocks the thread until the kernel is done with it: for teardown,
+  /// where nothing can be awaited any more. Elsewhere ops::cancel_fd, or a cancel of the scope.
+  ///
+  /// No coroutine runs meanwhile. Those that waited hear of it in the executor's next turns: operation_canceled, or the
+  /// result that there was already. A transfer of many parts then goes on with its rest: shutdown(2) the socket first.
+  ///
+  /// @param timeout  For what a kernel worker has begun, and which ends only by itself, an fsync. Zero does not wait.
+  /// @return         How many were found; 0 when there was nothing (the kernel's -ENOENT). Those that a worker ran may
+  ///                 be missing from the count.
+  /// @errors         timed_out              one still runs in a worker (the kernel's -EALREADY, and -ETIME)
+  ///                 bad_file_descriptor    it is not open
+  ///                 resource_unavailable_try_again   the kernel did not take what was to be submitted before
+  ///                 invalid_argument       before Linux 6.0
+  /// @threads        The executor's thread, inside a turn or outside.
+  /// @limits         Walks all that is armed on the ring for each that it finds there: some 2 ms for 1000 on one
+  ///                 descriptor, a second for 9000. The kernel does not find what is to be run by a worker, and was not
+  ///                 begun yet.
+  /// @source         io_uring_register_sync_cancel(3), IORING_ASYNC_CANCEL_FD. Linux 6.0.
+  [[nodiscard]] result<std::size_t> cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept;
+
   // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
 
   /// Sleeps in the ring from here on: something begins that may wait for an eventfd, itself or inside an epoll set.
@@ -235,7 +257,7 @@ class executor {
     return coarse_now_;
   }
 
-  /// The clock as of this turn: exact when no timer is armed, otherwise as of the turn's last look at the timers.
+  /// The clock as of this turn: exact when no timer is armed, otherwise as of the turn's beginning, or a later look.
   [[nodiscard]] detail::clock_ns turn_time() noexcept { return timers_.empty() ? now() : coarse_now_; }
 
   /// Up to this duration a deadline is counted from the very moment, or kept by the kernel; above it, from turn_time().
@@ -255,6 +277,9 @@ class executor {
 
   /// Has the kernel asked to stop `op`, before anything else is submitted.
   void submit_cancel(operation& op) noexcept;
+
+  /// Counts a cancel request that an operation has described.
+  void count_cancel() noexcept { ++counted_.cancels; }
 
   /// Ends `op`, which the kernel has not seen, as cancelled.
   void drop_queued(operation& op) noexcept;
@@ -303,6 +328,8 @@ class executor {
   [[gnu::cold]] void flush_and_queue() noexcept;
   void flush_queued() noexcept;
   void flush_cancels() noexcept;
+  [[nodiscard]] bool finish_cancelled() noexcept;
+  [[nodiscard]] bool has_cancels() const noexcept { return !operation_cancels_.empty() || !handler_cancels_.empty(); }
   void flush_backlog() noexcept;
   bool enter(unsigned wait_count) noexcept;
   void take_completions() noexcept;
@@ -334,7 +361,7 @@ class executor {
   // Touched by the thread that runs the executor, and by no other.
   detail::intrusive_queue<detail::runnable> ready_;
   detail::intrusive_queue<detail::runnable> backlog_;            // operations without a submission entry
-  detail::intrusive_queue<detail::runnable> operation_cancels_;  // of operations in the kernel
+  detail::intrusive_queue<detail::runnable> operation_cancels_;  // of operations in the kernel, newest first
   detail::intrusive_queue<detail::completion_handler> handler_backlog_;
   detail::intrusive_queue<detail::completion_handler> handler_cancels_;
   std::unique_ptr<link_time[]> link_times_;  // one a submission entry: read by the kernel when it takes the entry

@@ -62,7 +62,7 @@ def declarations(text):
             yield found[1], doc, f"`{found[2]}`"
         elif "next_operation next()" in stripped:
             yield "accept_stream", doc, "`unique_fd`"
-        elif re.match(r"\[\[nodiscard\]\] detail::timed_operation<Op> link_timeout\(", stripped):
+        elif re.match(r"\[\[nodiscard\]\] auto link_timeout\(", stripped):
             yield "link_timeout", doc, "what it is given"
         elif stripped.startswith(("template", "requires")):
             continue  # between a docstring and what it is for
