@@ -338,14 +338,13 @@ void executor::flush_queued() noexcept {
   flush_backlog();
 }
 
-//
 // The kernel looks for what is to be cancelled in a table of lists. The newest stands first in its list, so that newest
-// first is the order in which each is found at once. Of completions there are many when many were cancelled: where they
-// fill half of their queue, no more than a few cancels a turn go out, which the reap outruns.
+// first is the order in which each is found at once. Where the kernel still has work from those before, or completions
+// fill half of their queue, no more than a few go out at a time, which the reap outruns.
 void executor::flush_cancels() noexcept {
   constexpr unsigned few = 16;
-  const bool many_to_reap = ring_->ready_completions() > ring_->cq_entries() / 2;
-  for (unsigned left = many_to_reap ? few : ring_->free_sqes(); left > 0 && ring_->free_sqes() > 0; --left) {
+  const bool is_behind = ring_->has_task_work() || ring_->ready_completions() > ring_->cq_entries() / 2;
+  for (unsigned left = is_behind ? few : ring_->free_sqes(); left > 0 && ring_->free_sqes() > 0; --left) {
     if (auto* const op = static_cast<operation*>(operation_cancels_.pop_front())) {
       op->set(operation::stage::cancel_sent);
       cancel_entry(reinterpret_cast<std::uint64_t>(op));
