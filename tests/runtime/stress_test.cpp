@@ -46,6 +46,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -188,14 +189,21 @@ task<int> transfer(world& in, Op op, std::optional<nanoseconds> limit) {
   in_frame here{in, co_await this_task::scope()};
   const clock_ns begin = in.loop.now();
   try {
-    const std::size_t count = limit ? co_await with_timeout(*limit, std::move(op)) : co_await std::move(op);
-    in.expect(count <= 4, "a transfer moves as many bytes as there is room for");
+    if constexpr (std::is_void_v<typename Op::value_type>) {
+      if (limit) co_await with_timeout(*limit, std::move(op));
+      else co_await std::move(op);
+    } else {
+      const std::size_t count = limit ? co_await with_timeout(*limit, std::move(op)) : co_await std::move(op);
+      in.expect(count <= 4, "a transfer moves as many bytes as there is room for");
+    }
   } catch (const std::system_error& error) {
     const bool late = is(error, std::errc::timed_out);
     if (late) ++in.seen.operations_timed_out_count;
     in.expect(!late || (limit && in.has_passed(begin, *limit)), "an operation times out when its time has passed");
     in.expect(late || in.scripted, "no operation fails on the kernel");
-    in.expect(late || is(error, std::errc::connection_reset), "an operation fails as the kernel says");
+    const bool of_no_bytes = error.code() == errc::end_of_stream || error.code() == errc::no_progress;
+    const bool at_end = std::is_void_v<typename Op::value_type> && of_no_bytes;
+    in.expect(late || at_end || is(error, std::errc::connection_reset), "an operation fails as the kernel says");
   }
   here.ended();
   co_return 1;
@@ -229,7 +237,7 @@ task<int> leaf(world& in, dice random) {
   std::array<std::byte, 4> buffer{};
   const int fd = in.sockets[random.below(4)];
   const nanoseconds limit = in.some_time(random);
-  switch (random.below(12)) {
+  switch (random.below(14)) {
     case 0:
       co_await sleep(in, limit);
       break;
@@ -263,6 +271,12 @@ task<int> leaf(world& in, dice random) {
       break;
     case 11:
       co_await ops::nop();
+      break;
+    case 12:
+      co_await transfer(in, ops::recv_all(fd, buffer), limit);
+      break;
+    case 13:
+      co_await transfer(in, ops::send_all(fd, buffer), std::nullopt);
       break;
   }
   here.ended();
@@ -530,6 +544,14 @@ void answer_some(scripted_ring& script, dice& random) {
   else script.complete(chosen, res);
 }
 
+// To the very moment when something is due, as often as not: one that comes early shows there.
+void let_time_pass(world& in, scripted_ring& script, dice& random) {
+  clock_ns due = in.loop.timers().earliest();
+  for (const auto& each : script.in_flight()) due = std::min(due, each.due.value_or(due));
+  const bool to_the_moment = due != detail::timer_links::end_of_time && random.one_in(2);
+  script.advance(to_the_moment ? nanoseconds{std::max<clock_ns>(0, due - script.now())} : in.some_time(random));
+}
+
 void cancel_something(world& in, root_task<int>& root, dice& random) {
   switch (random.below(4)) {
     case 0:
@@ -556,7 +578,7 @@ ended_program run_on_script(std::uint64_t seed) {
         answer_some(on.script, random);
         break;
       case 2:
-        on.script.advance(in.some_time(random));
+        let_time_pass(in, on.script, random);
         break;
       case 3:
         if (random.one_in(8)) cancel_something(in, root, random);
