@@ -64,8 +64,9 @@ executor::executor(executor_options options)
 executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
     : options_{options},
       ring_{std::move(ring)},
-      parker_{*ring_, clock_, timers_, submission_, where_to_sleep(options)} {
+      parker_{*ring_, clock_, timers_, submission_, where_to_sleep(options), options.timer_slack} {
   GYRE_ASSERT(options.turn_budget > 0, "a turn resumes something");
+  GYRE_ASSERT(options.timer_slack >= std::chrono::nanoseconds::zero(), "no timer ends early");
 }
 
 executor::~executor() {

@@ -2,8 +2,10 @@
 // The kernel's side of the door: shared memory, one system call to enter, and the eventfd to sleep on.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/kernel_ring.hpp>
+#include <gyre/runtime/error.hpp>
 
 #include <liburing.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
 
@@ -30,11 +32,7 @@ kernel_ring::kernel_ring(const ring_request& request)
   static_assert(sq_task_work == IORING_SQ_TASKRUN && sq_cq_overflow == IORING_SQ_CQ_OVERFLOW);
   static_assert(sqe_bytes == sizeof(io_uring_sqe) && user_data_offset == offsetof(io_uring_sqe, user_data));
 
-  event_fd_.reset(::eventfd(0, EFD_CLOEXEC));
-  int error = event_fd_ ? 0 : errno;
-  if (error == 0 && request.completions_signal_eventfd)
-    error = -io_uring_register_eventfd(ring_.get(), event_fd_.get());
-  if (error != 0) {
+  if (const int error = make_event_fd(request.completions_signal_eventfd); error != 0) {
     io_uring_queue_exit(ring_.get());
     throw setup_error{error, diagnose_eventfd(error, read_machine_facts())};
   }
@@ -54,21 +52,46 @@ kernel_ring::kernel_ring(const ring_request& request)
 
 kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }
 
-int kernel_ring::enter(unsigned wait_count) noexcept {
+// Returns 0, or what the machine says against it. Edge-triggered: a signal ends a sleep without being read, and one
+// that nobody has read does not end the next.
+int kernel_ring::make_event_fd(bool completions_signal_it) noexcept {
+  event_fd_.reset(::eventfd(0, EFD_CLOEXEC));
+  if (!event_fd_) return errno;
+  if (completions_signal_it)
+    if (const int rc = io_uring_register_eventfd(ring_.get(), event_fd_.get()); rc != 0) return -rc;
+
+  event_poll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  epoll_event signalled{.events = EPOLLIN | EPOLLET, .data = {}};
+  const timespec no_time{};
+  const bool made = event_poll_ && ::epoll_ctl(event_poll_.get(), EPOLL_CTL_ADD, event_fd_.get(), &signalled) == 0 &&
+                    ::epoll_pwait2(event_poll_.get(), &signalled, 1, &no_time, nullptr) == 0;
+  return made ? 0 : errno;
+}
+
+int kernel_ring::enter(unsigned wait_count, clock_ns wait_max) noexcept {
   const std::uint64_t tail = sq_tail();
   std::atomic_ref{*sq_tail_told_}.store(static_cast<unsigned>(tail), std::memory_order_release);
   // A look for task work that is not there would cost a twentieth of a small enter.
   const unsigned flags = wait_count > 0 || wants_enter() ? enter_flags_ | IORING_ENTER_GETEVENTS : enter_flags_;
-  const int taken = io_uring_enter(enter_fd_, unsubmitted_of(tail), wait_count, flags, nullptr);
+  const int taken = wait_max == for_ever ? io_uring_enter(enter_fd_, unsubmitted_of(tail), wait_count, flags, nullptr)
+                                         : enter_within(wait_max, unsubmitted_of(tail), wait_count, flags);
 
   // Not the return value but the kernel's head tells which were taken: a partly refused submission may report an error.
   // Where it reports a count, that is less than what was given when there was no memory for more.
   const unsigned head = std::atomic_ref{*sq_head_told_}.load(std::memory_order_acquire);
   const unsigned left = static_cast<unsigned>(tail) - head;
   set_taken(tail - left, left);
-  if (taken >= 0 && left == 0) [[likely]]
+  if ((taken >= 0 || taken == -ETIME) && left == 0) [[likely]]
     return 0;
   return taken < 0 ? -taken : EAGAIN;
+}
+
+int kernel_ring::enter_within(clock_ns wait_max, unsigned entries_count, unsigned wait_count, unsigned flags) noexcept {
+  __kernel_timespec time = timespec_of(wait_max);
+  io_uring_getevents_arg arg{};
+  arg.ts = reinterpret_cast<std::uint64_t>(&time);
+  return io_uring_enter2(enter_fd_, entries_count, wait_count, flags | IORING_ENTER_EXT_ARG,
+                         reinterpret_cast<sigset_t*>(&arg), sizeof arg);
 }
 
 void kernel_ring::notify_completions(bool on) noexcept {
@@ -76,16 +99,21 @@ void kernel_ring::notify_completions(bool on) noexcept {
   std::atomic_ref{*ring_->cq.kflags}.store(on ? 0 : IORING_CQ_EVENTFD_DISABLED, std::memory_order_relaxed);
 }
 
-void kernel_ring::sleep() noexcept {
+void kernel_ring::sleep(clock_ns longest) noexcept {
   std::uint64_t signals = 0;
-  const auto count = ::read(event_fd_.get(), &signals, sizeof signals);
-  GYRE_ASSERT(count == sizeof signals || errno == EINTR, "the executor's eventfd belongs to it alone");
+  epoll_event signalled{};
+  const __kernel_timespec span = timespec_of(longest);
+  const timespec time{.tv_sec = span.tv_sec, .tv_nsec = span.tv_nsec};
+  const bool ended = longest == for_ever ? ::read(event_fd_.get(), &signals, sizeof signals) == sizeof signals
+                                         : ::epoll_pwait2(event_poll_.get(), &signalled, 1, &time, nullptr) >= 0;
+  if (!ended && errno != EINTR)
+    fatal_errno(errno, "executor: it cannot sleep on its eventfd, which belongs to it alone");
 }
 
 void kernel_ring::wake() noexcept {
   const std::uint64_t one = 1;
-  const auto count = ::write(event_fd_.get(), &one, sizeof one);
-  GYRE_ASSERT(count == sizeof one || errno == EINTR, "the executor's eventfd belongs to it alone");
+  const bool written = ::write(event_fd_.get(), &one, sizeof one) == sizeof one;
+  if (!written && errno != EINTR) fatal_errno(errno, "executor: its eventfd, which belongs to it alone, takes no wake");
 }
 
 namespace {
@@ -128,19 +156,13 @@ void kernel_ring::run_task_work() noexcept {
 
 // Until there is a completion besides those that are there to be taken, or the time is up.
 void kernel_ring::wait_for_one_more(clock_ns duration) noexcept {
-  __kernel_timespec time = timespec_of(duration);
-  io_uring_getevents_arg arg{};
-  arg.ts = reinterpret_cast<std::uint64_t>(&time);
-  const auto fd = static_cast<unsigned>(ring_->enter_ring_fd);
-  const unsigned flags = enter_flags_ | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
   // Whatever the answer is, -ETIME or another, the caller looks for itself.
-  static_cast<void>(
-      io_uring_enter2(fd, 0, ready_completions() + 1, flags, reinterpret_cast<sigset_t*>(&arg), sizeof arg));
+  static_cast<void>(enter_within(duration, 0, ready_completions() + 1, enter_flags_ | IORING_ENTER_GETEVENTS));
   // A wait for more than one can leave the flag set when it has run all that there was (6.18, io_uring/io_uring.c,
   // io_run_local_work_continue), and an executor would never sleep again. Who adds work from here on sets it anew; what
   // was added before is run by the enter that follows.
   std::atomic_ref{*ring_->sq.kflags}.fetch_and(~sq_task_work);
-  static_cast<void>(io_uring_enter(fd, 0, 0, enter_flags_ | IORING_ENTER_GETEVENTS, nullptr));
+  static_cast<void>(io_uring_enter(enter_fd_, 0, 0, enter_flags_ | IORING_ENTER_GETEVENTS, nullptr));
 }
 
 clock_ns kernel_ring::now() const noexcept {

@@ -22,22 +22,27 @@ class kernel_ring final : public ring {
   /// Nothing may be in flight: the kernel would go on writing into buffers after the ring is closed.
   ~kernel_ring() override;
 
-  int enter(unsigned wait_count) noexcept override;
+  using ring::enter;
+  int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return event_fd_.get(); }
-  void sleep() noexcept override;
+  void sleep(clock_ns longest) noexcept override;
   void wake() noexcept override;
   int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
   clock_ns now() const noexcept override;
   std::string notes() const override { return report_.notes; }
 
  private:
+  [[nodiscard]] int make_event_fd(bool completions_signal_it) noexcept;
+  [[nodiscard]] int enter_within(clock_ns wait_max, unsigned entries_count, unsigned wait_count,
+                                 unsigned flags) noexcept;
   void run_task_work() noexcept;
   void wait_for_one_more(clock_ns duration) noexcept;
 
   std::unique_ptr<::io_uring> ring_;
   ring_report report_;
   unique_fd event_fd_;
+  unique_fd event_poll_;  // an epoll set of it alone, for sleeps that end in time
   unsigned enter_flags_ = 0;
   unsigned enter_fd_ = 0;
   unsigned* sq_tail_told_ = nullptr;  // up to where the kernel may take entries, and has taken them

@@ -8,35 +8,14 @@
 #include <cstring>
 
 namespace gyre::detail {
-namespace {
 
 static_assert(sizeof(kernel_span) == sizeof(__kernel_timespec));
-
-void ignore(completion_handler&, std::int32_t, std::uint32_t) noexcept {}
-
-void prepare_timeout(completion_handler& self, io_uring_sqe& sqe) noexcept {
-  auto& described = static_cast<kernel_timeout&>(self);
-  described.count_from_now();
-  io_uring_prep_timeout(&sqe, described.span.as_timespec(), 0, 0);
-}
-
-}  // namespace
-
-kernel_timeout::kernel_timeout(coarse_clock& its_clock) noexcept
-    : completion_handler{&ignore, &prepare_timeout}, clock{its_clock} {}
-
-void kernel_timeout::describe_move(io_uring_sqe& sqe) noexcept {
-  count_from_now();
-  io_uring_prep_timeout_update(&sqe, span.as_timespec(), tagged(*this), 0);
-  sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;  // -ENOENT: it has just fired, and the next turn arms it anew
-}
 
 kernel_times::kernel_times(ring& its_ring, coarse_clock& its_clock, timer_heap& its_timers)
     : ring_{its_ring},
       clock_{its_clock},
       timers_{its_timers},
-      linked_{std::make_unique<kernel_span[]>(its_ring.sq_entries())},
-      timeout_{its_clock} {}
+      linked_{std::make_unique<kernel_span[]>(its_ring.sq_entries())} {}
 
 // That of the operation whose linked timeout is at `position`.
 timer& kernel_times::deadline_before(std::uint64_t position) const noexcept {
@@ -59,7 +38,7 @@ void kernel_times::keep_lost_deadline() noexcept {
 }
 
 void kernel_times::set_anew() noexcept {
-  timeout_.count_from_now();
+  clock_.look();
   for (std::uint64_t position = ring_.sq_head() + 1; position != ring_.sq_tail(); ++position) {
     if (ring_.sqe_at(position).opcode != IORING_OP_LINK_TIMEOUT) continue;
     set_linked(ring_.index_of(position), deadline_before(position).due());

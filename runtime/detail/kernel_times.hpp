@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the kernel is told of time: the timeouts linked to operations, and one timeout for the earliest of the timers.
+// What the kernel is told of time with its entries: the timeouts that are linked to operations.
 //
 // The kernel is told spans and never points in time: in a time namespace a program reads another clock than the one by
 // which the kernel takes points. It reads a span when it takes the entry that points to it, and counts from there. So:
@@ -11,7 +11,6 @@
 #pragma once
 
 #include <gyre/runtime/detail/coarse_clock.hpp>
-#include <gyre/runtime/detail/completion_handler.hpp>
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
 
@@ -37,30 +36,9 @@ struct kernel_span {
   }
 };
 
-/// The one timeout that the kernel holds for an executor: for the earliest of its timers, armed only when it is about
-/// to park. A timer that went away leaves it armed: a wake too many costs less than a move at every cancelled sleep.
-struct kernel_timeout : completion_handler {
-  explicit kernel_timeout(coarse_clock& its_clock) noexcept;
-
-  /// Writes the span anew, as of now.
-  void count_from_now() noexcept { span = kernel_span::between(clock.look(), due); }
-
-  /// Whether it will fire at `when` or earlier.
-  [[nodiscard]] bool fires_by(clock_ns when) const noexcept { return where == place::in_kernel && due <= when; }
-
-  /// Describes, in an entry, that the timeout in the kernel is now for `due`.
-  void describe_move(io_uring_sqe& sqe) noexcept;
-
-  coarse_clock& clock;
-  clock_ns due = 0;
-  kernel_span span{};
-};
-
 class kernel_times {
  public:
   kernel_times(ring& its_ring, coarse_clock& its_clock, timer_heap& its_timers);
-
-  [[nodiscard]] kernel_timeout& timeout() noexcept { return timeout_; }
 
   /// The span until `due`, for the linked timeout whose entry is at `index` of the queue. Counts from the last look at
   /// the clock: the one that gave the operation its deadline. Who describes what has waited since looks again before.
@@ -81,7 +59,6 @@ class kernel_times {
   coarse_clock& clock_;
   timer_heap& timers_;
   std::unique_ptr<kernel_span[]> linked_;  // one a submission entry
-  kernel_timeout timeout_;
 };
 
 }  // namespace gyre::detail

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Both ways to sleep, step by step, and the post that ends them.
-#include <gyre/runtime/detail/kernel_times.hpp>
 #include <gyre/runtime/detail/parker.hpp>
 
 #include <liburing.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <atomic>
 
 namespace gyre::detail {
@@ -15,38 +15,34 @@ void parker::wake_poll::prepare(completion_handler& self, io_uring_sqe& sqe) noe
 }
 
 void parker::flush_and_park() noexcept {
-  if (!timers_.empty()) arm_timeout(timers_.earliest());
   if (in_ring_) return flush_and_sleep_in_ring();
   submission_.flush();
-  if (work_is_visible() || in_ring_ || submission_.has_work() || !ends_in_time()) return;
+  if (work_is_visible() || in_ring_ || submission_.has_work()) return;
   sleep_in_eventfd();
   submission_.flush();
 }
 
-void parker::arm_timeout(clock_ns due) noexcept {
-  using place = completion_handler::place;
-  kernel_timeout& timeout = submission_.timeout();
-  if (timeout.where == place::in_kernel) {
-    if (timeout.due <= due) return;
-    if (ring_.free_sqes() == 0) submission_.flush();
-    if (ring_.free_sqes() == 0) return;  // refused: there is more to do than to sleep
-  }
-  timeout.due = due;
-  if (timeout.where == place::none) submission_.submit(timeout);
-  else if (timeout.where == place::in_kernel) timeout.describe_move(submission_.take_nobodys_sqe());
+// How long a sleep may last; zero when a timer is due. Linux lets every sleep of a thread come late by its slack, that
+// on the eventfd too: only what is wanted above that is added there.
+clock_ns parker::sleep_max() noexcept {
+  constexpr clock_ns slack_of_threads = 50'000;
+  const clock_ns due = timers_.empty() ? for_ever : timers_.earliest();
+  if (due == for_ever) return for_ever;
+  const clock_ns left = due - clock_.look();
+  if (left <= 0) return 0;
+  const clock_ns added = in_ring_ ? slack_ : std::max<clock_ns>(slack_ - slack_of_threads, 0);
+  return left < for_ever - added ? left + added : for_ever;
 }
 
-// Whether a sleep would end in time for the earliest timer. Not so when there was no entry to arm the timeout by, or to
-// move it: then the next turn does.
-bool parker::ends_in_time() noexcept { return timers_.empty() || submission_.timeout().fires_by(timers_.earliest()); }
-
 void parker::sleep_in_eventfd() noexcept {
+  const clock_ns longest = sleep_max();
+  if (longest == 0) return;
   state_.store(state::parked, std::memory_order_relaxed);
   ring_.notify_completions(true);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!work_is_visible()) {
     ++parks_;
-    ring_.sleep();
+    ring_.sleep(longest);
   }
   state_.store(state::running, std::memory_order_relaxed);
   ring_.notify_completions(false);
@@ -56,12 +52,13 @@ void parker::sleep_in_eventfd() noexcept {
 void parker::flush_and_sleep_in_ring() noexcept {
   if (wake_poll_.where == completion_handler::place::none) submission_.submit(wake_poll_);
   if (submission_.has_queued()) submission_.flush_and_queue();
+  const clock_ns longest = sleep_max();
   state_.store(state::parked, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  const bool sleeps = wake_poll_.where == completion_handler::place::in_kernel && !ring_.has_completions() &&
-                      posted_.empty() && !submission_.has_queued() && ends_in_time();
+  const bool sleeps = longest > 0 && wake_poll_.where == completion_handler::place::in_kernel &&
+                      !ring_.has_completions() && posted_.empty() && !submission_.has_queued();
   if (sleeps) ++parks_;
-  submission_.enter(sleeps ? 1 : 0);
+  submission_.enter(sleeps ? 1 : 0, sleeps ? longest : for_ever);
   state_.store(state::running, std::memory_order_relaxed);
   clock_.look();
 }

@@ -6,7 +6,7 @@
 //   state = parked; completions signal the eventfd
 //   full fence
 //   look again: completions, task work, posted        -- anything there: undo, do not sleep
-//   read(eventfd)
+//   read(eventfd), or epoll_pwait2(2) on it when there are timers
 //   state = running; completions no longer signal
 //
 // Who posts pushes first, fences, and then writes the eventfd only if it was the one to take `parked` away. So either
@@ -17,7 +17,9 @@
 // Or it sleeps in the io_uring_enter(2) that submits: the same promise, with the ring polling what other threads write
 // to.
 //
-// What ends a sleep besides: one timeout in the kernel, armed for the earliest timer before each sleep that needs it.
+// What ends a sleep besides: the earliest timer. How long it may last is an argument of the call that sleeps, so that
+// timers need no request in the kernel, which would have to be armed, moved, and ended. It lasts a little longer than
+// to the earliest (executor_options::timer_slack): timers that come one upon the other then end one sleep together.
 #pragma once
 
 #include <gyre/runtime/detail/coarse_clock.hpp>
@@ -29,6 +31,7 @@
 #include <gyre/runtime/detail/timer_heap.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 
 namespace gyre::detail {
@@ -37,13 +40,14 @@ class parker {
  public:
   enum class sleeps_in : std::uint8_t { eventfd, ring };
 
-  parker(ring& its_ring, coarse_clock& its_clock, timer_heap& its_timers, submission& its_submission,
-         sleeps_in where) noexcept
+  parker(ring& its_ring, coarse_clock& its_clock, timer_heap& its_timers, submission& its_submission, sleeps_in where,
+         std::chrono::nanoseconds slack) noexcept
       : ring_{its_ring},
         clock_{its_clock},
         timers_{its_timers},
         submission_{its_submission},
         wake_poll_{its_ring.event_fd()},
+        slack_{slack.count()},
         in_ring_{where == sleeps_in::ring} {}
 
   /// Gives the kernel everything there is, and sleeps until there is something to do. When nothing is ready.
@@ -86,8 +90,7 @@ class parker {
     int polled_fd;
   };
 
-  void arm_timeout(clock_ns due) noexcept;
-  [[nodiscard]] bool ends_in_time() noexcept;
+  [[nodiscard]] clock_ns sleep_max() noexcept;
   void sleep_in_eventfd() noexcept;
   void flush_and_sleep_in_ring() noexcept;
 
@@ -98,6 +101,7 @@ class parker {
   submission& submission_;
   std::uint64_t parks_ = 0;
   wake_poll wake_poll_;  // armed only when it sleeps in the ring
+  clock_ns slack_;
   bool in_ring_;
 
   // Touched by any thread.

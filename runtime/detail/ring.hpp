@@ -42,6 +42,9 @@ struct completion {
   [[nodiscard]] answer its_answer() const noexcept { return {res, flags}; }
 };
 
+/// A time to wait that does not end.
+inline constexpr clock_ns for_ever = timer_links::end_of_time;
+
 class ring {
  public:
   ring(const ring&) = delete;
@@ -139,11 +142,13 @@ class ring {
   /// How many completions were ever taken.
   [[nodiscard]] std::uint64_t cq_head() const noexcept { return cq_head_; }
 
-  /// Submits every entry, runs the kernel's task work, and waits for `wait_count` completions.
+  /// Submits every entry, runs the kernel's task work, and waits for `wait_count` completions, no longer than
+  /// `wait_max`.
   ///
   /// @return   0 when all were taken, or a positive errno: EBUSY and EAGAIN mean reap and try again, EINTR that a
   ///           signal cut the wait short. What was not taken stays queued, of a link the rest; see unsubmitted().
-  [[nodiscard]] virtual int enter(unsigned wait_count) noexcept = 0;
+  [[nodiscard]] virtual int enter(unsigned wait_count, clock_ns wait_max) noexcept = 0;
+  [[nodiscard]] int enter(unsigned wait_count) noexcept { return enter(wait_count, for_ever); }
 
   /// Whether completions signal the event descriptor.
   virtual void notify_completions(bool on) noexcept = 0;
@@ -152,8 +157,9 @@ class ring {
   /// wake().
   [[nodiscard]] virtual int event_fd() const noexcept = 0;
 
-  /// Sleeps until the event descriptor is signalled, and takes the signal. May return without one.
-  virtual void sleep() noexcept = 0;
+  /// Sleeps until the event descriptor is signalled, and takes the signal; no longer than `longest` and what the kernel
+  /// adds to a sleep: prctl(2), PR_SET_TIMERSLACK. May return without a signal.
+  virtual void sleep(clock_ns longest) noexcept = 0;
 
   /// Signals the event descriptor. From any thread, and from a signal handler.
   virtual void wake() noexcept = 0;

@@ -205,7 +205,8 @@ setup_diagnosis diagnose_eventfd(int error, const machine_facts& machine) {
   const bool refused = error == EPERM || error == EACCES || error == ENOSYS;
   if (refused && machine.seccomp_filtered) {
     return {"A seccomp filter of this process forbids the eventfd that an executor sleeps on, or its registration",
-            "Allow eventfd2 and io_uring_register in the filter, beside io_uring_setup and io_uring_enter"};
+            "Allow eventfd2, io_uring_register, epoll_create1, epoll_ctl and epoll_pwait2 in the filter, beside "
+            "io_uring_setup and io_uring_enter"};
   }
   switch (error) {
     case EMFILE:
@@ -214,8 +215,9 @@ setup_diagnosis diagnose_eventfd(int error, const machine_facts& machine) {
     case ENOMEM:
       return {"The kernel has no memory for the eventfd that an executor sleeps on", cure_by_memory};
     default:
-      return {"The eventfd that an executor sleeps on cannot be made, or not be registered with its ring",
-              "See eventfd(2) and io_uring_register(2), ERRORS; a security module or a sandbox may forbid it"};
+      return {
+          "The eventfd that an executor sleeps on cannot be made, or not be registered with its ring",
+          "See eventfd(2), epoll(7) and io_uring_register(2), ERRORS; a security module or a sandbox may forbid it"};
   }
 }
 

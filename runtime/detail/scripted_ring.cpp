@@ -136,13 +136,12 @@ request& scripted_ring::find(std::uint64_t id) {
 
 // What the executor submits for itself, and no script needs to answer.
 bool scripted_ring::is_own(const request& each) const noexcept {
-  const bool own_timeout = each.opcode == IORING_OP_TIMEOUT && (each.user_data & handler_tag) != 0;
-  return own_timeout || (each.opcode == IORING_OP_POLL_ADD && each.fd == its_event_fd);
+  return each.opcode == IORING_OP_POLL_ADD && each.fd == its_event_fd;
 }
 
 // ------------------------------------------------------------------------------------------------------- entering
 
-int scripted_ring::enter(unsigned wait_count) noexcept {
+int scripted_ring::enter(unsigned wait_count, clock_ns wait_max) noexcept {
   ++enters_count_;
   call(on_enter);
   unsigned takes = unsubmitted();
@@ -157,20 +156,19 @@ int scripted_ring::enter(unsigned wait_count) noexcept {
   const unsigned left = static_cast<unsigned>(sq_tail()) - sq_head_;
   set_taken(sq_tail() - left, left);
 
-  if (error == 0) finish_enter(wait_count);  // a refusal comes back before anything else is done
+  if (error == 0) finish_enter(wait_count, wait_max);  // a refusal comes back before anything else is done
   call(after_enter);
   return error;
 }
 
-void scripted_ring::finish_enter(unsigned wait_count) {
+void scripted_ring::finish_enter(unsigned wait_count, clock_ns wait_max) {
   expire();
   run_task_work();
   flush_overflow();
   if (wait_count <= ready_completions()) return;
-  ++sleeps_count_;
-  call(on_sleep);
+  const auto until = sleep_on_script(wait_max);
   run_task_work();
-  GYRE_ASSERT(has_completions(), "the script sleeps for ever: nothing is scheduled");
+  if (!has_completions()) sleep_out(until);
 }
 
 void scripted_ring::take(std::size_t index) {
@@ -354,7 +352,7 @@ void scripted_ring::advance(std::chrono::nanoseconds by) {
 }
 
 void scripted_ring::advance_to_next_timeout() {
-  std::optional<clock_ns> earliest;
+  std::optional<clock_ns> earliest = sleeps_until_;
   for (const request& each : in_flight_)
     if (each.due && (!earliest || *each.due < *earliest)) earliest = each.due;
   GYRE_ASSERT(earliest.has_value(), "the script waits for a timeout: there is none");
@@ -395,11 +393,27 @@ void scripted_ring::wake() noexcept {
   event_count_.fetch_add(1);
 }
 
-void scripted_ring::sleep() noexcept {
+void scripted_ring::sleep(clock_ns longest) noexcept {
+  if (take_signals()) {
+    ++sleeps_count_;
+    return;
+  }
+  const auto until = sleep_on_script(longest);
+  if (!take_signals()) sleep_out(until);
+}
+
+// Returns when the sleep ends by itself.
+std::optional<clock_ns> scripted_ring::sleep_on_script(clock_ns longest) {
   ++sleeps_count_;
-  if (take_signals()) return;
+  if (longest != for_ever) sleeps_until_ = now_ + longest;
   call(on_sleep);
-  GYRE_ASSERT(take_signals(), "the script sleeps for ever: nothing is scheduled");
+  return std::exchange(sleeps_until_, std::nullopt);
+}
+
+// Nothing has happened meanwhile.
+void scripted_ring::sleep_out(std::optional<clock_ns> until) {
+  GYRE_ASSERT(until.has_value(), "the script sleeps for ever: nothing is scheduled");
+  if (*until > now_) advance(std::chrono::nanoseconds{*until - now_});
 }
 
 }  // namespace gyre::detail

@@ -14,7 +14,8 @@
 //   cancel_sync() ends what is in flight on a descriptor, as the kernel does. With cancels::by_hand it asks for that,
 //                 and waits in on_cancel_sync(); for what is there still after that, until its time is up.
 //   sleep()       returns when the event descriptor was signalled: by wake(), or by a completion while they notify.
-//                 If it was not, on_sleep() may cause something; if it does not, that is a bug, and the program stops.
+//                 If it was not, on_sleep() may cause something. If it does not, the clock moves to the end of the
+//                 sleep; where that has none it is a bug, and the program stops.
 //
 // Memory that the kernel may touch is touched when a request completes: a buffer that died early shows under
 // AddressSanitizer.
@@ -105,8 +106,11 @@ class scripted_ring final : public ring {
 
   void advance(std::chrono::nanoseconds by);
 
-  /// Moves the clock to the earliest timeout in flight. There must be one.
+  /// Moves the clock to the earliest timeout in flight, or to the end of the sleep. There must be one.
   void advance_to_next_timeout();
+
+  /// In on_sleep: when the executor will wake by itself; none: never.
+  [[nodiscard]] std::optional<clock_ns> sleeps_until() const noexcept { return sleeps_until_; }
 
   // ----------------------------------------------------------------- between the steps of the executor's own protocols
 
@@ -125,10 +129,11 @@ class scripted_ring final : public ring {
 
   // ------------------------------------------------------------------------------------------- the door: see ring.hpp
 
-  int enter(unsigned wait_count) noexcept override;
+  using ring::enter;
+  int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return its_event_fd; }
-  void sleep() noexcept override;
+  void sleep(clock_ns longest) noexcept override;
   void wake() noexcept override;
   int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
   clock_ns now() const noexcept override;
@@ -147,7 +152,9 @@ class scripted_ring final : public ring {
   };
 
   request& find(std::uint64_t id);
-  void finish_enter(unsigned wait_count);
+  void finish_enter(unsigned wait_count, clock_ns wait_max);
+  [[nodiscard]] std::optional<clock_ns> sleep_on_script(clock_ns longest);
+  void sleep_out(std::optional<clock_ns> until);
   void take(std::size_t index);
   void begin(request taken);
   [[nodiscard]] clock_ns due_at(std::uint64_t address, std::uint32_t flags) const noexcept;
@@ -169,6 +176,7 @@ class scripted_ring final : public ring {
   [[nodiscard]] bool is_own(const request& each) const noexcept;
 
   const options options_;
+  std::optional<clock_ns> sleeps_until_;
   std::unique_ptr<std::byte[]> entries_;
   unsigned sq_head_ = 0;
   unsigned flags_ = 0;

@@ -82,15 +82,16 @@ class submission {
   /// flush() when has_queued().
   [[gnu::cold]] void flush_and_queue() noexcept;
 
-  /// Submits what is described, and waits for `wait_count` completions. Returns whether the kernel took all.
-  bool enter(unsigned wait_count) noexcept {
+  /// Submits what is described, and waits for `wait_count` completions, no longer than `wait_max`. Returns whether the
+  /// kernel took all.
+  bool enter(unsigned wait_count, clock_ns wait_max = for_ever) noexcept {
     if (times_are_old_) [[unlikely]]
       set_times_anew();
     ++counted_.enters;
     if (ring_.overflowed()) [[unlikely]]
       ++counted_.overflows;
 
-    const int error = ring_.enter(wait_count);
+    const int error = ring_.enter(wait_count, wait_max);
     return error == 0 || !refused(error);
   }
 
@@ -109,7 +110,6 @@ class submission {
     return static_cast<std::uint32_t>(ring_.sq_tail() - ring_.cq_head()) - not_requests_;
   }
 
-  [[nodiscard]] kernel_timeout& timeout() noexcept { return times_.timeout(); }
   [[nodiscard]] const counts& counted() const noexcept { return counted_; }
 
  private:

@@ -26,11 +26,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <semaphore>
 #include <span>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace gyre {
@@ -54,6 +56,8 @@ task<> recv_and_note(bool& received) {
 task<> wait_for(const bool& happened) {
   while (!happened) co_await sleep_for(1h);
 }
+
+task<> submit_something() { co_await ops::nop(); }
 
 // The moments of a park between which something can happen.
 enum class moment { clock_read, before_enter, after_enter, notifications_on, asleep, notifications_off };
@@ -111,8 +115,9 @@ TEST_CASE("a post at any moment of a park is run, and the executor does not slee
       CAPTURE(static_cast<int>(when));
       scripted_executor on{{}, {.park = park}};
       bool posted = false;
-      auto timer = on.loop.start(wait_for(posted));  // something that a park submits
+      auto timer = on.loop.start(wait_for(posted));
       on.loop.run_ready();
+      auto submitted_by_park = on.loop.start(submit_something());
       at(when, on.script, [&] {
         on.loop.post([&] { posted = true; });
         on.script.on_sleep = [&] {
@@ -124,6 +129,7 @@ TEST_CASE("a post at any moment of a park is run, and the executor does not slee
       while (!posted) on.loop.turn(/*may_park=*/true);
 
       timer.cancel();
+      submitted_by_park.cancel();
       on.loop.run_ready();
       CHECK(timer.done());
     }
@@ -142,8 +148,9 @@ TEST_CASE("a completion at any moment of a park is taken, and the executor does 
         bool received = false;
         auto root = on.loop.start(recv_and_note(received));
         on.loop.run_ready();
-        auto timer = on.loop.start(wait_for(received));  // something that a park submits
+        auto timer = on.loop.start(wait_for(received));
         on.loop.turn(/*may_park=*/false);
+        auto submitted_by_park = on.loop.start(submit_something());
         at(when, on.script, [&] {
           const auto waiting = on.script.only(IORING_OP_RECV);
           if (needs_enter) on.script.complete_on_enter(waiting, 4);
@@ -154,6 +161,7 @@ TEST_CASE("a completion at any moment of a park is taken, and the executor does 
 
         CHECK(root.done());
         timer.cancel();
+        submitted_by_park.cancel();
         on.loop.run_ready();
         CHECK(timer.done());
       }
@@ -240,7 +248,12 @@ TEST_CASE("a root task that ends makes turn() return instead of parking") {
 
 namespace {
 
-task<> wait_until_cancelled() { co_await sleep_for(24h); }
+task<> sleep_until_cancelled() { co_await sleep_for(24h); }
+
+task<> receive_until_cancelled(fd_ref socket) {
+  std::array<std::byte, 1> buffer;
+  co_await ops::recv(socket, buffer);
+}
 
 // Counts what runs on the executor, and ends the wait when it was all.
 struct countdown {
@@ -347,10 +360,13 @@ TEST_CASE("a full eventfd that another thread reads wakes who waits to write to 
 TEST_CASE("of 100,000 posts from four threads to an executor that parks between them none is lost") {
   constexpr int threads_count = 4;
   constexpr int posts_count = 25'000;
-  for (const auto park : both_ways) {
+  for (const auto& [park, timed] : {std::pair{parking::eventfd, false}, std::pair{parking::eventfd, true},
+                                    std::pair{parking::ring_wait, false}, std::pair{parking::ring_wait, true}}) {
     CAPTURE(name_of(park));
+    CAPTURE(timed);
+    const socket_pair pair;
     executor loop{{.park = park}};
-    auto root = loop.start(wait_until_cancelled());
+    auto root = loop.start(timed ? sleep_until_cancelled() : receive_until_cancelled(pair.here));
     countdown total{root, threads_count * posts_count};
     std::vector<std::unique_ptr<counting>> works;
     for (int i = 0; i < total.left; ++i) works.push_back(std::make_unique<counting>(total));
@@ -375,18 +391,23 @@ TEST_CASE("of 100,000 posts from four threads to an executor that parks between 
   }
 }
 
-TEST_CASE("one post at a time, each to an executor that has gone to sleep: none is lost") {
+// A sleep that a timer ends is another call than one that lasts for ever, and they follow one another in any order.
+TEST_CASE("one post at a time, each to an executor that has gone to sleep, with and without a timer: none is lost") {
   constexpr int rounds_count = 2'000;
   for (const auto park : both_ways) {
     CAPTURE(name_of(park));
     executor loop{{.park = park}};
-    auto root = loop.start(wait_until_cancelled());
+    const socket_pair pair;
+    auto root = loop.start(receive_until_cancelled(pair.here));
+    std::optional<root_task<void>> timed;
     countdown total{root, rounds_count};
     std::atomic<int> done = 0;
 
     std::thread poster{[&] {
       for (int i = 0; i < rounds_count; ++i) {
-        loop.post([&] {
+        loop.post([&, i] {
+          if (i % 3 == 0) timed.emplace(loop, sleep_until_cancelled());
+          if (i % 3 == 2 || i == rounds_count - 1) timed->cancel();
           done.fetch_add(1);
           total.one_less();
         });
@@ -406,7 +427,7 @@ TEST_CASE("data and posts that come from two threads at once both wake the execu
     CAPTURE(name_of(park));
     executor loop{{.park = park}};
     const socket_pair pair;
-    auto root = loop.start(wait_until_cancelled());
+    auto root = loop.start(sleep_until_cancelled());
     countdown total{root, 2 * rounds_count};
     std::atomic<int> received = 0;
     std::atomic<int> posted = 0;

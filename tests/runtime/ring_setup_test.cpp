@@ -276,7 +276,7 @@ TEST_CASE("a refusal of the eventfd to sleep on names its cause and its cure") {
   machine.seccomp_filtered = true;
   for (const int error : {EPERM, EACCES, ENOSYS}) {
     CHECK(contains(told_of(error), "seccomp filter of this process forbids the eventfd"));
-    CHECK(contains(told_of(error), "Allow eventfd2 and io_uring_register"));
+    CHECK(contains(told_of(error), "Allow eventfd2, io_uring_register, epoll_create1, epoll_ctl and epoll_pwait2"));
   }
 }
 
@@ -362,14 +362,17 @@ TEST_CASE("a filter that forbids registering leaves a ring that works, and notes
   CHECK(contains(notes, "worker threads could not be limited"));
 }
 
-TEST_CASE("a filter that forbids making or registering an eventfd is named, with its cure, and leaves no descriptor") {
-  for (const unsigned call : {unsigned{SYS_eventfd2}, io_uring_register_call}) {
+TEST_CASE(
+    "a filter that forbids making an eventfd, registering it, or sleeping on it, is named, with its cure, and leaves "
+    "no descriptor") {
+  for (const unsigned call : {unsigned{SYS_eventfd2}, io_uring_register_call, unsigned{SYS_epoll_create1},
+                              unsigned{SYS_epoll_ctl}, unsigned{SYS_epoll_pwait2}}) {
     const auto before = open_descriptors_count();
 
     const auto text = where_calls_fail(EPERM, {call}, [] { return what_stops_an_executor(); });
 
     CHECK(contains(text, "A seccomp filter of this process forbids the eventfd that an executor sleeps on"));
-    CHECK(contains(text, "Allow eventfd2 and io_uring_register in the filter"));
+    CHECK(contains(text, "Allow eventfd2, io_uring_register, epoll_create1, epoll_ctl and epoll_pwait2 in the filter"));
     CHECK(open_descriptors_count() == before);
   }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Sleeps, and the one timeout that the kernel holds for all of them: on the scripted ring's clock.
+// Sleeps, and how long an executor sleeps for them: on the scripted ring's clock.
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/ops/misc.hpp>
@@ -168,171 +168,122 @@ TEST_CASE("stopped_as_error() makes of a cancelled sleep an error") {
   CHECK(noted.error == std::errc::operation_canceled);
 }
 
-// ---------------------------------------------------------------------------------------- the one kernel timeout
+// ----------------------------------------------------------------------------------- how long an executor sleeps
 
-TEST_CASE("an executor that parks arms one timeout, for the earliest of its timers") {
-  scripted_executor on;
-  std::vector<int> woken;
-  const auto began = on.script.now();
-  auto late = on.loop.start(sleep_and_note(20ms, 2, woken));
-  auto early = on.loop.start(sleep_and_note(10ms, 1, woken));
-  std::vector<detail::clock_ns> armed_for;
-  on.script.on_sleep = [&] {
-    armed_for.push_back(*on.script.only(IORING_OP_TIMEOUT).due - began);
-    on.script.advance_to_next_timeout();
+namespace {
+
+constexpr std::array both_ways{parking::eventfd, parking::ring_wait};
+
+// Notes until when each sleep would last, counted from now on, and lets it last so long.
+void note_ends_of_sleeps(scripted_executor& on, std::vector<std::chrono::nanoseconds>& ends) {
+  on.script.on_sleep = [&on, &ends, began = on.script.now()] {
+    ends.push_back(on.script.sleeps_until() ? std::chrono::nanoseconds{*on.script.sleeps_until() - began} : 0ns);
   };
-
-  while (!late.done()) on.loop.turn(/*may_park=*/true);
-
-  CHECK(woken == std::vector{1, 2});
-  CHECK(armed_for == std::vector<detail::clock_ns>{10'000'000, 20'000'000});
-  CHECK(on.script.taken_count(IORING_OP_TIMEOUT) == 2);
 }
 
-TEST_CASE("an earlier timer moves the timeout that is armed") {
-  scripted_executor on;
-  std::vector<int> woken;
-  auto late = on.loop.start(sleep_and_note(20ms, 2, woken));
-  bool posted = false;
-  std::vector<std::unique_ptr<root_task<void>>> later;
-  on.script.on_sleep = [&] {
-    if (!posted)
-      return posted = true, on.loop.post([&] {
-        later.push_back(std::make_unique<root_task<void>>(on.loop, sleep_and_note(5ms, 1, woken)));
-      });
-    on.script.advance_to_next_timeout();
-  };
+}  // namespace
 
-  while (!late.done()) on.loop.turn(/*may_park=*/true);
-
-  CHECK(woken == std::vector{1, 2});
-  CHECK(on.script.taken_count(IORING_OP_TIMEOUT_REMOVE) == 1);
-}
-
-TEST_CASE("a timeout that the kernel refuses at first is armed for the time that is left when it takes it") {
-  for (const auto park : {parking::eventfd, parking::ring_wait}) {
-    scripted_executor on{{}, {.park = park}};
-    const auto began = on.script.now();
+TEST_CASE("an executor sleeps until the earliest of its timers, and asks the kernel for no timeout") {
+  for (const auto park : both_ways) {
+    scripted_executor on{{}, {.park = park, .timer_slack = 0ns}};
     std::vector<int> woken;
-    auto root = on.loop.start(sleep_and_note(20ms, 1, woken));
-    on.script.refuse(EBUSY);
-    on.loop.turn(/*may_park=*/true);
-
-    on.script.advance(15ms);
-    on.loop.turn(/*may_park=*/false);
-
-    CHECK(on.script.only(IORING_OP_TIMEOUT).due == began + 20'000'000);
-    on.script.advance(5ms);
-    on.loop.run_ready();
-    CHECK(root.done());
-  }
-}
-
-TEST_CASE("a timeout that finds no place at first is armed for the time that is left when it is described") {
-  scripted_executor on{{.sq_entries = 2}};
-  const auto began = on.script.now();
-  std::vector<int> woken;
-  std::array<outcome, 2> fillers;
-  auto first = on.loop.start(observe(ops::nop(), fillers[0]));
-  auto second = on.loop.start(observe(ops::nop(), fillers[1]));
-  auto root = on.loop.start(sleep_and_note(20ms, 1, woken));
-  on.script.on_enter = [&] {
-    on.script.on_enter = nullptr;
-    on.script.advance(15ms);  // while the others go in
-  };
-  on.script.on_sleep = [&] { on.loop.post([] {}); };
-
-  on.loop.turn(/*may_park=*/true);
-
-  CHECK(on.script.only(IORING_OP_TIMEOUT).due == began + 20'000'000);
-  for (const auto& each : on.script.in_flight(IORING_OP_NOP)) on.script.complete(each, 0);
-  on.script.advance(5ms);
-  on.loop.run_ready();
-  CHECK(root.done());
-}
-
-TEST_CASE("in a time namespace sleeps end when their time has come, also those that move the timeout") {
-  for (const detail::clock_ns shift : {100'000'000'000'000L, -900'000'000L}) {
-    CAPTURE(shift);
-    scripted_executor on{{.clock_shift = shift}};
-    const auto began = on.script.now();
-    std::vector<int> woken;
+    std::vector<std::chrono::nanoseconds> ends;
     auto late = on.loop.start(sleep_and_note(20ms, 2, woken));
-    std::vector<std::unique_ptr<root_task<void>>> later;
-    on.script.on_sleep = [&] {
-      on.script.on_sleep = [&] { on.script.advance_to_next_timeout(); };
-      on.loop.post([&] { later.push_back(std::make_unique<root_task<void>>(on.loop, sleep_and_note(5ms, 1, woken))); });
-    };
+    auto early = on.loop.start(sleep_and_note(10ms, 1, woken));
+    note_ends_of_sleeps(on, ends);
 
     while (!late.done()) on.loop.turn(/*may_park=*/true);
 
     CHECK(woken == std::vector{1, 2});
-    CHECK(on.script.now() == began + 20'000'000);
-    CHECK(on.script.taken_count(IORING_OP_TIMEOUT_REMOVE) == 1);
+    CHECK(ends == std::vector<std::chrono::nanoseconds>{10ms, 20ms});
+    CHECK(on.script.taken_count(IORING_OP_TIMEOUT) == 0);
   }
 }
 
-TEST_CASE("a timer that is due when its timeout is armed is not slept over") {
-  scripted_executor on;
-  std::vector<int> woken;
-  auto root = on.loop.start(sleep_and_note(1ms, 1, woken));
-  // Time passes between the look at the timers and the park: the kernel counts from when it takes the timeout.
-  on.script.on_enter = [&] { on.script.advance(2ms); };
-  on.script.on_sleep = [&] { on.script.advance_to_next_timeout(); };
+TEST_CASE("a timer that is earlier than those before it shortens the next sleep, one that goes away lengthens it") {
+  for (const auto park : both_ways) {
+    scripted_executor on{{}, {.park = park, .timer_slack = 0ns}};
+    std::vector<int> woken;
+    std::vector<std::chrono::nanoseconds> ends;
+    outcome gone;
+    auto late = on.loop.start(sleep_and_note(20ms, 1, woken));
+    std::vector<std::unique_ptr<root_task<void>>> later;
+    const auto began = on.script.now();
+    on.script.on_sleep = [&] {
+      ends.emplace_back(*on.script.sleeps_until() - began);
+      if (ends.size() == 1)
+        on.loop.post([&] { later.push_back(std::make_unique<root_task<void>>(on.loop, sleep_observed(5ms, gone))); });
+      if (ends.size() == 2) on.loop.post([&] { later.front()->cancel(); });
+    };
 
-  while (!root.done()) on.loop.turn(/*may_park=*/true);
+    while (!late.done()) on.loop.turn(/*may_park=*/true);
 
-  CHECK(woken.size() == 1);
+    CHECK(ends == std::vector<std::chrono::nanoseconds>{20ms, 5ms, 20ms});
+    CHECK(gone.how == ended::stopped);
+  }
 }
 
-TEST_CASE("a timeout that fires for a timer that is gone does not make the executor sleep over the next") {
-  scripted_executor on;
-  std::vector<int> woken;
-  outcome gone;
-  auto cancelled = on.loop.start(sleep_observed(5ms, gone));
-  auto root = on.loop.start(sleep_and_note(20ms, 1, woken));
-  int sleeps = 0;
-  on.script.on_sleep = [&] {
-    // First it sleeps with the timeout armed for the sleep that is then cancelled; whatever it sleeps with
-    // afterwards has to be for the other.
-    if (sleeps++ == 0)
-      return on.loop.post([&] {
-        cancelled.cancel();
-        // It fires in the turn that follows, between the flush and the look that comes before a park.
-        on.script.on_enter = nullptr;
-        on.script.after_enter = nullptr;
-        on.script.complete_on_enter(on.script.only(IORING_OP_TIMEOUT), -ETIME);
-      });
-    on.script.advance_to_next_timeout();
-  };
+TEST_CASE("a timer that comes due between the look at the timers and the park is not slept over") {
+  for (const auto park : both_ways) {
+    scripted_executor on{{}, {.park = park}};
+    std::vector<int> woken;
+    auto root = on.loop.start(sleep_and_note(1ms, 1, woken));
+    on.loop.turn(/*may_park=*/false);
+    int looks_count = 0;
+    on.script.on_now = [&] {
+      if (++looks_count == 2) on.script.advance(2ms);  // the first look is that of the turn
+    };
 
-  while (!root.done()) on.loop.turn(/*may_park=*/true);
+    while (!root.done()) on.loop.turn(/*may_park=*/true);
 
-  CHECK(gone.how == ended::stopped);
-  CHECK(woken.size() == 1);
+    CHECK(on.script.sleeps_count() == 0);
+    CHECK(looks_count > 2);
+  }
 }
 
-TEST_CASE("a timeout that fires while it is being moved does not make the executor sleep over its timer") {
-  scripted_executor on;
-  std::vector<int> woken;
-  std::vector<std::unique_ptr<root_task<void>>> later;
-  auto late = on.loop.start(sleep_and_note(20ms, 2, woken));
-  int sleeps = 0;
-  on.script.on_sleep = [&] {
-    if (sleeps++ == 0)
-      return on.loop.post([&] {
-        later.push_back(std::make_unique<root_task<void>>(on.loop, sleep_and_note(5ms, 1, woken)));
-        on.script.on_enter = [&] {
-          on.script.on_enter = nullptr;
-          on.script.complete(on.script.only(IORING_OP_TIMEOUT), -ETIME);  // so that the move finds nothing
-        };
-      });
-    on.script.advance_to_next_timeout();
+TEST_CASE("timers that come within the slack share a wake, and none ends early") {
+  struct slack {
+    parking park;
+    std::chrono::nanoseconds asked;
+    std::chrono::nanoseconds added;  // to what the kernel adds to a sleep on an eventfd, which is 50 us
   };
+  for (const auto& [park, asked, added] : {slack{parking::ring_wait, 50us, 50us}, slack{parking::ring_wait, 1ms, 1ms},
+                                           slack{parking::eventfd, 50us, 0us}, slack{parking::eventfd, 1ms, 950us}}) {
+    CAPTURE(asked.count());
+    scripted_executor on{{}, {.park = park, .timer_slack = asked}};
+    std::vector<int> woken;
+    std::vector<std::chrono::nanoseconds> ends;
+    auto first = on.loop.start(sleep_and_note(10ms, 1, woken));
+    auto second = on.loop.start(sleep_and_note(10ms + added, 2, woken));
+    auto third = on.loop.start(sleep_and_note(10ms + added + 1ns, 3, woken));
+    note_ends_of_sleeps(on, ends);
 
-  while (!late.done()) on.loop.turn(/*may_park=*/true);
+    while (!second.done()) on.loop.turn(/*may_park=*/true);
 
-  CHECK(woken == std::vector{1, 2});
+    CHECK(ends == std::vector<std::chrono::nanoseconds>{10ms + added});
+    CHECK(!third.done());
+    while (!third.done()) on.loop.turn(/*may_park=*/true);
+    CHECK(woken == std::vector{1, 2, 3});
+  }
+}
+
+TEST_CASE("a sleep that never ends leaves an executor asleep until something else wakes it") {
+  for (const auto park : both_ways) {
+    scripted_executor on{{}, {.park = park}};
+    std::vector<int> woken;
+    std::vector<std::chrono::nanoseconds> ends;
+    auto root = on.loop.start(sleep_and_note(std::chrono::nanoseconds::max(), 1, woken));
+    note_ends_of_sleeps(on, ends);
+    on.script.on_sleep = [&, note = on.script.on_sleep] {
+      note();
+      on.loop.post([&] { root.cancel(); });
+    };
+
+    while (!root.done()) on.loop.turn(/*may_park=*/true);
+
+    CHECK(ends == std::vector<std::chrono::nanoseconds>{0ns});  // none
+    CHECK(woken.empty());
+  }
 }
 
 TEST_CASE("a thousand sleeps on the kernel's clock all end") {
