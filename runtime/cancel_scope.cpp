@@ -8,9 +8,10 @@ namespace gyre {
 
 cancel_scope::cancel_scope(gyre::executor& owner) noexcept : executor_{&owner}, parent_{nullptr} {}
 
-cancel_scope::cancel_scope(cancel_scope& parent, kind how) noexcept
+cancel_scope::cancel_scope(cancel_scope& parent, kind how, const detail::awaiting_coroutine* opener) noexcept
     : executor_{parent.executor_},
       parent_{&parent},
+      opener_{opener},
       stop_requested_{how == kind::plain && parent.stop_requested_},
       shielded_{how == kind::shielded} {
   parent.children_.push_back(*this);

@@ -60,6 +60,8 @@ class time_limit {
 
 /// The part of a deadline that does not depend on the operation's type.
 class operation_deadline : timer {
+  friend class task_tree;
+
  protected:
   operation_deadline(std::chrono::nanoseconds duration, deadline_by keeper) noexcept
       : timer{&expired}, duration_{duration}, keeper_{keeper} {}
@@ -180,8 +182,8 @@ class limited_task : public scoped_task<T> {
   }
 
  protected:
-  limited_task(task<T>&& body, time_limit limit, cancel_scope::kind how) noexcept
-      : scoped_task<T>{how}, body_{std::move(body)}, limit_{limit} {}
+  limited_task(const char* name, task<T>&& body, time_limit limit, cancel_scope::kind how) noexcept
+      : scoped_task<T>{name, how}, body_{std::move(body)}, limit_{limit} {}
 
  private:
   task<T> body_;
@@ -192,8 +194,9 @@ class limited_task : public scoped_task<T> {
 template <class T>
 class timed_task final : public limited_task<T> {
  public:
-  timed_task(task<T>&& body, time_limit limit, cancel_scope::kind how = cancel_scope::kind::plain) noexcept
-      : limited_task<T>{std::move(body), limit, how} {}
+  timed_task(const char* name, task<T>&& body, time_limit limit,
+             cancel_scope::kind how = cancel_scope::kind::plain) noexcept
+      : limited_task<T>{name, std::move(body), limit, how} {}
 
   T await_resume() {
     if (this->timed_out_here()) throw_errno(ETIMEDOUT, "the deadline of a task");
@@ -205,8 +208,8 @@ class timed_task final : public limited_task<T> {
 template <class T>
 class moving_on_task final : public limited_task<T> {
  public:
-  moving_on_task(task<T>&& body, time_limit limit) noexcept
-      : limited_task<T>{std::move(body), limit, cancel_scope::kind::plain} {}
+  moving_on_task(const char* name, task<T>&& body, time_limit limit) noexcept
+      : limited_task<T>{name, std::move(body), limit, cancel_scope::kind::plain} {}
 
   auto await_resume() { return this->take_unless_stopped_here(); }
 };
@@ -240,7 +243,7 @@ template <std::derived_from<operation> Op>
 /// @cancellation    As the task's. Stopped wins over timed_out.
 template <class T>
 [[nodiscard]] detail::timed_task<T> with_timeout(std::chrono::nanoseconds duration, task<T> body) noexcept {
-  return detail::timed_task<T>{std::move(body), detail::time_limit{duration}};
+  return detail::timed_task<T>{"with_timeout", std::move(body), detail::time_limit{duration}};
 }
 
 /// The same for any other awaitable of gyre's.
@@ -263,7 +266,7 @@ template <std::derived_from<operation> Op>
 }
 template <class T>
 [[nodiscard]] detail::timed_task<T> with_deadline(std::chrono::steady_clock::time_point when, task<T> body) noexcept {
-  return detail::timed_task<T>{std::move(body), detail::time_limit{when}};
+  return detail::timed_task<T>{"with_deadline", std::move(body), detail::time_limit{when}};
 }
 template <detail::own_awaitable Awaitable>
   requires(!std::derived_from<Awaitable, operation>)
@@ -287,7 +290,7 @@ template <std::derived_from<operation> Op>
 }
 template <class T>
 [[nodiscard]] detail::moving_on_task<T> move_on_after(std::chrono::nanoseconds duration, task<T> body) noexcept {
-  return detail::moving_on_task<T>{std::move(body), detail::time_limit{duration}};
+  return detail::moving_on_task<T>{"move_on_after", std::move(body), detail::time_limit{duration}};
 }
 template <detail::own_awaitable Awaitable>
   requires(!std::derived_from<Awaitable, operation>)
@@ -302,7 +305,7 @@ template <std::derived_from<operation> Op>
 }
 template <class T>
 [[nodiscard]] detail::moving_on_task<T> move_on_at(std::chrono::steady_clock::time_point when, task<T> body) noexcept {
-  return detail::moving_on_task<T>{std::move(body), detail::time_limit{when}};
+  return detail::moving_on_task<T>{"move_on_at", std::move(body), detail::time_limit{when}};
 }
 template <detail::own_awaitable Awaitable>
   requires(!std::derived_from<Awaitable, operation>)
@@ -322,7 +325,7 @@ template <detail::own_awaitable Awaitable>
 /// @cancellation    Not reached by any from outside.
 template <class T>
 [[nodiscard]] detail::timed_task<T> shield(std::chrono::nanoseconds duration, task<T> body) noexcept {
-  return detail::timed_task<T>{std::move(body), detail::time_limit{duration}, cancel_scope::kind::shielded};
+  return detail::timed_task<T>{"shield", std::move(body), detail::time_limit{duration}, cancel_scope::kind::shielded};
 }
 
 template <detail::own_awaitable Awaitable>

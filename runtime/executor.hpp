@@ -278,6 +278,7 @@ class executor {
 
  private:
   friend class operation;
+  friend class detail::task_tree;
   struct kernel_timeout;
   struct wake_poll;
   struct link_time {

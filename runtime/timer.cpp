@@ -21,6 +21,10 @@ void timer_wait::cancel_waiting(waiter& self) noexcept {
   wait.settle(/*as_stopped=*/true);
 }
 
+void timer_wait::describe(const waiter& self, wait_details& told) noexcept {
+  told.due_ns = static_cast<const timer_wait&>(self).due_;
+}
+
 void timer_wait::resumed() {
   end_wait();
   if (was_stopped()) [[unlikely]]
@@ -36,7 +40,7 @@ result<void> timer_wait::resumed_with_result() noexcept {
 }  // namespace detail
 
 constinit const detail::waiter_kind sleep_operation::kind_of_sleep{
-    {&sleep_operation::run_slowly}, &sleep_operation::cancel_waiting, "sleep"};
+    {&sleep_operation::run_slowly}, &sleep_operation::cancel_waiting, "sleep", &sleep_operation::describe};
 
 sleep_operation sleep_for(std::chrono::nanoseconds duration) noexcept {
   return sleep_operation{detail::deadline_after(executor::current(), duration)};
@@ -49,7 +53,7 @@ sleep_operation sleep_until(std::chrono::steady_clock::time_point when) noexcept
 // ------------------------------------------------------------------------------------------------------- interval
 
 constinit const detail::waiter_kind interval::next_operation::kind_of_next{
-    {&next_operation::run_slowly}, &next_operation::cancel_waiting, "interval"};
+    {&next_operation::run_slowly}, &next_operation::cancel_waiting, "interval", &next_operation::describe};
 
 interval::interval(std::chrono::nanoseconds period) noexcept : period_{period} {
   GYRE_ASSERT(period.count() > 0, "an interval has a period of more than zero");

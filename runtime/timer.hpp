@@ -38,6 +38,7 @@ class timer_wait : public waiter, timer {
   [[nodiscard]] result<void> resumed_with_result() noexcept;
 
   static void cancel_waiting(waiter& self) noexcept;
+  static void describe(const waiter& self, wait_details& told) noexcept;
 
  private:
   void arm() noexcept;

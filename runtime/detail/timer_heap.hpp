@@ -84,6 +84,15 @@ class timer_heap {
     --count_;
   }
 
+  /// Calls `visit(const timer&)` for each that is armed, in no order.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (const timer_links& lane : lanes_)
+      for (const timer_links* links = lane.next; links != &lane; links = links->next)
+        visit(static_cast<const timer&>(*links));
+    for (const entry& each : entries_) visit(static_cast<const timer&>(*each.what));
+  }
+
   /// Takes out the earliest timer when it is due at `now`; null otherwise.
   [[nodiscard]] timer* pop_due(clock_ns now) noexcept;
 
