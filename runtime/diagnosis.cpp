@@ -5,6 +5,8 @@
 // together from below. Everything that is waited for knows its boundary, which is the top of one line of coroutines: a
 // waiter, a scope with what has opened it, a boundary without a scope. Sorted by boundary they are the leaves of those
 // lines, and a line is read upwards, from the coroutine that waits to the one that its boundary owns.
+//
+// gyre-gdb.py does the same with the memory of another process; both say the same (tests/debugger/gdb.py).
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/diagnosis.hpp>
 #include <gyre/runtime/operation.hpp>

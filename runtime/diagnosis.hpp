@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Who waits for what, where, and since when: the tree of an executor's tasks, for logs and for people.
 //
-// How to read it: docs/diagnosis.md.
+// The same tree from a core file, or of a process that a debugger stands in: gyre-gdb.py. How to read it:
+// docs/diagnosis.md.
 #pragma once
 
 #include <gyre/runtime/executor.hpp>

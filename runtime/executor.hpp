@@ -31,6 +31,7 @@
 
 #include <gyre/runtime/cancel_scope.hpp>
 #include <gyre/runtime/detail/intrusive.hpp>
+#include <gyre/runtime/detail/live_executor.hpp>
 #include <gyre/runtime/detail/mpsc_stack.hpp>
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
@@ -346,6 +347,7 @@ class executor {
   std::unique_ptr<kernel_timeout> timeout_;
   std::unique_ptr<wake_poll> wake_poll_;  // armed only when it parks in the ring
   cancel_scope root_scope_{*this};
+  detail::live_executor listed_{*this};
   detail::boundary* foreign_ = nullptr;
   bool parks_in_ring_;
   bool may_have_queued_ = false;  // something was put into one of the four lists of what has no entry yet
