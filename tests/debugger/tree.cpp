@@ -21,8 +21,8 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdio>
+#include <memory>
 #include <string>
-#include <vector>
 
 namespace gyre {
 namespace {
@@ -115,7 +115,12 @@ task<> root() { co_await with_task_group(all_of_it); }
 
 int show() {
   scripted_executor first;
+  auto between = std::make_unique<scripted_executor>();
   scripted_executor second;
+  {
+    const scripted_executor newest;
+  }
+  between.reset();  // those that are gone are in no list
   auto many = first.loop.start(root());
   auto one = second.loop.start(receive());
   first.loop.run_ready();
