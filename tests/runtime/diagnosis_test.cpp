@@ -39,6 +39,7 @@ using detail::scripted_ring;
 
 constexpr int some_socket = 1'000'123;
 constexpr int some_file = 1'000'456;
+std::array<std::byte, 4> bytes{};  // where operations land that are given away
 
 // Where the co_await of a function stands, as it is told.
 std::string at(int line) { return " at " __FILE__ ":" + std::to_string(line); }
@@ -143,7 +144,7 @@ constexpr int group_line = __LINE__ + 1;
 task<> with_group() { co_await with_task_group(open_group); }
 
 constexpr int all_line = __LINE__ + 1;
-task<> wait_for_all() { co_await when_all(receive(), ops::recv(some_socket, std::span<std::byte>{}), sleep_below()); }
+task<> wait_for_all() { co_await when_all(receive(), ops::recv(some_socket, bytes), sleep_below()); }
 
 constexpr int quick_race_line = __LINE__ + 1;
 task<> wait_for_any() { co_await when_any(ops::fsync(some_file), sleep_for(5s)); }
@@ -293,9 +294,9 @@ namespace {
 constexpr int limited_line = __LINE__ + 1;
 task<> limited() { co_await with_timeout(10s, receive()); }
 constexpr int limited_operation_line = __LINE__ + 1;
-task<> limited_operation() { co_await with_timeout(10s, ops::recv(some_socket, std::span<std::byte>{})); }
+task<> limited_operation() { co_await with_timeout(10s, ops::recv(some_socket, bytes)); }
 constexpr int linked_line = __LINE__ + 1;
-task<> linked_operation() { co_await with_timeout(500ms, ops::recv(some_socket, std::span<std::byte>{})); }
+task<> linked_operation() { co_await with_timeout(500ms, ops::recv(some_socket, bytes)); }
 constexpr int limited_sleep_line = __LINE__ + 1;
 task<> limited_sleep() { co_await move_on_after(10s, sleep_for(1h)); }
 
