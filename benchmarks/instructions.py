@@ -19,8 +19,9 @@ from support import harness
 
 CONNECTIONS = 64
 MESSAGES = (CONNECTIONS * 320, CONNECTIONS * 1600)
-SERVERS = {'raw': ('raw_uring_echo',), 'gyre': ('gyre_echo',), 'epoll': ('raw_epoll_echo',),
-           'raw deadline': ('raw_uring_echo', '--deadline'), 'gyre deadline': ('gyre_echo', '--deadline')}
+GYRE = ('gyre_echo', '--park', 'eventfd')
+SERVERS = {'raw': ('raw_uring_echo',), 'gyre': GYRE, 'epoll': ('raw_epoll_echo',),
+           'raw deadline': ('raw_uring_echo', '--deadline'), 'gyre deadline': (*GYRE, '--deadline')}
 WITH_TIME_LIMIT = ('timeout', '-k', 5, harness.TIME_LIMIT_SECONDS)  # a hanging valgrind ignores SIGTERM
 ALLOCATIONS = {'malloc', 'calloc', 'realloc', 'aligned_alloc', 'posix_memalign', 'memalign', 'mmap'}
 

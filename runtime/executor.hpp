@@ -6,48 +6,39 @@
 //   1  resume those whose operations have completed, and what is ready, each up to a budget: in the order in which they
 //      became so
 //   2  take what other threads posted; expire timers
-//   3  flush: cancels first, then operations that found the queue full; one enter() submits all and runs the
-//      kernel's task work; none when there is nothing to tell the kernel. If nothing is ready, one kernel timeout is
-//      armed for the earliest timer first
-//   4  if nothing is ready and nothing has completed: park, and then flush once more
+//   3  flush (detail/submission.hpp): cancels first, then operations that found the queue full; one enter() submits all
+//      and runs the kernel's task work; none when there is nothing to tell the kernel. If nothing is ready, one kernel
+//      timeout is armed for the earliest timer first
+//   4  if nothing is ready and nothing has completed: park (detail/parker.hpp), and then flush once more
 //
 // Nothing is resumed in steps 2 to 4, and nothing that is resumed in step 1 can bring in more completions: no
 // coroutine runs inside another's co_await of an operation.
-//
-// Parking: the executor sleeps in read(2) on an eventfd that is registered with its ring and that other threads write
-// to.
-//
-//   state = parked; completions signal the eventfd
-//   full fence
-//   look again: completions, task work, posted        -- anything there: undo, do not sleep
-//   read(eventfd)
-//   state = running; completions no longer signal
-//
-// Who posts pushes first, fences, and then writes the eventfd only if it was the one to take `parked` away. So either
-// the look sees the push, or the poster sees `parked`; a busy executor is never written to. Completions that were
-// queued while they did not signal are remembered by nobody, which is why the look comes after, and not before, they
-// do.
 #pragma once
 
+#include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/cancel_scope.hpp>
+#include <gyre/runtime/detail/coarse_clock.hpp>
+#include <gyre/runtime/detail/completion_handler.hpp>
 #include <gyre/runtime/detail/intrusive.hpp>
 #include <gyre/runtime/detail/live_executor.hpp>
-#include <gyre/runtime/detail/mpsc_stack.hpp>
+#include <gyre/runtime/detail/parker.hpp>
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
+#include <gyre/runtime/detail/submission.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
-#include <gyre/runtime/error.hpp>
+#include <gyre/runtime/root_task.hpp>
 #include <gyre/runtime/task.hpp>
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
 #include <chrono>
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
-#include <string_view>
+#include <string>
 #include <utility>
 
 namespace gyre {
@@ -73,8 +64,8 @@ struct executor_options {
   parking park = parking::eventfd;
 
   /// How many completed operations, and how many other coroutines, are resumed in one turn before the kernel is looked
-  /// at again.
-  unsigned turn_budget = 256;
+  /// at again. More saves system calls where hundreds are ready at once; fewer keeps what a turn touches in the cache.
+  unsigned turn_budget = 64;
 
   /// with_timeout() on one operation uses a linked timeout in the kernel up to this duration, and the executor's own
   /// timers above it; zero: never linked. Same meaning either way: see deadline.hpp.
@@ -92,7 +83,7 @@ struct executor_statistics {
   std::uint64_t sqes = 0;              ///< Entries described to the ring, cancels and timeouts included.
   std::uint64_t cqes = 0;              ///< Completions taken from it.
   std::uint64_t cancels = 0;           ///< Cancel requests among the entries.
-  std::uint64_t resumes = 0;           ///< Things taken from the ready queue and run.
+  std::uint64_t resumes = 0;           ///< Coroutines resumed, and other things run that were ready.
   std::uint64_t parks = 0;             ///< Times it went to sleep.
   std::uint64_t wakes_written = 0;     ///< Posts that had to write the eventfd.
   std::uint64_t wakes_suppressed = 0;  ///< Posts that found it awake.
@@ -101,9 +92,6 @@ struct executor_statistics {
   std::uint64_t backlogged = 0;        ///< Operations that found the submission queue full and waited for a place.
 };
 
-template <class T>
-class root_task;
-
 class executor;
 
 namespace detail {
@@ -111,30 +99,6 @@ namespace detail {
 // The executor whose turn it is on this thread. Constant-initialised: a use is a plain thread-local access.
 [[gnu::tls_model("initial-exec")]] extern thread_local constinit executor* current_executor;
 
-/// Takes completions that belong to no awaiting coroutine: multishot requests, and the executor's own. Lives until the
-/// completion that has no IORING_CQE_F_MORE.
-struct completion_handler {
-  using complete_fn = void (*)(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept;
-  using prepare_fn = void (*)(completion_handler& self, io_uring_sqe& sqe) noexcept;
-
-  completion_handler(complete_fn on_completion, prepare_fn on_submission) noexcept
-      : complete{on_completion}, prepare{on_submission} {}
-  completion_handler(const completion_handler&) = delete;
-  completion_handler& operator=(const completion_handler&) = delete;
-
-  enum class place : std::uint8_t { none, queued, in_kernel };
-
-  complete_fn complete;
-  prepare_fn prepare;                  // describes the request in an entry that is zero but for its user_data
-  completion_handler* next = nullptr;  // link in the executor's backlog, or in its list of cancels
-  place where = place::none;
-  bool cancel_queued = false;
-};
-
-/// The user_data of an entry: an operation's address, or a handler's with this bit.
-inline constexpr std::uint64_t handler_tag = 1;
-/// The user_data of an entry whose completion nobody waits for: cancels, linked timeouts. No handler has this address.
-inline constexpr std::uint64_t nobody = handler_tag;
 }  // namespace detail
 
 class executor {
@@ -197,7 +161,7 @@ class executor {
   /// @param work  Kept alive by the caller until it has run.
   /// @threads     Any thread, and signal handlers. Writes the eventfd only if the executor sleeps. The executor stays
   ///              until post() has returned, which may be after `work` has run: join who posts, then destroy it.
-  void post(detail::runnable& work) noexcept;
+  void post(detail::runnable& work) noexcept { parker_.post(work); }
 
   /// Has `fn()` called in a turn of this executor. Allocates; fn must not throw.
   ///
@@ -217,27 +181,19 @@ class executor {
   [[nodiscard]] std::string notes() const { return ring_->notes(); }
 
   /// Requests in flight in the kernel.
-  [[nodiscard]] std::uint32_t in_kernel_count() const noexcept;
+  [[nodiscard]] std::uint32_t in_kernel_count() const noexcept { return submission_.in_kernel_count(); }
 
   // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
 
-  /// Sleeps in the ring from here on: something begins that may wait for an eventfd, itself or inside an epoll set.
-  ///
-  /// Where a write to another eventfd is what completes a request, Linux signals a ring's registered eventfd once,
-  /// late, and then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is never cleared).
-  /// A sleep in the ring itself is not concerned.
-  void wait_in_ring_from_now_on() noexcept { parks_in_ring_ = true; }
+  /// Sleeps in the ring from here on: something begins that may wait for an eventfd. See detail/parker.hpp.
+  void wait_in_ring_from_now_on() noexcept { parker_.sleep_in_ring_from_now_on(); }
 
   /// The executor's clock, as of the last time that somebody looked. Refreshed by now().
-  [[nodiscard]] detail::clock_ns coarse_now() const noexcept { return coarse_now_; }
-  detail::clock_ns now() noexcept {
-    coarse_now_ = ring_->now();
-    coarse_now_ms_ = static_cast<std::uint32_t>(coarse_now_ / 1'000'000);
-    return coarse_now_;
-  }
+  [[nodiscard]] detail::clock_ns coarse_now() const noexcept { return clock_.last_look(); }
+  detail::clock_ns now() noexcept { return clock_.look(); }
 
   /// The clock as of this turn: exact when no timer is armed, otherwise as of the turn's last look at the timers.
-  [[nodiscard]] detail::clock_ns turn_time() noexcept { return timers_.empty() ? now() : coarse_now_; }
+  [[nodiscard]] detail::clock_ns turn_time() noexcept { return timers_.empty() ? now() : coarse_now(); }
 
   /// Up to this duration a deadline is counted from the very moment, or kept by the kernel; above it, from turn_time().
   [[nodiscard]] std::chrono::nanoseconds short_duration_max() const noexcept { return short_duration_max_; }
@@ -252,17 +208,17 @@ class executor {
   static executor& begin(detail::waiter& entering, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;
 
   /// Describes `op` to the ring, or lets it wait for a place.
-  void submit(operation& op) noexcept;
+  void submit(operation& op) noexcept { submission_.submit(op); }
 
   /// Has the kernel asked to stop `op`, before anything else is submitted.
-  void submit_cancel(operation& op) noexcept;
+  void submit_cancel(operation& op) noexcept { submission_.submit_cancel(op); }
 
   /// Ends `op`, which the kernel has not seen, as cancelled.
-  void drop_queued(operation& op) noexcept;
+  void drop_queued(operation& op) noexcept { submission_.drop_queued(op); }
 
   /// The same for a handler's request. One that is still waiting for a place ends at once, with -ECANCELED.
-  void submit(detail::completion_handler& handler) noexcept;
-  void submit_cancel(detail::completion_handler& handler) noexcept;
+  void submit(detail::completion_handler& handler) noexcept { submission_.submit(handler); }
+  void submit_cancel(detail::completion_handler& handler) noexcept { submission_.submit_cancel(handler); }
 
   /// A root task has ended: whoever drives the executor gets it back without a sleep.
   void return_soon() noexcept { returning_ = true; }
@@ -280,33 +236,12 @@ class executor {
  private:
   friend class operation;
   friend class detail::task_tree;
-  struct kernel_timeout;
-  struct wake_poll;
-  struct link_time {
-    std::int64_t seconds;
-    long long nanoseconds;
-  };
 
   void run_until(const bool& done);
-  bool take_turn(bool may_park) noexcept;
-  [[nodiscard]] io_uring_sqe& take_sqe() noexcept;
-  void describe_linked(operation& op) noexcept;
-  link_time& set_link_time(std::uint64_t position, const operation& op) noexcept;
-  [[gnu::cold]] void keep_lost_deadline() noexcept;
-  [[gnu::cold]] void set_times_anew() noexcept;
-  void describe(detail::completion_handler& handler) noexcept;
-  void cancel_entry(std::uint64_t user_data) noexcept;
-  void make_nobodys(io_uring_sqe& sqe) noexcept;
+  void take_turn(bool may_park) noexcept;
   void run_ready_batch() noexcept;
   [[gnu::noinline]] void take_posted() noexcept;
   [[gnu::noinline]] void expire_timers() noexcept;
-  void flush_and_park() noexcept;
-  void flush() noexcept;
-  [[gnu::cold]] void flush_and_queue() noexcept;
-  void flush_queued() noexcept;
-  void flush_cancels() noexcept;
-  void flush_backlog() noexcept;
-  bool enter(unsigned wait_count) noexcept;
   void take_completions() noexcept;
   std::size_t resume_plain_ones(std::span<const detail::completion> batch) noexcept;
   [[gnu::cold]] void queue_completed(std::span<const detail::completion> batch) noexcept;
@@ -314,14 +249,6 @@ class executor {
   void complete_with_care(const detail::completion& done) noexcept;
   void complete_tagged(const detail::completion& done) noexcept;
   void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
-  void arm_wakers() noexcept;
-  void arm_kernel_timeout(detail::clock_ns due) noexcept;
-  [[nodiscard]] bool kernel_times_timers() const noexcept;
-  void move_kernel_timeout() noexcept;
-  void park() noexcept;
-  void wait_in_ring() noexcept;
-  [[nodiscard]] bool work_is_visible() const noexcept;
-  [[nodiscard]] bool has_queued() const noexcept;
   [[nodiscard]] bool has_work() const noexcept;
   void drain() noexcept;
   void cancel_all_in_kernel() noexcept;
@@ -335,32 +262,17 @@ class executor {
 
   // Touched by the thread that runs the executor, and by no other.
   detail::intrusive_queue<detail::runnable> ready_;
-  detail::intrusive_queue<detail::runnable> backlog_;            // operations without a submission entry
-  detail::intrusive_queue<detail::runnable> operation_cancels_;  // of operations in the kernel
-  detail::intrusive_queue<detail::completion_handler> handler_backlog_;
-  detail::intrusive_queue<detail::completion_handler> handler_cancels_;
-  std::unique_ptr<link_time[]> link_times_;  // one a submission entry: read by the kernel when it takes the entry
-  unsigned not_requests_ = 0;  // entries that are nobody's request, less completions that ended no request
-  detail::clock_ns coarse_now_ = 0;
-  std::uint32_t coarse_now_ms_ = 0;
+  bool returning_ = false;  // a root task ended: the turn returns instead of parking
+  std::uint64_t turns_ = 0;
+  std::uint64_t resumes_ = 0;
+  detail::coarse_clock clock_{*ring_};
   detail::timer_heap timers_;
-  std::unique_ptr<kernel_timeout> timeout_;
-  std::unique_ptr<wake_poll> wake_poll_;  // armed only when it parks in the ring
+  detail::submission submission_{*ring_, clock_, timers_};
   cancel_scope root_scope_{*this};
   detail::live_executor listed_{*this};
   detail::boundary* foreign_ = nullptr;
-  bool parks_in_ring_;
-  bool may_have_queued_ = false;  // something was put into one of the four lists of what has no entry yet
-  bool returning_ = false;        // a root task ended: the turn returns instead of parking
-  bool times_are_old_ = false;    // entries were refused: what they say of timeouts counts from a moment that is past
-  executor_statistics counted_;
 
-  // Touched by any thread.
-  enum class state : std::uint8_t { running, parked };
-  detail::mpsc_stack posted_;
-  std::atomic<state> state_ = state::running;
-  std::atomic<std::uint64_t> wakes_written_ = 0;
-  std::atomic<std::uint64_t> wakes_suppressed_ = 0;
+  detail::parker parker_;  // its last members are touched by any thread
 };
 
 namespace detail {
@@ -375,62 +287,6 @@ namespace detail {
 [[nodiscard]] clock_ns deadline_after(executor& loop, std::chrono::nanoseconds duration) noexcept;
 
 }  // namespace detail
-
-/// A task that the program itself drives: started by executor::start(), run by executor::turn().
-///
-/// It must have ended before it is destroyed: cancel() it, and turn until done().
-template <class T>
-class root_task : detail::runnable, detail::bounded_task<T> {
- public:
-  root_task(executor& loop, task<T> root)
-      : runnable{kind_of_root},
-        detail::bounded_task<T>{std::move(root), &root_ended},
-        scope_{loop.root_scope(), cancel_scope::kind::plain} {
-    loop.now();  // who drives the executor may have been elsewhere for long: deadlines do not count from before that
-    loop.make_ready(*this);
-  }
-
-  ~root_task() {
-    GYRE_ASSERT(done_, "a root task was destroyed before it ended: cancel it, and turn its executor until it is done");
-  }
-
-  [[nodiscard]] bool done() const noexcept { return done_; }
-
-  /// Whether it ended by a cancel of its scope: there is no value then.
-  [[nodiscard]] bool stopped() const noexcept { return stopped_; }
-
-  [[nodiscard]] cancel_scope& scope() noexcept { return scope_; }
-  void cancel(std::string_view reason = {}) noexcept { scope_.cancel(reason); }
-
-  /// Its value, or its exception; system_error(operation_canceled) when it was stopped. Once, when done.
-  T get() {
-    GYRE_ASSERT(done_, "a task has a result when it has ended");
-    if (stopped_) detail::throw_errno(ECANCELED, "the root task was cancelled");
-    return this->take_result();
-  }
-
- private:
-  static void start(runnable& self) noexcept {
-    auto& root = static_cast<root_task&>(self);
-    root.begin(root.scope_).resume();
-  }
-
-  static detail::next_step root_ended(detail::boundary& self, detail::ending how) noexcept {
-    auto& root = static_cast<root_task&>(self);
-    root.leave_scope();
-    root.done_ = true;
-    root.stopped_ = how == detail::ending::stopped;
-    root.scope_.executor().return_soon();
-    return {std::noop_coroutine()};
-  }
-
-  static constexpr detail::runnable_kind kind_of_root{&root_task::start};
-  friend class executor;
-
-  cancel_scope scope_;
-  bool done_ = false;
-  bool stopped_ = false;
-};
 
 template <class T>
 root_task<T> executor::start(task<T> root) {

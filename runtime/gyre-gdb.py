@@ -484,7 +484,7 @@ class Tree:
 
 def time_of(executor):
     """The executor's clock is the machine's, and goes on where the process is on this machine and has not ended."""
-    last_look = int(executor['coarse_now_'])
+    last_look = int(executor['clock_']['last_look_'])
     connection = getattr(gdb.selected_inferior(), 'connection', None)
     is_live = connection is not None and connection.type == 'native'
     return max(last_look, time.monotonic_ns()) if is_live else last_look

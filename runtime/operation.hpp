@@ -22,7 +22,8 @@
 //                deadline asked for it; an error otherwise. Anything else: it won the race, and is delivered.
 //
 // Orders, all tested on the scripted ring (tests/runtime/cancel_race_test.cpp): a cancel before submission, after it,
-// after the completion is posted but not reaped, after it is reaped but not resumed, after the resume.
+// after the completion is posted but not reaped, after it is reaped but not resumed (somebody who was ready before it
+// comes first), after the resume.
 #pragma once
 
 #include <gyre/runtime/detail/timer_heap.hpp>
@@ -130,7 +131,7 @@ class operation : public detail::waiter {
       return nullptr;
     set_coroutine(awaiter);
     bound_ = &bound;
-    since_ms_ = loop->coarse_now_ms_;
+    since_ms_ = loop->clock_.last_look_ms();
     set_plainly(stage::in_kernel);
     bound.waiting = this;
     detail::ring::blank(*sqe, reinterpret_cast<std::uint64_t>(this));
@@ -152,6 +153,8 @@ class operation : public detail::waiter {
 
  private:
   friend class executor;
+  friend class detail::submission;
+  friend class detail::kernel_times;
   friend struct operation_kind;
   friend class detail::task_tree;
 

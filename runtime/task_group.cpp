@@ -10,9 +10,9 @@
 
 namespace gyre {
 
-inline void task_group::queue(detail::runnable& child) noexcept {
+inline void task_group::queue(detail::runnable& begun) noexcept {
   GYRE_ASSERT(scope_.has_value(), "a task is started in a group that is open");
-  scope_->executor().make_ready(child);
+  scope_->executor().make_ready(begun);
   ++awaiting_.running_count;
 }
 
@@ -173,8 +173,8 @@ void task_handle_base::cancel_waiting(waiter& self) noexcept {
   handle.settle(/*as_stopped=*/true);
 }
 
-result_child_base::result_child_base(const runnable_kind& kind, task_group& group) noexcept
-    : runnable{kind}, group_{&group} {
+result_child_base::result_child_base(const runnable_kind& its_kind, task_group& group) noexcept
+    : runnable{its_kind}, group_{&group} {
   group.queue(*this);
   group.awaitable_children_.push_back(*this);
 }

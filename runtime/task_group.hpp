@@ -109,13 +109,13 @@ class task_group {
 
   /// Starts a task: it begins in the executor's next turn, and the group waits for it.
   ///
-  /// @param child   Owned by the group from here on; its frame is destroyed when it ends.
+  /// @param started Owned by the group from here on; its frame is destroyed when it ends.
   /// @errors        std::bad_alloc: then the child is destroyed without having begun.
   /// @cancellation  In a group that is cancelled the child does not begin.
   /// @threads       The executor's thread, while the group is open.
   /// @limits        Does not wait: with max_tasks children it makes one more, and room() waits until they are fewer.
   ///                co_await room() right before it.
-  void start(task<> child);
+  void start(task<> started);
 
   /// Calls `fn(args…)` and starts the task that it returns. Owns the callable and the arguments until the task has
   /// ended, so that a lambda's captures live as long as its coroutine.
@@ -129,8 +129,8 @@ class task_group {
   ///
   /// Otherwise as start().
   template <class T>
-  task_handle<T> start_with_result(task<T> child) {
-    return task_handle<T>{new detail::result_child<T>{*this, std::move(child)}};
+  task_handle<T> start_with_result(task<T> started) {
+    return task_handle<T>{new detail::result_child<T>{*this, std::move(started)}};
   }
 
   /// Calls `fn(args…)`, and keeps the callable and the arguments until the task that it returns has ended.
@@ -212,7 +212,7 @@ class task_group {
   }
 
   // In task_group.cpp only, so that they are a part of who calls them.
-  inline void queue(detail::runnable& child) noexcept;
+  inline void queue(detail::runnable& begun) noexcept;
   inline detail::next_step child_left() noexcept;
   void failed(std::exception_ptr error, error_policy policy) noexcept;
   void child_failed(std::exception_ptr error) noexcept;

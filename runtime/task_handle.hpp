@@ -50,7 +50,7 @@ class result_child_base : public runnable, public ring_links {
   }
 
  protected:
-  result_child_base(const runnable_kind& kind, task_group& group) noexcept;
+  result_child_base(const runnable_kind& its_kind, task_group& group) noexcept;
   ~result_child_base() { unlink(); }
 
   [[nodiscard]] cancel_scope& group_scope() const noexcept;

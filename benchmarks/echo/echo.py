@@ -9,26 +9,40 @@ import statistics
 
 from support import harness
 
-FLOOR = ('raw_uring_echo',)
-SERVERS = {'raw': FLOOR, 'gyre': ('gyre_echo',), 'deadline': ('gyre_echo', '--deadline'), 'epoll': ('raw_epoll_echo',)}
+FLOOR = ('raw_uring_echo', '--park', 'ring')
+SERVERS = {'raw': FLOOR, 'gyre': ('gyre_echo', '--park', 'eventfd'),
+           'deadline': ('gyre_echo', '--park', 'eventfd', '--deadline'), 'epoll': ('raw_epoll_echo',)}
+# How a server sleeps shows where it sleeps after each message: like is compared with like.
+ALONE = {'raw on eventfd': ('raw_uring_echo', '--park', 'eventfd'), 'gyre in ring': ('gyre_echo', '--park', 'ring')}
+
+
+def cpu_times(build, connections, servers, quick):
+    """Nanoseconds a message of each server, one sample a round."""
+    load = ['--bytes', 64, '--seconds', 0.2 if quick else 1, '--warmup', 0.1 if quick else 0.3]
+    costs = {name: [] for name in servers}
+    for turn in range(2 if quick else 8):
+        for name in servers if turn % 2 == 0 else reversed(servers):
+            printed = harness.echo_run(build, servers[name], connections, load)
+            costs[name].append(printed['server_cpu_ns_per_message'])
+    return costs
+
+
+def line(label, costs, floor, name, target):
+    return harness.row(label, 'ns', statistics.median(costs[floor]), statistics.median(costs[name]), target,
+                       harness.paired_ratio(costs[floor], costs[name]), {'floor': costs[floor], 'gyre': costs[name]})
 
 
 def measure(build, quick):
-    load = ['--bytes', 64, '--seconds', 0.2 if quick else 1, '--warmup', 0.1 if quick else 0.3]
-    rows = []
-    for connections in (1, 64, 1000):
-        costs = {name: [] for name in SERVERS}
-        for turn in range(2 if quick else 8):
-            order = list(SERVERS) if turn % 2 == 0 else list(reversed(SERVERS))
-            for name in order:
-                printed = harness.echo_run(build, SERVERS[name], connections, load)
-                costs[name].append(printed['server_cpu_ns_per_message'])
-
-        def line(label, name, target):
-            return harness.row(f'{connections:4d} connections{label}', 'ns', statistics.median(costs['raw']),
-                               statistics.median(costs[name]), target, harness.paired_ratio(costs['raw'], costs[name]),
-                               {'floor': costs['raw'], 'gyre': costs[name]})
-
-        rows += [line('', 'gyre', ('ratio', 1.05)), line(', a deadline on each read', 'deadline', None),
-                 line(', raw epoll in gyre\'s place', 'epoll', None)]
+    target = ('ratio', 1.05)
+    costs = cpu_times(build, 1, SERVERS | ALONE, quick)
+    rows = [line('   1 connection, both asleep on the eventfd', costs, 'raw on eventfd', 'gyre', target),
+            line('   1 connection, both asleep in the ring', costs, 'raw', 'gyre in ring', target),
+            line('   1 connection, gyre on the eventfd, raw in the ring', costs, 'raw', 'gyre', None),
+            line('   1 connection, a deadline on each read', costs, 'raw on eventfd', 'deadline', None),
+            line('   1 connection, raw epoll in gyre\'s place', costs, 'raw', 'epoll', None)]
+    for connections in (64, 1000):
+        costs = cpu_times(build, connections, SERVERS, quick)
+        rows += [line(f'{connections:4d} connections', costs, 'raw', 'gyre', target),
+                 line(f'{connections:4d} connections, a deadline on each read', costs, 'raw', 'deadline', None),
+                 line(f'{connections:4d} connections, raw epoll in gyre\'s place', costs, 'raw', 'epoll', None)]
     return rows

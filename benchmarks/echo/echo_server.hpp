@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 namespace bench {
 
@@ -14,15 +15,26 @@ namespace bench {
 constexpr std::size_t read_bytes_max = 4096;
 
 struct server_options {
-  std::uint16_t port = 0;      // 0: the kernel picks a free one
-  unsigned clients_count = 0;  // end when this many have come and gone; 0: serve until a signal
-  bool deadline = false;       // 30 seconds on each read
+  std::uint16_t port = 0;        // 0: the kernel picks a free one
+  unsigned clients_count = 0;    // end when this many have come and gone; 0: serve until a signal
+  bool deadline = false;         // 30 seconds on each read
+  bool park_on_eventfd = false;  // else it sleeps in the ring
 };
+
+inline bool is_eventfd(const char* park) {
+  const std::string_view name{park};
+  if (name != "eventfd" && name != "ring") {
+    std::fprintf(stderr, "--park %s: it is eventfd or ring\n", park);
+    std::exit(2);
+  }
+  return name == "eventfd";
+}
 
 inline server_options parse_server_options(int argc, char** argv) {
   static constexpr option names[] = {{"port", required_argument, nullptr, 'p'},
                                      {"clients", required_argument, nullptr, 'c'},
                                      {"deadline", no_argument, nullptr, 'd'},
+                                     {"park", required_argument, nullptr, 's'},
                                      {}};
   server_options options;
   for (int name; (name = getopt_long(argc, argv, "", names, nullptr)) != -1;) {
@@ -36,8 +48,11 @@ inline server_options parse_server_options(int argc, char** argv) {
       case 'd':
         options.deadline = true;
         break;
+      case 's':
+        options.park_on_eventfd = is_eventfd(optarg);
+        break;
       default:
-        std::fprintf(stderr, "usage: %s [--port N] [--clients N] [--deadline]\n", argv[0]);
+        std::fprintf(stderr, "usage: %s [--port N] [--clients N] [--deadline] [--park eventfd|ring]\n", argv[0]);
         std::exit(2);
     }
   }

@@ -44,5 +44,6 @@ int main(int argc, char** argv) {
   const bench::server_options options = bench::parse_server_options(argc, argv);
   auto listener = gyre::net::tcp_listener::bind({.at = gyre::net::address::loopback(options.port)});
   bench::announce(listener.local_address().port());
-  return gyre::run(serve(std::move(listener), options));
+  const auto park = options.park_on_eventfd ? gyre::parking::eventfd : gyre::parking::ring_wait;
+  return gyre::run(serve(std::move(listener), options), {.executor = {.park = park}});
 }

@@ -2,12 +2,17 @@
 // The floor of the echo benchmarks: what does an echo cost when somebody writes it on liburing by hand?
 //
 // One recv, then one send, single-shot, as gyre's obvious echo does. No coroutine, no allocation per message, nothing
-// that can be cancelled. With --deadline each read has 30 seconds, kept in the cheapest way there is: as all of them
-// are equally long, a list in the order of arming is a timer queue.
+// that can be cancelled. It sleeps in the ring, or with --park eventfd as gyre does. With --deadline each read has 30
+// seconds, kept in the cheapest way there is: as all of them are equally long, a list in the order of arming is a timer
+// queue.
 #include "raw_listener.hpp"
 #include "support/raw_ring.hpp"
 
+#include <sys/eventfd.h>
 #include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
 #include <ctime>
 
 namespace {
@@ -32,6 +37,7 @@ struct server {
   bench::raw_ring ring;
   int listener = -1;
   bool has_deadline = false;
+  int event_fd = -1;       // to sleep on; none: it sleeps in the ring
   unsigned to_accept = 0;  // clients still to come, if `is_counted`
   bool is_counted = false;
   unsigned live_count = 0;
@@ -122,7 +128,26 @@ void expire(server& self) {
     shutdown(client->fd, SHUT_RDWR);
 }
 
+// The sleep of who has to be woken by others, too: completions signal the eventfd only while it is slept on, and what
+// came before they do is looked for after.
+void wait_on_eventfd(server& self) {
+  io_uring* const ring = self.ring.get();
+  io_uring_submit_and_get_events(ring);
+  while (io_uring_cq_ready(ring) == 0) {
+    io_uring_cq_eventfd_toggle(ring, true);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const unsigned flags = IO_URING_READ_ONCE(*ring->sq.kflags);
+    if (io_uring_cq_ready(ring) == 0 && (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0) {
+      std::uint64_t signals = 0;
+      if (read(self.event_fd, &signals, sizeof signals) < 0 && errno != EINTR) bench::die("read", errno);
+    }
+    io_uring_cq_eventfd_toggle(ring, false);
+    io_uring_get_events(ring);
+  }
+}
+
 void wait(server& self) {
+  if (self.event_fd >= 0) return wait_on_eventfd(self);
   if (!self.has_deadline || self.oldest.later == &self.oldest) return self.ring.submit_and_wait(1);
   // One second is as fine as a deadline of 30 has to be, and spares a look at the list's head.
   __kernel_timespec a_second{1, 0};
@@ -145,6 +170,13 @@ int main(int argc, char** argv) {
   self.now = monotonic_seconds();
   self.listener = bench::listen_on_loopback(options.port, 0);
 
+  if (options.park_on_eventfd) {
+    self.event_fd = eventfd(0, EFD_CLOEXEC);
+    if (self.event_fd < 0) bench::die("eventfd", errno);
+    if (const int rc = io_uring_register_eventfd(self.ring.get(), self.event_fd); rc < 0)
+      bench::die("io_uring_register_eventfd", -rc);
+    io_uring_cq_eventfd_toggle(self.ring.get(), false);
+  }
   start_accept(self);
   while (!self.is_counted || self.to_accept > 0 || self.live_count > 0) {
     wait(self);

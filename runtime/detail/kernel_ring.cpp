@@ -30,6 +30,9 @@ kernel_ring::kernel_ring(const ring_request& request)
   notify_completions(false);
 
   enter_flags_ = report_.enter_flags | (report_.ring_registered ? IORING_ENTER_REGISTERED_RING : 0);
+  enter_fd_ = static_cast<unsigned>(ring_->enter_ring_fd);
+  sq_tail_told_ = ring_->sq.ktail;
+  sq_head_told_ = ring_->sq.khead;
   set_sqes(reinterpret_cast<std::byte*>(ring_->sq.sqes), ring_->sq.ring_entries);
   sq_flags_ = ring_->sq.kflags;
   cqes_ = reinterpret_cast<const completion*>(ring_->cq.cqes);
@@ -42,23 +45,23 @@ kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }
 
 int kernel_ring::enter(unsigned wait_count) noexcept {
   const std::uint64_t tail = sq_tail();
-  std::atomic_ref{*ring_->sq.ktail}.store(static_cast<unsigned>(tail), std::memory_order_release);
-  const auto fd = static_cast<unsigned>(ring_->enter_ring_fd);
+  std::atomic_ref{*sq_tail_told_}.store(static_cast<unsigned>(tail), std::memory_order_release);
   // A look for task work that is not there would cost a twentieth of a small enter.
   const unsigned flags = wait_count > 0 || wants_enter() ? enter_flags_ | IORING_ENTER_GETEVENTS : enter_flags_;
-  const int taken = io_uring_enter(fd, unsubmitted_of(tail), wait_count, flags, nullptr);
+  const int taken = io_uring_enter(enter_fd_, unsubmitted_of(tail), wait_count, flags, nullptr);
 
   // Not the return value but the kernel's head tells which were taken: a partly refused submission may report an error.
   // Where it reports a count, that is less than what was given when there was no memory for more.
-  const unsigned head = std::atomic_ref{*ring_->sq.khead}.load(std::memory_order_acquire);
+  const unsigned head = std::atomic_ref{*sq_head_told_}.load(std::memory_order_acquire);
   const unsigned left = static_cast<unsigned>(tail) - head;
   set_taken(tail - left, left);
-  if (taken < 0) return -taken;
-  return left > 0 ? EAGAIN : 0;
+  if (taken >= 0 && left == 0) [[likely]]
+    return 0;
+  return taken < 0 ? -taken : EAGAIN;
 }
 
 void kernel_ring::notify_completions(bool on) noexcept {
-  // Relaxed: the order against the look at the queues is the parking protocol's business (executor.cpp).
+  // Relaxed: the order against the look at the queues is the parking protocol's business (parker.hpp).
   std::atomic_ref{*ring_->cq.kflags}.store(on ? 0 : IORING_CQ_EVENTFD_DISABLED, std::memory_order_relaxed);
 }
 

@@ -34,6 +34,9 @@ class kernel_ring final : public ring {
   ring_report report_;
   unique_fd event_fd_;
   unsigned enter_flags_ = 0;
+  unsigned enter_fd_ = 0;
+  unsigned* sq_tail_told_ = nullptr;  // up to where the kernel may take entries, and has taken them
+  unsigned* sq_head_told_ = nullptr;
 };
 
 }  // namespace gyre::detail

@@ -217,7 +217,8 @@ TEST_CASE("a result and a failure that come in one turn: who is first decides wh
       scripted_executor on;
       std::error_code code;
       auto root = on.loop.start([](auto both, std::error_code& to) -> task<> {
-        to = (co_await as_result(both(read_from(fd_a), read_from(fd_b)))).error();
+        const auto ended = co_await as_result(both(read_from(fd_a), read_from(fd_b)));
+        to = ended.error();
       }(await_both, code));
       on.loop.run_ready();
       if (failure_first) answer(on, fd_b, -EIO);

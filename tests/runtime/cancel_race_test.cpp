@@ -294,7 +294,7 @@ TEST_CASE("a cancel that is queued when its operation is reaped is not sent") {
     in_flight subject{operation.observed};
     auto& [on, noted, root] = subject;
 
-    // The kernel answers, and somebody cancels, between the flush of a turn and its reap.
+    // The kernel answers, and somebody cancels, between the flush of a turn and the reap of the next.
     auto other = on.loop.start(fill_place(operation.opcode));
     on.script.after_enter = [&] {
       on.script.after_enter = nullptr;

@@ -379,9 +379,10 @@ TEST_CASE("with_timeout() can be given more time from inside") {
   scripted_executor on;
   outcome noted;
   const time_point more = in(on, 2s);
-  auto root = on.loop.start([](auto until, outcome& to) -> task<> {
+  auto root = on.loop.start([](time_point until, outcome& to) -> task<> {
     const auto takes_more = [&]() -> task<> {
-      (co_await this_task::scope()).set_deadline(until);
+      cancel_scope& scope = co_await this_task::scope();
+      scope.set_deadline(until);
       co_await sleep_for(1500ms);
     };
     co_await observe(with_timeout(1s, takes_more()), to);

@@ -48,10 +48,13 @@ task<> recv_within(std::chrono::nanoseconds duration, outcome& noted) {
   co_await observe(with_timeout(duration, ops::recv(some_socket, buffer)), noted);
 }
 
+task<> do_nothing() { co_return; }
+
 // A recv in flight with 10 ms to go. The script answers cancels.
 struct timed_recv {
-  explicit timed_recv(const keeper& by)
-      : on{{.on_cancel = scripted_ring::cancels::by_hand}, {.linked_timeout_max = by.linked_timeout_max}},
+  explicit timed_recv(const keeper& by, unsigned turn_budget = 256)
+      : on{{.on_cancel = scripted_ring::cancels::by_hand},
+           {.turn_budget = turn_budget, .linked_timeout_max = by.linked_timeout_max}},
         root{on.loop.start(recv_within(10ms, noted))} {
     on.loop.run_ready();
     CHECK(on.script.only(IORING_OP_RECV).linked == (by.linked_timeout_max > 0ns));
@@ -118,11 +121,14 @@ TEST_CASE("a completion that was posted, but not reaped, when the deadline came 
 TEST_CASE("a completion that was reaped, but not resumed, when the deadline came gives its result") {
   for (const auto& by : keepers) {
     CAPTURE(by.name);
-    timed_recv subject{by};
+    timed_recv subject{by, /*turn_budget=*/1};
+    auto ready_before = subject.on.loop.start(do_nothing());
 
     subject.on.script.complete(subject.on.script.only(IORING_OP_RECV), 4);
-    subject.on.loop.turn(/*may_park=*/false);
     subject.on.script.advance(10ms);
+    subject.on.loop.turn(/*may_park=*/false);  // reaps, resumes the one who was ready before, expires the deadline
+    CHECK(ready_before.done());
+    CHECK(subject.noted.how == ended::not_yet);
     subject.on.loop.run_ready();
 
     CHECK(subject.noted.how == ended::with_value);

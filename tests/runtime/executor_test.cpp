@@ -5,6 +5,7 @@
 #include <gyre/runtime/ops/accept_stream.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/root_task.hpp>
 #include <gyre/runtime/task_group.hpp>
 #include <gyre/runtime/timer.hpp>
 

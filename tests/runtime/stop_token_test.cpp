@@ -138,9 +138,8 @@ TEST_CASE("a value that crosses the request is delivered") {
 TEST_CASE("a region that ends by itself between the post and its arrival is not reached by it") {
   region subject;
   subject.on.script.complete(subject.on.script.only(IORING_OP_RECV), 4);
-  subject.on.loop.turn(/*may_park=*/false);  // reaped, not resumed
-
   subject.source.request_stop();
+
   subject.on.loop.turn(/*may_park=*/false);  // resumes, then takes the message
   CHECK(subject.how == region::ended::with_value);
   subject.on.loop.run_ready();
@@ -325,7 +324,7 @@ TEST_CASE("requests from another thread cross the begin and the end of regions i
     std::jthread requests{[&] {
       for (std::size_t round = 0; round < rounds_count; ++round) {
         while (begun_count.load() <= round) std::this_thread::yield();
-        for (volatile std::size_t spin = 0; spin < round % 97 * 20; spin = spin + 1) {
+        for (std::atomic<std::size_t> spin = 0; spin < round % 97 * 20; ++spin) {
         }
         sources[round].request_stop();
       }

@@ -222,14 +222,24 @@ TEST_CASE("the last part that crosses the cancel makes the transfer whole, and i
   }
 }
 
+namespace {
+
+task<> cancel(root_task<void>& cancelled) {
+  cancelled.cancel();
+  co_return;
+}
+
+}  // namespace
+
 TEST_CASE("a cancel between the reap of one part and the submission of the next reaches the next") {
   for (const auto& which : directions) {
     CAPTURE(which.name);
     in_flight subject{which};
+    auto canceller = subject.on.loop.start(cancel(subject.root));
 
     subject.on.script.complete(subject.current(), 4);
-    subject.on.loop.turn(/*may_park=*/false);  // reaped; the next part waits in the queue
-    subject.root.cancel();
+    subject.on.loop.turn(/*may_park=*/false);  // reaps and describes the next part; then cancels, and then submits
+    CHECK(canceller.done());
     subject.on.loop.run_ready();
 
     CHECK(!subject.root.done());

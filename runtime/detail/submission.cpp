@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+// Into the ring: operations with their linked timeouts, the requests of handlers, cancels; and what waits for a place.
+#include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/submission.hpp>
+#include <gyre/runtime/error.hpp>
+#include <gyre/runtime/operation.hpp>
+
+#include <liburing.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace gyre::detail {
+
+submission::submission(ring& its_ring, coarse_clock& its_clock, timer_heap& its_timers)
+    : ring_{its_ring}, clock_{its_clock}, times_{its_ring, its_clock, its_timers} {
+  GYRE_ASSERT(ring_.sq_entries() > 1, "an operation and its linked timeout go into the ring together");
+}
+
+// ------------------------------------------------------------------------------------------------ operations
+
+void submission::submit(operation& op) noexcept {
+  if (backlog_.empty() && ring_.free_sqes() >= op.entries_count()) return describe(op);
+  op.set(operation::stage::queued);
+  backlog_.push_back(op);
+  may_have_queued_ = true;
+  ++counted_.backlogged;
+}
+
+// A linked timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
+void submission::describe(operation& op) noexcept {
+  op.set(operation::stage::in_kernel);
+  io_uring_sqe& described = take_sqe();
+  ring::blank(described, reinterpret_cast<std::uint64_t>(&op));
+  op.its_kind().prepare_entry(op, described);
+  if (!op.has(operation::linked)) return;
+  described.flags |= IOSQE_IO_LINK;
+  io_uring_sqe& sqe = take_nobodys_sqe();
+  kernel_span& left = times_.set_linked(ring_.index_of(ring_.sq_tail() - 1), op.deadline_->due());
+  io_uring_prep_link_timeout(&sqe, left.as_timespec(), 0);
+  sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+void submission::submit_cancel(operation& op) noexcept {
+  op.set(operation::stage::cancel_queued);
+  operation_cancels_.push_back(op);
+  may_have_queued_ = true;
+}
+
+void submission::forget_cancel(operation& op) noexcept {
+  if (op.current() == operation::stage::cancel_queued) operation_cancels_.remove(op);
+}
+
+void submission::drop_queued(operation& op) noexcept {
+  const bool was_queued = backlog_.remove(op);
+  GYRE_ASSERT(was_queued, "a queued operation is in the backlog");
+  op.finish(-ECANCELED, 0);
+}
+
+// -------------------------------------------------------------------------------------------------- handlers
+
+void submission::submit(completion_handler& handler) noexcept {
+  GYRE_ASSERT(handler.where == completion_handler::place::none, "a handler has one request at a time");
+  if (ring_.free_sqes() > 0) return describe(handler);
+  handler.where = completion_handler::place::queued;
+  handler_backlog_.push_back(handler);
+  may_have_queued_ = true;
+}
+
+void submission::describe(completion_handler& handler) noexcept {
+  io_uring_sqe& sqe = take_sqe();
+  ring::blank(sqe, tagged(handler));
+  handler.prepare(handler, sqe);
+  handler.where = completion_handler::place::in_kernel;
+}
+
+void submission::submit_cancel(completion_handler& handler) noexcept {
+  using place = completion_handler::place;
+  if (handler.where == place::in_kernel && !std::exchange(handler.cancel_queued, true)) {
+    handler_cancels_.push_back(handler);
+    may_have_queued_ = true;
+  } else if (handler.where == place::queued) {
+    handler_backlog_.remove(handler);
+    handler.where = place::none;
+    handler.complete(handler, -ECANCELED, 0);
+  }
+}
+
+void submission::end_request(completion_handler& handler) noexcept {
+  handler.where = completion_handler::place::none;
+  if (std::exchange(handler.cancel_queued, false)) handler_cancels_.remove(handler);
+}
+
+// --------------------------------------------------------------------------------------------------- entries
+
+// Where there is known to be a free entry.
+io_uring_sqe& submission::take_sqe() noexcept {
+  io_uring_sqe* const sqe = ring_.try_sqe();
+  GYRE_ASSERT(sqe != nullptr, "an entry is taken when one is free");
+  return *sqe;
+}
+
+io_uring_sqe& submission::take_nobodys_sqe() noexcept {
+  io_uring_sqe& sqe = take_sqe();
+  ring::blank(sqe, nobody);
+  ++not_requests_;
+  return sqe;
+}
+
+void submission::describe_cancel(std::uint64_t user_data) noexcept {
+  io_uring_sqe& sqe = take_nobodys_sqe();
+  io_uring_prep_cancel64(&sqe, user_data, 0);
+  sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;  // only -ENOENT and -EALREADY are told, and both are normal
+  ++counted_.cancels;
+}
+
+void submission::submit_cancel_of_all() noexcept {
+  io_uring_prep_cancel64(&take_nobodys_sqe(), 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+}
+
+// ------------------------------------------------------------------------------------------------------ flush
+
+bool submission::has_listed() const noexcept {
+  return !backlog_.empty() || !handler_backlog_.empty() || !operation_cancels_.empty() || !handler_cancels_.empty();
+}
+
+void submission::flush_and_queue() noexcept {
+  for (bool taken = true; taken && has_queued();) {
+    flush_queued();
+    taken = enter(/*wait_count=*/0);
+  }
+  may_have_queued_ = has_queued();
+}
+
+void submission::flush_queued() noexcept {
+  flush_cancels();
+  flush_backlogs();
+}
+
+void submission::flush_cancels() noexcept {
+  while (ring_.free_sqes() > 0) {
+    if (auto* const op = static_cast<operation*>(operation_cancels_.pop_front())) {
+      op->set(operation::stage::cancel_sent);
+      describe_cancel(reinterpret_cast<std::uint64_t>(op));
+    } else if (auto* const handler = handler_cancels_.pop_front()) {
+      handler->cancel_queued = false;
+      describe_cancel(tagged(*handler));
+    } else {
+      return;
+    }
+  }
+}
+
+void submission::flush_backlogs() noexcept {
+  while (ring_.free_sqes() > 0) {
+    auto* const handler = handler_backlog_.pop_front();
+    if (handler == nullptr) break;
+    describe(*handler);
+  }
+  while (auto* const op = static_cast<operation*>(backlog_.front())) {
+    if (ring_.free_sqes() < op->entries_count()) return;
+    backlog_.pop_front();
+    if (op->has(operation::linked)) clock_.look();
+    describe(*op);
+  }
+}
+
+bool submission::enter(unsigned wait_count) noexcept {
+  if (times_are_old_) [[unlikely]] {
+    times_are_old_ = false;
+    times_.set_anew();
+  }
+  ++counted_.enters;
+  if (ring_.overflowed()) [[unlikely]]
+    ++counted_.overflows;
+
+  const int error = ring_.enter(wait_count);
+  return error == 0 || !refused(error);
+}
+
+// Whether the kernel took not all. A wait that a signal cut short is no refusal.
+bool submission::refused(int error) noexcept {
+  if (error == EINTR) return false;
+  const bool wants_room = error == EBUSY || error == EAGAIN || error == ENOMEM;
+  if (!wants_room) fatal_errno(error, "executor: io_uring_enter(2) fails for a reason that no retry mends");
+  ++counted_.refusals;
+  times_are_old_ = ring_.unsubmitted() > 0;
+  if (times_are_old_) times_.keep_lost_deadline();
+  return true;
+}
+
+}  // namespace gyre::detail

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// Everything between a request and the kernel: entries are described while there are some, the rest waits in lists.
+//
+//   submit()          describes the request in an entry; where none is free, or others wait already: into a backlog
+//   submit_cancel()   into a list of cancels
+//   flush()           cancels first, so that a full queue never delays one; then the backlogs, oldest first; and one
+//                     enter() gives the kernel all of it. Again, as long as something waits and the kernel takes all
+//   refused           for want of room: what is left stays where it is. Completions that are taken make room, and the
+//                     next flush() goes on
+//
+// An operation nearly always takes its entry from the ring by itself, and nothing here is called for it but flush():
+// operation::begin_plainly().
+#pragma once
+
+#include <gyre/runtime/detail/coarse_clock.hpp>
+#include <gyre/runtime/detail/completion_handler.hpp>
+#include <gyre/runtime/detail/intrusive.hpp>
+#include <gyre/runtime/detail/kernel_times.hpp>
+#include <gyre/runtime/detail/ring.hpp>
+#include <gyre/runtime/detail/runnable.hpp>
+
+#include <cstdint>
+
+namespace gyre {
+class operation;
+}
+
+namespace gyre::detail {
+
+class submission {
+ public:
+  /// See executor_statistics.
+  struct counts {
+    std::uint64_t enters = 0;
+    std::uint64_t cancels = 0;
+    std::uint64_t overflows = 0;
+    std::uint64_t refusals = 0;
+    std::uint64_t backlogged = 0;
+  };
+
+  submission(ring& its_ring, coarse_clock& its_clock, timer_heap& its_timers);
+
+  /// Describes `op` to the ring, or lets it wait for a place.
+  void submit(operation& op) noexcept;
+
+  /// Has the kernel asked to stop `op`, before anything else is submitted.
+  void submit_cancel(operation& op) noexcept;
+
+  /// Ends `op`, which the kernel has not seen, as cancelled.
+  void drop_queued(operation& op) noexcept;
+
+  /// The operation has completed: a cancel of it that was not sent yet is not sent.
+  void forget_cancel(operation& op) noexcept;
+
+  /// The same for a handler's request. One that is still waiting for a place ends at once, with -ECANCELED.
+  void submit(completion_handler& handler) noexcept;
+  void submit_cancel(completion_handler& handler) noexcept;
+
+  /// A handler's last completion has come.
+  void end_request(completion_handler& handler) noexcept;
+
+  /// A completion has come that ends no request.
+  void note_no_end() noexcept { --not_requests_; }
+
+  /// Describes a cancel of all that is in the kernel. There must be a free entry, and nothing that waits for one.
+  void submit_cancel_of_all() noexcept;
+
+  /// An entry whose completion nobody waits for, zero but for its user_data. There must be a free one.
+  [[nodiscard]] io_uring_sqe& take_nobodys_sqe() noexcept;
+
+  /// Gives the kernel everything there is.
+  void flush() noexcept {
+    if (has_queued()) [[unlikely]]
+      return flush_and_queue();
+    if (ring_.unsubmitted() > 0 || ring_.wants_enter()) enter(/*wait_count=*/0);
+  }
+
+  /// Describes what waits for an entry, as long as there are some.
+  void flush_queued() noexcept;
+
+  /// Submits what is described, and waits for `wait_count` completions. Returns whether the kernel took all.
+  bool enter(unsigned wait_count) noexcept;
+
+  /// Requests that have no submission entry yet.
+  [[nodiscard]] bool has_queued() const noexcept {
+    if (!may_have_queued_) [[likely]]
+      return false;
+    return has_listed();
+  }
+
+  /// Whether there is something to tell the kernel.
+  [[nodiscard]] bool has_work() const noexcept { return has_queued() || ring_.unsubmitted() > 0; }
+
+  /// Requests in flight in the kernel.
+  [[nodiscard]] std::uint32_t in_kernel_count() const noexcept {
+    return static_cast<std::uint32_t>(ring_.sq_tail() - ring_.cq_head()) - not_requests_;
+  }
+
+  [[nodiscard]] kernel_timeout& timeout() noexcept { return times_.timeout(); }
+  [[nodiscard]] const counts& counted() const noexcept { return counted_; }
+
+ private:
+  [[nodiscard]] io_uring_sqe& take_sqe() noexcept;
+  void describe(operation& op) noexcept;
+  void describe(completion_handler& handler) noexcept;
+  void describe_cancel(std::uint64_t user_data) noexcept;
+  [[gnu::cold]] void flush_and_queue() noexcept;
+  void flush_cancels() noexcept;
+  void flush_backlogs() noexcept;
+  [[gnu::cold]] bool refused(int error) noexcept;
+  [[nodiscard]] bool has_listed() const noexcept;
+
+  ring& ring_;
+  coarse_clock& clock_;
+  bool may_have_queued_ = false;  // something was put into one of the four lists of what has no entry yet
+  bool times_are_old_ = false;    // entries were refused: what they say of timeouts counts from a moment that is past
+  unsigned not_requests_ = 0;     // entries that are nobody's request, less completions that ended no request
+  counts counted_;
+  kernel_times times_;
+  intrusive_queue<runnable> backlog_;            // operations without a submission entry
+  intrusive_queue<runnable> operation_cancels_;  // of operations in the kernel
+  intrusive_queue<completion_handler> handler_backlog_;
+  intrusive_queue<completion_handler> handler_cancels_;
+};
+
+}  // namespace gyre::detail
