@@ -138,7 +138,7 @@ void executor::take_posted() noexcept {
 
 void executor::expire_timers() noexcept {
   const detail::clock_ns due = now();
-  while (detail::timer* const expired = timers_.pop_due(due)) expired->expire(*expired);
+  while (detail::timer* const expired = timers_.pop_due(due)) expired->expire();
 }
 
 // ------------------------------------------------------------------------------------------- who begins to wait

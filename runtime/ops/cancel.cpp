@@ -15,6 +15,7 @@ void cancel_fd::take_none_found() noexcept {
 void cancel_fd::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_cancel_fd(3)
   io_uring_prep_cancel_fd(&sqe, static_cast<cancel_fd&>(self).fd_.get(), IORING_ASYNC_CANCEL_ALL);
 }
-constinit const operation_kind cancel_fd::opcode{"cancel_fd", &cancel_fd::prepare, runs_in::ring};
+constinit const operation_kind cancel_fd::opcode{"cancel_fd", &cancel_fd::prepare, runs_in::ring,
+                                                 &describe_fd<&cancel_fd::fd_>};
 
 }  // namespace gyre::ops
