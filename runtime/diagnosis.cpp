@@ -239,7 +239,9 @@ class task_tree {
     out_ += waiting.name();
     if (details.fd >= 0) fmt::format_to(std::back_inserter(out_), " on fd {}", details.fd);
     out_ += " for " + seconds((now_ms - waiting.since_ms()) * clock_ns{1'000'000});
-    tell_time_left(std::min(details.due_ns, deadline_of(waiting)));
+    const clock_ns due = std::min(details.due_ns, deadline_of(waiting));
+    tell_time_left(due);
+    if (due == INT64_MAX && waiting.has(waiter::expired)) out_ += ", its deadline has passed";
     out_ += '\n';
   }
 

@@ -27,6 +27,7 @@ PROMISE_OFFSET = 2 * POINTER  # in a coroutine's frame: behind the addresses of 
 # waiter::stage and waiter::flag, as far as they are needed.
 FOREIGN = 0x400
 STACKED = 0x800
+EXPIRED = 0x1000
 LINKED = 0x2000
 
 ROLE_BODY = 1
@@ -418,7 +419,10 @@ class Tree:
             self.say(f' on fd {descriptor}')
         waited_ms = (self.now // 1_000_000 - int(waiter.value['since_ms_'])) & 0xffff_ffff
         self.say(f' for {seconds(waited_ms * 1_000_000)}')
-        self.tell_time_left(min(waiter.due(), self.deadline_of(waiter)))
+        due = min(waiter.due(), self.deadline_of(waiter))
+        self.tell_time_left(due)
+        if due == FOREVER and waiter.state & EXPIRED:
+            self.say(', its deadline has passed')
         self.say('\n')
 
     def tell_region(self, leaf, depth_of_inner):

@@ -61,7 +61,7 @@ with tempfile.TemporaryDirectory(prefix='gyre-gdb-') as folder:
     if not printed.exists() or not printed.read_text():
         skip(f'gdb may not run a program here:\n{live}')
     expected = printed.read_text()
-    assert expected.count('root task') == 2, expected
+    assert expected.count('root task') == 3, expected
     compare('a live process', without_times(expected), without_times(trees(live)))
 
     if not core.exists():

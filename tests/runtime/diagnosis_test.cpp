@@ -7,6 +7,7 @@
 #include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/stop_token.hpp>
 #include <gyre/runtime/stream.hpp>
 #include <gyre/runtime/stream_ops.hpp>
 #include <gyre/runtime/task_group.hpp>
@@ -23,11 +24,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <initializer_list>
 #include <sstream>
+#include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace gyre {
@@ -148,6 +152,16 @@ task<> wait_for_all() { co_await when_all(receive(), ops::recv(some_socket, byte
 
 constexpr int quick_race_line = __LINE__ + 1;
 task<> wait_for_any() { co_await when_any(ops::fsync(some_file), sleep_for(5s)); }
+constexpr int race_line = __LINE__ + 1;
+task<> wait_for_race() { co_await race(receive(), sleep_for(5s)); }
+constexpr int success_line = __LINE__ + 1;
+task<> wait_for_success() { co_await first_success(ops::recv(some_socket, bytes), sleep_on()); }
+constexpr int list_line = __LINE__ + 4;
+task<> wait_for_list() {
+  std::vector<task<>> tasks;
+  for (int i = 0; i < 2; ++i) tasks.push_back(receive());
+  co_await when_all(std::move(tasks));
+}
 
 }  // namespace
 
@@ -183,6 +197,17 @@ TEST_CASE("of several of which the first decides it is told which they are") {
                                          "  gyre::wait_for_any" + at(quick_race_line) + ": when_any, 2 tasks",  //
                                          "    branch 0: fsync on fd 1000456 for 1.0 s",                         //
                                          "    branch 1: sleep for 1.0 s, 4.0 s left"}));
+}
+
+TEST_CASE("those that decide otherwise, and those of a list, have their own names") {
+  in_flight of_race{wait_for_race()};
+  CHECK(contains(dump_tasks(of_race.on.loop), at(race_line) + ": race, 2 tasks\n    branch 0: gyre::receive"));
+
+  in_flight of_success{wait_for_success()};
+  CHECK(contains(dump_tasks(of_success.on.loop), at(success_line) + ": first_success, 2 tasks\n    branch 0: recv on"));
+
+  in_flight of_list{wait_for_list()};
+  CHECK(contains(dump_tasks(of_list.on.loop), at(list_line) + ": when_all, 2 tasks\n    branch 0: gyre::receive"));
 }
 
 TEST_CASE("a branch that has ended is told no more, and the others keep their numbers") {
@@ -307,6 +332,15 @@ task<> in_scope(cancel_scope&) { co_await shielded(); }
 constexpr int opener_line = __LINE__ + 1;
 task<> open_scope() { co_await with_cancel_scope(in_scope); }
 
+constexpr int until_line = __LINE__ + 1;
+task<> until(std::chrono::steady_clock::time_point when) { co_await with_deadline(when, receive()); }
+constexpr int moving_on_at_line = __LINE__ + 1;
+task<> move_on(std::chrono::steady_clock::time_point when) { co_await move_on_at(when, receive()); }
+constexpr int limited_shield_line = __LINE__ + 1;
+task<> limited_shield() { co_await shield(10s, sync_file()); }
+constexpr int token_line = __LINE__ + 1;
+task<> until_stopped(std::stop_token token) { co_await with_stop_token(std::move(token), receive()); }
+
 constexpr int catcher_line = __LINE__ + 1;
 task<> catch_stop() { co_await stopped_as_error(receive()); }
 constexpr int result_line = __LINE__ + 1;
@@ -338,6 +372,123 @@ TEST_CASE("a deadline of a single operation is told, whoever keeps it") {
   in_flight by_kernel{linked_operation()};
   CHECK(by_kernel.told_after(200ms) == lines({"root task", "  gyre::linked_operation" + at(linked_line) +
                                                                ": recv on fd 1000123 for 0.2 s, 0.3 s left"}));
+}
+
+namespace {
+
+// All that takes an operation and a deadline.
+constexpr int all_limits_line = __LINE__ + 3;
+task<> with_all_limits() {
+  const auto when = detail::time_point_of(executor::current().now()) + 15s;
+  co_await when_all(with_timeout(11s, ops::recv(some_socket, bytes)),             //
+                    as_result(with_timeout(12s, ops::recv(some_socket, bytes))),  //
+                    with_timeout(13s, ops::recv_all(some_socket, bytes)),         //
+                    move_on_after(14s, ops::recv(some_socket, bytes)),            //
+                    with_deadline(when, ops::recv(some_socket, bytes)),           //
+                    move_on_at(when + 1s, ops::recv(some_socket, bytes)),         //
+                    stopped_as_error(with_timeout(17s, ops::recv(some_socket, bytes))));
+}
+
+constexpr int timeouts_count = 12;  // more than there are lanes
+task<> limit(int seconds) { co_await with_timeout(seconds * 1s, ops::fsync(some_file)); }
+task<> start_limited(task_group& group) {
+  for (int i = timeouts_count; i > 0; --i) group.start(limit(10 * i));
+  for (int i = 1; i <= timeouts_count; ++i) group.start(limit(10 * i + 5));
+  co_await sleep_on();
+}
+task<> many_limited() { co_await with_task_group(start_limited); }
+
+task<> end_soon() { co_await move_on_after(10s, ops::recv(some_socket, bytes)); }
+constexpr int after_limit_line = __LINE__ + 3;
+task<> limited_then_not() {
+  co_await end_soon();
+  co_await ops::recv(some_socket, bytes);
+}
+
+}  // namespace
+
+TEST_CASE("a deadline of a single operation is told, whoever keeps it and however it is written") {
+  in_flight subject{with_all_limits()};
+
+  const std::string told = subject.told_after(1s);
+
+  CHECK(contains(told, at(all_limits_line) + ": when_all, 7 tasks\n"));
+  for (int branch = 0; branch < 7; ++branch) {
+    const std::string left = std::to_string(branch + 10) + ".0 s left\n";
+    const std::string name = branch == 2 ? "recv_all" : "recv";
+    CHECK(contains(told, "branch " + std::to_string(branch) + ": " +
+                             (branch == 6 ? "a task, whose stop is an error\n      " : "") + name +
+                             " on fd 1000123 for 1.0 s, " + left));
+  }
+}
+
+TEST_CASE("each of many operations is told with its own deadline, wherever that stands in the timers") {
+  in_flight subject{many_limited()};
+
+  const std::string told = subject.told_after(1s);
+
+  for (int i = 1; i <= timeouts_count; ++i) {
+    CHECK(contains(told, "fsync on fd 1000456 for 1.0 s, " + std::to_string(10 * i - 1) + ".0 s left\n"));
+    CHECK(contains(told, "fsync on fd 1000456 for 1.0 s, " + std::to_string(10 * i + 4) + ".0 s left\n"));
+  }
+}
+
+TEST_CASE("an operation has no deadline left of another one that was there before it") {
+  in_flight subject{limited_then_not()};
+
+  subject.on.script.complete(subject.on.script.only(IORING_OP_RECV), 0);
+  subject.on.loop.run_ready();
+
+  CHECK(subject.told_after(1s) ==
+        lines({"root task", "  gyre::limited_then_not" + at(after_limit_line) + ": recv on fd 1000123 for 1.0 s"}));
+}
+
+TEST_CASE("an operation that does not end at its deadline is told to be overdue") {
+  in_flight by_executor{limited_operation(), scripted_ring::cancels::by_hand};
+  by_executor.on.script.advance(12s);
+  by_executor.on.loop.run_ready();
+  CHECK(dump_tasks(by_executor.on.loop) ==
+        lines({"root task", "  gyre::limited_operation" + at(limited_operation_line) +
+                                ": recv on fd 1000123 for 12.0 s, its deadline has passed"}));
+
+  in_flight by_kernel{linked_operation(), scripted_ring::cancels::by_hand};
+  by_kernel.on.script.advance(2s);
+  CHECK(dump_tasks(by_kernel.on.loop) == lines({"root task", "  gyre::linked_operation" + at(linked_line) +
+                                                                 ": recv on fd 1000123 for 2.0 s, 1.5 s overdue"}));
+}
+
+TEST_CASE("scopes are told by the function that opens them, with the deadline that it gives") {
+  const auto in_ten_seconds = [](scripted_executor& on) { return detail::time_point_of(on.loop.now()) + 10s; };
+  const std::string below = "\n    gyre::receive" + at(receive_line) + ": recv on fd 1000123 for 4.0 s\n";
+  scripted_executor on;
+  std::stop_source source;
+  auto with_point = on.loop.start(until(in_ten_seconds(on)));
+  auto moving = on.loop.start(move_on(in_ten_seconds(on)));
+  auto shielded = on.loop.start(limited_shield());
+  auto token = on.loop.start(until_stopped(source.get_token()));
+  on.loop.run_ready();
+  on.script.advance(4s);
+
+  const std::string told = dump_tasks(on.loop);
+
+  CHECK(contains(told, "gyre::until" + at(until_line) + ": with_deadline, 6.0 s left" + below));
+  CHECK(contains(told, "gyre::move_on" + at(moving_on_at_line) + ": move_on_at, 6.0 s left" + below));
+  CHECK(contains(told, "gyre::limited_shield" + at(limited_shield_line) + ": shield, 6.0 s left\n"));
+  CHECK(contains(told, "gyre::until_stopped" + at(token_line) + ": with_stop_token" + below));
+
+  on.loop.root_scope().cancel();
+  on.script.complete(on.script.only(IORING_OP_FSYNC), 0);
+  on.loop.run_ready();
+}
+
+TEST_CASE("a stop that a token asked for is told at its scope, until that has ended") {
+  std::stop_source source;
+  in_flight subject{until_stopped(source.get_token()), scripted_ring::cancels::by_hand};
+
+  source.request_stop();
+  subject.on.loop.run_ready();
+
+  CHECK(contains(dump_tasks(subject.on.loop), ": with_stop_token; asked to stop"));
 }
 
 TEST_CASE("what is put into a task by gyre has no line in gyre") {
@@ -438,6 +589,36 @@ task<> take_connections() {
   static_cast<void>(co_await connections.next());
 }
 
+constexpr int filter_line = __LINE__ + 3;
+task<> read_derived() {
+  auto items = take(filter(map(late_items(), [](int item) { return item; }), [](int) { return true; }), 3);
+  static_cast<void>(co_await items.next());
+}
+constexpr int limited_stream_line = __LINE__ + 3;
+task<> read_in_time() {
+  auto items = late_items();
+  static_cast<void>(co_await with_timeout(10s, items.next()));
+}
+constexpr int in_receiving_stream_line = __LINE__ + 3;
+stream<int> received() {
+  std::array<std::byte, 4> buffer{};
+  co_await with_timeout(10s, ops::recv(some_socket, buffer));
+  co_yield 1;
+}
+stream<int> one_at_once() { co_yield 1; }
+
+constexpr int merged_line = __LINE__ + 1;
+task<> read_merged(merged<int>& items) { static_cast<void>(co_await items.next()); }
+task<> merge() { co_await with_merged(late_items(), received(), read_merged); }
+task<> leave_items(merged<int>&) { co_await sleep_on(); }
+task<> merge_in_vain() { co_await with_merged(one_at_once(), received(), leave_items); }
+
+constexpr int tick_line = __LINE__ + 3;
+task<> tick() {
+  interval every_minute{1min};
+  co_await every_minute.next();
+}
+
 constexpr int handle_line = __LINE__ + 3;
 task<> await_child(task_group& group) {
   auto child = group.start_with_result(sleep_on());
@@ -460,6 +641,55 @@ TEST_CASE("a stream stands below who reads it") {
   CHECK(subject.told_after(1s) ==
         lines({"root task", "  gyre::read_late" + at(reader_line),
                "    gyre::late_items" + at(in_stream_line) + ": sleep for 1.0 s, 3599.0 s left"}));
+}
+
+TEST_CASE("of streams made of a stream the one is told that waits, with no line in gyre between") {
+  in_flight subject{read_derived()};
+
+  CHECK(subject.told_after(1s) ==
+        lines({"root task", "  gyre::read_derived" + at(filter_line),
+               "    gyre::late_items" + at(in_stream_line) + ": sleep for 1.0 s, 3599.0 s left"}));
+}
+
+TEST_CASE("a deadline of a stream's item is told, and one inside a stream") {
+  in_flight outside{read_in_time()};
+  CHECK(outside.told_after(1s) ==
+        lines({"root task", "  gyre::read_in_time" + at(limited_stream_line) + ": with_timeout, 9.0 s left",
+               "    gyre::late_items" + at(in_stream_line) + ": sleep for 1.0 s, 3599.0 s left"}));
+
+  in_flight inside{[]() -> task<> {
+    auto items = received();
+    static_cast<void>(co_await items.next());
+  }()};
+  CHECK(contains(inside.told_after(1s),
+                 "    gyre::received" + at(in_receiving_stream_line) + ": recv on fd 1000123 for 1.0 s, 9.0 s left\n"));
+}
+
+TEST_CASE("of merged streams the reader is told, and below the same group each source where it waits") {
+  in_flight subject{merge()};
+
+  const std::string told = subject.told_after(1s);
+
+  CHECK(told.starts_with("root task\n  gyre::merge" + at(merged_line + 1) + "\n    gyre::with_merged at "));
+  CHECK(told.ends_with(
+      ": with_task_group, 2 tasks\n" +
+      lines({"      body: gyre::read_merged" + at(merged_line) + ": merged streams for 1.0 s",
+             "      gyre::late_items" + at(in_stream_line) + ": sleep for 1.0 s, 3599.0 s left",
+             "      gyre::received" + at(in_receiving_stream_line) + ": recv on fd 1000123 for 1.0 s, 9.0 s left"})));
+}
+
+TEST_CASE("a source of merged streams whose item nobody takes is told as a wait for that") {
+  in_flight subject{merge_in_vain()};
+
+  CHECK(contains(subject.told_after(1s), ": with_task_group, 2 tasks\n      body: gyre::leave_items"));
+  CHECK(contains(dump_tasks(subject.on.loop), "\n      merged streams for 1.0 s\n      gyre::received"));
+}
+
+TEST_CASE("an interval is told with the time to its next tick") {
+  in_flight subject{tick()};
+
+  CHECK(subject.told_after(20s) ==
+        lines({"root task", "  gyre::tick" + at(tick_line) + ": interval for 20.0 s, 40.0 s left"}));
 }
 
 TEST_CASE("of a coroutine of another library it is told that there is one, since nobody knows where it is") {
@@ -532,6 +762,40 @@ TEST_CASE("ten thousand tasks are told, each in a line") {
 
   CHECK(contains(told, ": with_task_group, 10000 tasks\n"));
   CHECK(lines_in(told) == 2 + 10'000);
+}
+
+namespace {
+
+std::string told_of_batch;
+constexpr int in_batch_line = __LINE__ + 3;
+task<> receive_and_tell() {
+  std::array<std::byte, 4> buffer{};
+  co_await ops::recv(some_socket, buffer);
+  told_of_batch = dump_tasks();
+}
+task<> start_tellers(task_group& group) {
+  group.start(receive_and_tell());
+  group.start(receive());
+  group.start(sync_file());
+  co_return;
+}
+
+}  // namespace
+
+// The completion queue is read in place: whoever is resumed from there runs while others stand behind it.
+TEST_CASE("who asks while completions are taken is told of those behind it as they were") {
+  in_flight subject{[]() -> task<> { co_await with_task_group(start_tellers); }()};
+  const auto received = subject.on.script.in_flight(IORING_OP_RECV);
+
+  subject.on.script.complete(received.front(), 4);
+  subject.on.script.complete(received.back(), 4);
+  subject.on.script.complete(subject.on.script.only(IORING_OP_FSYNC), -EIO);
+  subject.on.loop.turn(/*may_park=*/false);
+
+  CHECK(contains(told_of_batch, ": with_task_group, 3 tasks\n"));
+  CHECK(contains(told_of_batch, "gyre::receive_and_tell" + at(in_batch_line) + ": runs, or is about to\n"));
+  CHECK(contains(told_of_batch, "gyre::receive" + at(receive_line) + ": recv on fd 1000123 for 0.0 s\n"));
+  CHECK(contains(told_of_batch, "gyre::sync_file" + at(sync_line) + ": fsync on fd 1000456 for 0.0 s\n"));
 }
 
 TEST_CASE("every executor's tasks are its own") {
