@@ -47,7 +47,7 @@ class cancel_scope : public detail::ring_links {
   /// Asks everything inside to stop: this scope, and every scope inside it that is not shielded.
   ///
   /// What waits in the kernel is cancelled there, and ends with its own completion: a result that was already produced
-  /// is delivered. Runs nothing inline: coroutines end in the executor's next turns. A second cancel does nothing. So
+  /// is delivered. Runs nothing inline: coroutines end soon after. A second cancel does nothing. So
   /// it can be called from anywhere: inside the scope, from a child or a sibling, from a destructor.
   ///
   /// @param reason  Shown by dump_tasks() beside whoever does not stop. Not copied: it stays as long as the scope,
@@ -61,7 +61,8 @@ class cancel_scope : public detail::ring_links {
   /// What the cancel that came first, here or in a scope around, was given as its reason. Empty without one.
   [[nodiscard]] std::string_view stop_reason() const noexcept;
 
-  /// Has the scope cancel itself at `when`. Replaces the deadline that it had; in the past: in the next turn.
+  /// Has the scope cancel itself at `when`. Replaces the deadline that it had; in the past: as soon as the
+  /// executor looks at its timers.
   ///
   /// Where deadlines nest, the nearest one comes first: a later one inside cannot put off the one outside. Who opened
   /// the scope says what the deadline means there: with_timeout() throws timed_out, with_cancel_scope() returns without

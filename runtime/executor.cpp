@@ -2,6 +2,7 @@
 // The turn of an executor, step by step; its beginning and its end.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/kernel_ring.hpp>
+#include <gyre/runtime/error.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/operation.hpp>
 
@@ -93,6 +94,7 @@ void executor::run_until(const bool& done) {
 
 void executor::take_turn(bool may_park) noexcept {
   ++turns_;
+  if (!timers_.empty()) now();  // who is resumed counts deadlines from here, and not from before the last sleep
   take_completions();
   if (!ready_.empty()) run_ready_batch();
   if (parker_.has_posted()) take_posted();
@@ -137,8 +139,7 @@ void executor::take_posted() noexcept {
 }
 
 void executor::expire_timers() noexcept {
-  const detail::clock_ns due = now();
-  while (detail::timer* const expired = timers_.pop_due(due)) expired->expire();
+  while (detail::timer* const expired = timers_.pop_due(coarse_now())) expired->expire();
 }
 
 // ------------------------------------------------------------------------------------------- who begins to wait
@@ -258,7 +259,6 @@ void executor::post(std::function<void()> fn) { post(*std::make_unique<posted_fu
 void executor::drain() noexcept {
   run_ready();
   const turn_guard guard{*this};
-  parker_.disarm();
   cancel_all_in_kernel();
   while (in_kernel_count() > 0) {
     submission_.flush();
@@ -267,13 +267,21 @@ void executor::drain() noexcept {
   }
 }
 
-// For requests whose streams outlive the executor.
+// The parker's timeout and poll, and requests whose streams outlive the executor: one entry for all of them. They are
+// few; the kernel walks all for each that it ends.
 void executor::cancel_all_in_kernel() noexcept {
-  if (in_kernel_count() == 0) return;
   // What is refused stays where it is, until completions that are taken make room.
   for (submission_.flush(); submission_.has_queued() || ring_->free_sqes() == 0; submission_.flush())
     take_completions();
-  submission_.submit_cancel_of_all();
+  if (in_kernel_count() > 0) submission_.submit_cancel_of_all();
+}
+
+result<std::size_t> executor::cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept {
+  submission_.flush();
+  if (submission_.has_work()) return detail::errno_code(EAGAIN);
+  const int found = ring_->cancel_sync(fd.get(), timeout);
+  if (found < 0) return detail::errno_code(found == -ETIME ? ETIMEDOUT : -found);
+  return static_cast<std::size_t>(found);
 }
 
 executor_statistics executor::statistics() const noexcept {

@@ -26,6 +26,8 @@
 #include <gyre/runtime/detail/runnable.hpp>
 #include <gyre/runtime/detail/submission.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
+#include <gyre/runtime/fd_ref.hpp>
+#include <gyre/runtime/result.hpp>
 #include <gyre/runtime/root_task.hpp>
 #include <gyre/runtime/task.hpp>
 
@@ -82,7 +84,7 @@ struct executor_statistics {
   std::uint64_t enters = 0;            ///< io_uring_enter(2) calls.
   std::uint64_t sqes = 0;              ///< Entries described to the ring, cancels and timeouts included.
   std::uint64_t cqes = 0;              ///< Completions taken from it.
-  std::uint64_t cancels = 0;           ///< Cancel requests among the entries.
+  std::uint64_t cancels = 0;           ///< Cancel requests among the entries, each of one operation or of many.
   std::uint64_t resumes = 0;           ///< Coroutines resumed, and other things run that were ready.
   std::uint64_t parks = 0;             ///< Times it went to sleep.
   std::uint64_t wakes_written = 0;     ///< Posts that had to write the eventfd.
@@ -187,6 +189,26 @@ class executor {
   /// together with it. The same holds for executor_statistics::cqes and resumes.
   [[nodiscard]] std::uint32_t in_kernel_count() const noexcept { return submission_.in_kernel_count(); }
 
+  /// Ends all that is in flight on a descriptor, and blocks the thread until the kernel is done with it: for teardown,
+  /// where nothing can be awaited any more. Elsewhere ops::cancel_fd, or a cancel of the scope.
+  ///
+  /// No coroutine runs meanwhile. Those that waited hear of it in the executor's next turns: operation_canceled, or the
+  /// result that there was already. A transfer of many parts then goes on with its rest: shutdown(2) the socket first.
+  ///
+  /// @param timeout  For what a kernel worker has begun, and which ends only by itself, an fsync. Zero does not wait.
+  /// @return         How many were found; 0 when there was nothing (the kernel's -ENOENT). Those that a worker ran may
+  ///                 be missing from the count.
+  /// @errors         timed_out              one still runs in a worker (the kernel's -EALREADY, and -ETIME)
+  ///                 bad_file_descriptor    it is not open
+  ///                 resource_unavailable_try_again   the kernel did not take what was to be submitted before
+  ///                 invalid_argument       before Linux 6.0
+  /// @threads        The executor's thread, inside a turn or outside.
+  /// @limits         Walks all that is armed on the ring for each that it finds there: some 2 ms for 1000 on one
+  ///                 descriptor, a second for 9000. The kernel does not find what is to be run by a worker, and was not
+  ///                 begun yet.
+  /// @source         io_uring_register_sync_cancel(3), IORING_ASYNC_CANCEL_FD. Linux 6.0.
+  [[nodiscard]] result<std::size_t> cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept;
+
   // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
 
   /// Sleeps in the ring from here on: something begins that may wait for an eventfd. See detail/parker.hpp.
@@ -196,7 +218,7 @@ class executor {
   [[nodiscard]] detail::clock_ns coarse_now() const noexcept { return clock_.last_look(); }
   detail::clock_ns now() noexcept { return clock_.look(); }
 
-  /// The clock as of this turn: exact when no timer is armed, otherwise as of the turn's last look at the timers.
+  /// The clock as of this turn: exact when no timer is armed, otherwise as of the turn's beginning, or a later look.
   [[nodiscard]] detail::clock_ns turn_time() noexcept { return timers_.empty() ? now() : coarse_now(); }
 
   /// Up to this duration a deadline is counted from the very moment, or kept by the kernel; above it, from turn_time().
@@ -216,6 +238,9 @@ class executor {
 
   /// Has the kernel asked to stop `op`, before anything else is submitted.
   void submit_cancel(operation& op) noexcept { submission_.submit_cancel(op); }
+
+  /// Counts a cancel request that an operation has described.
+  void count_cancel() noexcept { submission_.count_cancel(); }
 
   /// Ends `op`, which the kernel has not seen, as cancelled.
   void drop_queued(operation& op) noexcept { submission_.drop_queued(op); }

@@ -154,7 +154,7 @@ class meeting_wait : public waiter, public ring_links {
   meeting_wait(const meeting_wait& other) noexcept : waiter{kind_of_meeting, other}, ring_links{} {}
   meeting_wait& operator=(const meeting_wait&) = delete;
 
-  /// The other side has come: the coroutine goes on in the next turn.
+  /// The other side has come: the coroutine goes on soon.
   void meet() noexcept {
     unlink();
     settle(/*as_stopped=*/false);
@@ -244,7 +244,7 @@ class merged {
 
   [[nodiscard]] bool is_over() const noexcept { return sources_count_ == 0; }
 
-  // Takes the item that waits longest. Its child goes on in the next turn.
+  // Takes the item that waits longest. Its child goes on soon.
   bool take_offered(std::optional<T>& to) {
     detail::item_offer<T>* const oldest = offers_.front();
     if (oldest == nullptr) return false;

@@ -107,7 +107,7 @@ class task_group {
   task_group(const task_group&) = delete;
   task_group& operator=(const task_group&) = delete;
 
-  /// Starts a task: it begins in the executor's next turn, and the group waits for it.
+  /// Starts a task: it begins soon, not inside the call, and the group waits for it.
   ///
   /// @param started Owned by the group from here on; its frame is destroyed when it ends.
   /// @errors        std::bad_alloc: then the child is destroyed without having begun.

@@ -180,7 +180,7 @@ class race_of_list final : public branch_list<T> {
 /// Runs tasks and operations side by side until the first of them ends; the others are stopped and waited for.
 ///
 /// @param awaitables  Tasks, operations, sleeps, and anything else of gyre's that can be awaited; moved in. They begin
-///                    in the executor's next turn, in this order.
+///                    soon, in this order, and not inside the co_await.
 /// @return            co_await gives any_result: the index of who was first, and its value. The value of a loser that
 ///                    ended with one before the stop reached it is destroyed; race() hands it over.
 /// @errors            The exception of who was first. Those of losers are logged.

@@ -29,12 +29,34 @@ LINES = {
     ('yield', '32'): ('32 coroutines that yield in turn', ('gyre', 4)),
     ('yield', '1000'): ('1000 coroutines that yield in turn', None),
     ('timer_cancel', ''): ('deadline on a task, not reached', None),
+    ('recv_ready', ''): ('recv of a byte that is there, no deadline', None),
+    ('recv_ready_by_timers', ''): ('the same with a deadline kept by timers; floor: linked', ('ratio', 1.00)),
+    ('recv_ready_linked', ''): ('the same with a linked timeout', ('ratio', 1.20)),
+    ('recv_waiting', ''): ('recv that waits for its byte, no deadline', None),
+    ('recv_waiting_by_timers', ''): ('the same with a deadline kept by timers; floor: linked', ('ratio', 1.00)),
+    ('recv_waiting_linked', ''): ('the same with a linked timeout', ('ratio', 1.20)),
+    ('cancel', '100'): ('100 receiving tasks cancelled, each', None),
+    ('cancel', '10000'): ('10,000 receiving tasks cancelled, each', None),
+    ('cancel', '100000'): ('100,000 receiving tasks cancelled, each', ('gyre', 2000)),
+    ('sleepers', '10000'): ('10,000 sleepers, processor time each', ('gyre', 3000)),
+    ('sleepers', '100000'): ('100,000 sleepers, processor time each', ('gyre', 1000)),
+    ('sleepers', '1000000'): ('1,000,000 sleepers, processor time each', None),
+}
+
+# What a program counts besides: (name, argument, counter) -> what to call it, its unit, and the target.
+COUNTED = {
+    ('sleepers', '10000', 'late_p50_us'): ('10,000 sleepers, late: half of them', 'us', ('gyre', 40)),
+    ('sleepers', '10000', 'late_p99_us'): ('10,000 sleepers, late: 1 of 100', 'us', ('gyre', 250)),
+    ('sleepers', '100000', 'late_p99_us'): ('100,000 sleepers, late: 1 of 100', 'us', ('gyre', 3000)),
+    ('sleepers', '1000000', 'late_p50_us'): ('1,000,000 sleepers, late: half of them', 'us', None),
+    ('sleepers', '1000000', 'late_p99_us'): ('1,000,000 sleepers, late: 1 of 100', 'us', None),
+    ('sleepers', '1000000', 'bytes_each'): ('1,000,000 sleepers, resident memory each', 'bytes', None),
 }
 
 
 def measure(build, program, quick):
     core, _ = harness.cores()
-    samples = {}
+    samples, counted = {}, {}
     for _ in range(2 if quick else 9):
         command = [build / program, '--benchmark_format=json', f'--benchmark_min_time={0.01 if quick else 0.1}']
         for line in json.loads(harness.run(command, core))['benchmarks']:
@@ -42,6 +64,9 @@ def measure(build, program, quick):
                 raise harness.Failure(f"{line['name']}: {line['error_message']}")
             name, _, argument = line['name'].partition('/')
             name, _, side = name.rpartition('_')
+            argument = argument.partition('/')[0]  # behind it stands how it was timed
+            for *_, counter in (key for key in COUNTED if key[:2] == (name, argument) and key[2] in line):
+                counted.setdefault((name, argument, counter), {}).setdefault(side, []).append(line[counter])
             samples.setdefault((name, argument), {}).setdefault(side, []).append(1e9 / line['items_per_second'])
 
     rows = []
@@ -50,4 +75,9 @@ def measure(build, program, quick):
         floor, gyre = sides.get('floor'), sides['gyre']
         rows.append(harness.row(label, 'ns', floor and statistics.median(floor), statistics.median(gyre), target,
                                 floor and harness.paired_ratio(floor, gyre), sides))
+    for key, sides in counted.items():
+        label, unit, target = COUNTED[key]
+        floor, gyre = sides.get('floor'), sides['gyre']
+        rows.append(harness.row(label, unit, floor and statistics.median(floor), statistics.median(gyre), target,
+                                samples=sides))
     return rows

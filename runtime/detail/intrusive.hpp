@@ -28,7 +28,13 @@ class intrusive_queue {
     tail_ = &element.next;
   }
 
-  /// The oldest element, or null when there is none.
+  void push_front(T& element) noexcept {
+    element.next = head_;
+    if (head_ == nullptr) tail_ = &element.next;
+    head_ = &element;
+  }
+
+  /// The first element, or null when there is none.
   T* pop_front() noexcept {
     T* const first = head_;
     if (first == nullptr) return nullptr;

@@ -14,6 +14,17 @@ namespace gyre::detail {
 
 static_assert(sizeof(completion) == sizeof(io_uring_cqe));
 
+namespace {
+
+__kernel_timespec timespec_of(clock_ns duration) noexcept {
+  constexpr clock_ns second = 1'000'000'000;
+  constexpr clock_ns longest = 365 * 86'400 * second;  // the kernel adds the time that it is, and would overflow
+  const clock_ns counted = std::min(duration, longest);
+  return {.tv_sec = counted / second, .tv_nsec = counted % second};
+}
+
+}  // namespace
+
 kernel_ring::kernel_ring(const ring_request& request)
     : ring_{std::make_unique<::io_uring>()}, report_{set_up_ring(*ring_, request)} {
   static_assert(sq_task_work == IORING_SQ_TASKRUN && sq_cq_overflow == IORING_SQ_CQ_OVERFLOW);
@@ -75,6 +86,61 @@ void kernel_ring::wake() noexcept {
   const std::uint64_t one = 1;
   const auto count = ::write(event_fd_.get(), &one, sizeof one);
   GYRE_ASSERT(count == sizeof one || errno == EINTR, "the executor's eventfd belongs to it alone");
+}
+
+namespace {
+
+// Of all that is on the descriptor, or of one. Returns a count, or a negative errno; does not wait.
+int cancel_now(::io_uring& ring, int fd, unsigned flags) noexcept {
+  io_uring_sync_cancel_reg asked{};
+  asked.fd = fd;
+  asked.flags = IORING_ASYNC_CANCEL_FD | flags;
+  return io_uring_register_sync_cancel(&ring, &asked);
+}
+
+}  // namespace
+
+// All that waits for its descriptor is ended at once, and leaves the kernel's table when its task work has run. What is
+// found after that is run by a worker, and answered with -ETIME until it has let go. To wait for that is not left to
+// the call: where task work is deferred it sleeps on when the request has long ended (seen on 6.18).
+int kernel_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept {
+  const clock_ns begin = now();
+  int found = cancel_now(*ring_, fd, IORING_ASYNC_CANCEL_ALL);
+  if (found < 0) return found == -ENOENT ? 0 : found;
+  for (;;) {
+    run_task_work();
+    const int one = cancel_now(*ring_, fd, 0);
+    if (one == -ENOENT) return found;
+    const bool runs_on = one == -ETIME || one == -EALREADY;
+    const clock_ns left = timeout.count() - (now() - begin);
+    if (runs_on && left <= 0) return -ETIME;
+    if (runs_on) wait_for_one_more(left);
+    else if (one >= 0) ++found;
+    else if (one != -EINTR) return one;
+  }
+}
+
+void kernel_ring::run_task_work() noexcept {
+  do {
+    if (enter(/*wait_count=*/0) != 0) return;
+  } while (has_task_work());
+}
+
+// Until there is a completion besides those that are there to be taken, or the time is up.
+void kernel_ring::wait_for_one_more(clock_ns duration) noexcept {
+  __kernel_timespec time = timespec_of(duration);
+  io_uring_getevents_arg arg{};
+  arg.ts = reinterpret_cast<std::uint64_t>(&time);
+  const auto fd = static_cast<unsigned>(ring_->enter_ring_fd);
+  const unsigned flags = enter_flags_ | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+  // Whatever the answer is, -ETIME or another, the caller looks for itself.
+  static_cast<void>(
+      io_uring_enter2(fd, 0, ready_completions() + 1, flags, reinterpret_cast<sigset_t*>(&arg), sizeof arg));
+  // A wait for more than one can leave the flag set when it has run all that there was (6.18, io_uring/io_uring.c,
+  // io_run_local_work_continue), and an executor would never sleep again. Who adds work from here on sets it anew; what
+  // was added before is run by the enter that follows.
+  std::atomic_ref{*ring_->sq.kflags}.fetch_and(~sq_task_work);
+  static_cast<void>(io_uring_enter(fd, 0, 0, enter_flags_ | IORING_ENTER_GETEVENTS, nullptr));
 }
 
 clock_ns kernel_ring::now() const noexcept {

@@ -6,6 +6,7 @@
 #include <gyre/runtime/detail/ring_setup.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
+#include <chrono>
 #include <memory>
 
 struct io_uring;
@@ -26,10 +27,14 @@ class kernel_ring final : public ring {
   int event_fd() const noexcept override { return event_fd_.get(); }
   void sleep() noexcept override;
   void wake() noexcept override;
+  int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
   clock_ns now() const noexcept override;
   std::string notes() const override { return report_.notes; }
 
  private:
+  void run_task_work() noexcept;
+  void wait_for_one_more(clock_ns duration) noexcept;
+
   std::unique_ptr<::io_uring> ring_;
   ring_report report_;
   unique_fd event_fd_;

@@ -61,7 +61,7 @@ void parker::sleep_in_eventfd() noexcept {
 }
 
 void parker::flush_and_sleep_in_ring() noexcept {
-  submission_.flush_queued();
+  if (submission_.has_queued()) submission_.flush_and_queue();
   state_.store(state::parked, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const bool sleeps = wake_poll_.where == completion_handler::place::in_kernel && !ring_.has_completions() &&
@@ -82,11 +82,6 @@ void parker::post(runnable& work) noexcept {
   } else {
     wakes_suppressed_.fetch_add(1, std::memory_order_relaxed);
   }
-}
-
-void parker::disarm() noexcept {
-  submission_.submit_cancel(submission_.timeout());
-  submission_.submit_cancel(wake_poll_);
 }
 
 }  // namespace gyre::detail

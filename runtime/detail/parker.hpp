@@ -61,9 +61,6 @@ class parker {
   /// never cleared). A sleep in the ring itself is not concerned.
   void sleep_in_ring_from_now_on() noexcept { in_ring_ = true; }
 
-  /// Has the kernel give up what it holds to end a sleep.
-  void disarm() noexcept;
-
   /// Queues `work` for take_posted(), and ends the sleep. From any thread, and from signal handlers.
   void post(runnable& work) noexcept;
 

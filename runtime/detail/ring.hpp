@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -97,6 +98,11 @@ class ring {
     return (std::atomic_ref{*sq_flags_}.load(std::memory_order_relaxed) & (sq_task_work | sq_cq_overflow)) != 0;
   }
 
+  /// Whether there is work of the kernel that an enter() would run, as far as it says so.
+  [[nodiscard]] bool has_task_work() const noexcept {
+    return (std::atomic_ref{*sq_flags_}.load(std::memory_order_relaxed) & sq_task_work) != 0;
+  }
+
   /// Whether completions are lost to the eye: they wait in the kernel because the completion queue was full.
   [[nodiscard]] bool overflowed() const noexcept {
     return (std::atomic_ref{*sq_flags_}.load(std::memory_order_relaxed) & sq_cq_overflow) != 0;
@@ -144,6 +150,13 @@ class ring {
 
   /// Signals the event descriptor. From any thread, and from a signal handler.
   virtual void wake() noexcept = 0;
+
+  /// Ends all that is in flight on `fd`, and waits up to `timeout` until nothing there is: their completions are then
+  /// there to be taken, or wait for an enter(). Blocks.
+  ///
+  /// @return  How many were found, or a negative errno: -ETIME when a worker still runs one, -EBADF, -EINVAL where the
+  ///          kernel knows no such call.
+  [[nodiscard]] virtual int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept = 0;
 
   /// The clock that timers and deadlines go by: CLOCK_MONOTONIC for the kernel. Entries tell spans of it and never
   /// points: a time namespace shifts what a program reads, and not what io_uring goes by.

@@ -238,6 +238,21 @@ void scripted_ring::cancel(const request& asking) {
   for (const std::uint64_t id : victims) ask_to_stop(find(id), /*by_kernel=*/true);
 }
 
+int scripted_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept {
+  std::vector<std::uint64_t> victims;
+  for (const request& each : in_flight_)
+    if (each.fd == fd && each.opcode != IORING_OP_ASYNC_CANCEL) victims.push_back(each.id);
+  for (const std::uint64_t id : victims) ask_to_stop(find(id), options_.on_cancel == cancels::like_the_kernel);
+  if (options_.on_cancel == cancels::by_hand) call(on_cancel_sync);
+
+  const auto runs_on = [&](const request& each) {
+    return std::find(victims.begin(), victims.end(), each.id) != victims.end();
+  };
+  if (std::none_of(in_flight_.begin(), in_flight_.end(), runs_on)) return static_cast<int>(victims.size());
+  advance(timeout);
+  return -ETIME;
+}
+
 void scripted_ring::move_timeout(const request& asking) {
   const auto found = std::find_if(in_flight_.begin(), in_flight_.end(), [&](const request& each) {
     return each.opcode == IORING_OP_TIMEOUT && each.user_data == asking.addr;

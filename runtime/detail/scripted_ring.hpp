@@ -11,6 +11,8 @@
 //   cancels       are answered as the kernel does: the one asked for ends with -ECANCELED, -ENOENT when there is none.
 //                 With cancels::by_hand they stay in the list, and the script answers both; but for those of the
 //                 executor's own timeout and poll, and the one that it ends with, of everything.
+//   cancel_sync() ends what is in flight on a descriptor, as the kernel does. With cancels::by_hand it asks for that,
+//                 and waits in on_cancel_sync(); for what is there still after that, until its time is up.
 //   sleep()       returns when the event descriptor was signalled: by wake(), or by a completion while they notify.
 //                 If it was not, on_sleep() may cause something; if it does not, that is a bug, and the program stops.
 //
@@ -113,6 +115,7 @@ class scripted_ring final : public ring {
   std::function<void()> after_enter;           // it ends
   std::function<void(bool notify)> on_notify;  // notify_completions() has been called and is in force
   std::function<void()> on_sleep;              // it would sleep now: cause something
+  std::function<void()> on_cancel_sync;        // with cancels::by_hand: it waits in cancel_sync() now
 
   /// How often it slept, or would have.
   [[nodiscard]] std::uint64_t sleeps_count() const noexcept { return sleeps_count_; }
@@ -127,6 +130,7 @@ class scripted_ring final : public ring {
   int event_fd() const noexcept override { return its_event_fd; }
   void sleep() noexcept override;
   void wake() noexcept override;
+  int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
   clock_ns now() const noexcept override;
 
  private:

@@ -4,7 +4,8 @@
 //   submit()          describes the request in an entry; where none is free, or others wait already: into a backlog
 //   submit_cancel()   into a list of cancels
 //   flush()           cancels first, so that a full queue never delays one; then the backlogs, oldest first; and one
-//                     enter() gives the kernel all of it. Again, as long as something waits and the kernel takes all
+//                     enter() gives the kernel all of it. Again, as long as something waits and the kernel takes all.
+//                     Between cancels it runs what they have caused in the kernel: see flush_cancels()
 //   refused           for want of room: what is left stays where it is. Completions that are taken make room, and the
 //                     next flush() goes on
 //
@@ -56,6 +57,9 @@ class submission {
   void submit(completion_handler& handler) noexcept;
   void submit_cancel(completion_handler& handler) noexcept;
 
+  /// Counts a cancel request that an operation has described.
+  void count_cancel() noexcept { ++counted_.cancels; }
+
   /// A handler's last completion has come.
   void end_request(completion_handler& handler) noexcept;
 
@@ -75,8 +79,8 @@ class submission {
     if (ring_.unsubmitted() > 0 || ring_.wants_enter()) enter(/*wait_count=*/0);
   }
 
-  /// Describes what waits for an entry, as long as there are some.
-  void flush_queued() noexcept;
+  /// flush() when has_queued().
+  [[gnu::cold]] void flush_and_queue() noexcept;
 
   /// Submits what is described, and waits for `wait_count` completions. Returns whether the kernel took all.
   bool enter(unsigned wait_count) noexcept;
@@ -104,11 +108,13 @@ class submission {
   void describe(operation& op) noexcept;
   void describe(completion_handler& handler) noexcept;
   void describe_cancel(std::uint64_t user_data) noexcept;
-  [[gnu::cold]] void flush_and_queue() noexcept;
   void flush_cancels() noexcept;
+  [[nodiscard]] bool finish_cancelled() noexcept;
   void flush_backlogs() noexcept;
   [[gnu::cold]] bool refused(int error) noexcept;
+  void flush_queued() noexcept;
   [[nodiscard]] bool has_listed() const noexcept;
+  [[nodiscard]] bool has_cancels() const noexcept { return !operation_cancels_.empty() || !handler_cancels_.empty(); }
 
   ring& ring_;
   coarse_clock& clock_;
@@ -118,7 +124,7 @@ class submission {
   counts counted_;
   kernel_times times_;
   intrusive_queue<runnable> backlog_;            // operations without a submission entry
-  intrusive_queue<runnable> operation_cancels_;  // of operations in the kernel
+  intrusive_queue<runnable> operation_cancels_;  // of operations in the kernel, newest first
   intrusive_queue<completion_handler> handler_backlog_;
   intrusive_queue<completion_handler> handler_cancels_;
 };

@@ -13,7 +13,8 @@ namespace gyre::ops {
 /// with the result that it already had. For closing: closing a descriptor by itself ends nothing.
 ///
 /// @return        How many were found; 0 when there was nothing.
-/// @limits        Walks all that is armed on the ring: some 0.3 ms at 20,000.
+/// @limits        Walks all that is armed on the ring, and once more for each that it finds: some 0.3 ms where 20,000
+///                are armed and none is found, 2 ms for 1000 on one descriptor, a second for 9000.
 /// @cancellation  Safe.
 /// @source        io_uring_prep_cancel_fd(3), IORING_ASYNC_CANCEL_ALL. Linux 5.19.
 class [[nodiscard]] cancel_fd final : public operation_of<cancel_fd, std::size_t> {

@@ -1142,4 +1142,27 @@ TEST_CASE("a coroutine of another type moves on, too") {
   CHECK(got == 0);
 }
 
+TEST_CASE("a long deadline counts from the turn in which it begins, also when who drives the executor was elsewhere") {
+  scripted_executor on;
+  std::array<std::byte, 1> buffer{};
+  outcome noted;
+  auto sleeper = on.loop.start([]() -> task<> { co_await sleep_for(1h); }());
+  auto reader = on.loop.start([](std::span<std::byte> into, outcome& ended) -> task<> {
+    co_await ops::recv(1'000'001, into);
+    co_await observe(with_timeout(5s, ops::recv(1'000'001, into)), ended);
+  }(buffer, noted));
+  on.loop.run_ready();
+
+  on.script.advance(10s);
+  on.script.complete(on.script.only(IORING_OP_RECV), 1);
+  on.loop.run_ready();
+  CHECK(noted.how == ended::not_yet);
+  on.script.advance(5s);
+  on.loop.run_ready();
+
+  CHECK(noted.error == std::errc::timed_out);
+  sleeper.cancel();
+  on.loop.run_ready();
+}
+
 }  // namespace gyre

@@ -105,7 +105,7 @@ TEST_CASE("a group without children ends with its body") {
   CHECK(failure_of(root) == 0);
 }
 
-TEST_CASE("a child begins in the next turn, not inside start()") {
+TEST_CASE("a child begins soon, not inside start()") {
   scripted_executor on;
   bool begun = false;
   auto root = on.loop.start([](bool& b) -> task<> {

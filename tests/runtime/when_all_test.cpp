@@ -116,7 +116,7 @@ TEST_CASE("when_all of an empty vector does not wait") {
 
 // ------------------------------------------------------------------------------------------------ begin and end
 
-TEST_CASE("branches begin in the next turn, in their order, and each runs as far as it can") {
+TEST_CASE("branches begin after the turn of who awaits them, in their order, and each runs as far as it can") {
   scripted_executor on;
   std::vector<int> order;
   const auto notes = [](std::vector<int>& to, int number) -> task<> {
