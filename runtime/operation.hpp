@@ -76,8 +76,8 @@ struct operation_kind : detail::waiter_kind {
   /// @param where     See runs_in.
   /// @param advance   For composed operations: called at a completion that is no error but less than prepare()
   ///                  expected; returns true to go on with another request, which prepare() then describes.
-  /// @param describe  Says what it is about, for diagnosis: describe_fd<&Self::member> where it is about a descriptor.
-  constexpr operation_kind(const char* its_name, prepare_fn prepare, runs_in where, describe_fn describe = nullptr,
+  /// @param about     Says what it is about, for diagnosis: describe_fd<&Self::member> where it is about a descriptor.
+  constexpr operation_kind(const char* its_name, prepare_fn prepare, runs_in where, describe_fn about = nullptr,
                            advance_fn advance = nullptr) noexcept;
 
   prepare_fn prepare_entry;
@@ -177,9 +177,9 @@ class operation : public detail::waiter {
 };
 static_assert(sizeof(operation) <= 72, "every suspended operation pays for each byte");
 
-constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where, describe_fn describe,
+constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where, describe_fn about,
                                          advance_fn advance) noexcept
-    : waiter_kind{{&operation::run_slowly}, &operation::cancel_waiting, its_name, describe},
+    : waiter_kind{{&operation::run_slowly}, &operation::cancel_waiting, its_name, about},
       prepare_entry{prepare},
       advance_or_null{advance},
       where_it_runs{where} {}
