@@ -196,8 +196,8 @@ class limited_task : public scoped_task<T> {
  public:
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    return this->begin_in_scope(awaiting, [this](cancel_scope& scope) {
-      scope.set_deadline(limit_.due(scope.executor()));
+    return this->begin_in_scope(awaiting, [this](cancel_scope& opened) {
+      opened.set_deadline(limit_.due(opened.executor()));
       return std::move(body_);
     });
   }

@@ -101,8 +101,8 @@ class token_region final : public scoped_task<T> {
 
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    return this->begin_in_scope(awaiting, [this](cancel_scope& scope) {
-      binding_.bind(token_, scope);
+    return this->begin_in_scope(awaiting, [this](cancel_scope& opened) {
+      binding_.bind(token_, opened);
       return std::move(body_);
     });
   }

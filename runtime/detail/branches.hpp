@@ -155,9 +155,9 @@ class branch : bounded_task<T> {
   branch(branch&& other) noexcept : bounded_task<T>{std::move(other)} {}
 
   /// Runs it until it waits or ends. It may be the last one to end: `region` is presumed gone afterwards.
-  void begin_in(branch_region& region, std::size_t index) noexcept {
+  void begin_in(branch_region& region, std::size_t its_index) noexcept {
     region_ = &region;
-    this->index = static_cast<std::uint32_t>(index);
+    this->index = static_cast<std::uint32_t>(its_index);
     this->role = boundary_role::branch;
     if (region.scope().stop_requested()) follow(drop()).resume();
     else this->begin(region.scope()).resume();
