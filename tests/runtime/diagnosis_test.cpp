@@ -156,7 +156,7 @@ constexpr int race_line = __LINE__ + 1;
 task<> wait_for_race() { co_await race(receive(), sleep_for(5s)); }
 constexpr int success_line = __LINE__ + 1;
 task<> wait_for_success() { co_await first_success(ops::recv(some_socket, bytes), sleep_on()); }
-constexpr int list_line = __LINE__ + 4;
+constexpr int list_line = __LINE__ + 5;
 task<> wait_for_list() {
   std::vector<task<>> tasks;
   tasks.reserve(2);
