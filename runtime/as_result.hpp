@@ -61,10 +61,10 @@ template <class Awaitable>
   using T = detail::awaited_t<Awaitable>;
   try {
     if constexpr (std::is_void_v<T>) {
-      co_await std::move(awaitable);
+      co_await detail::for_caller(std::move(awaitable));
       co_return result<void>{};
     } else {
-      co_return result<T>{co_await std::move(awaitable)};
+      co_return result<T>{co_await detail::for_caller(std::move(awaitable))};
     }
   } catch (const std::system_error& error) {
     co_return result<T>{error.code()};

@@ -8,9 +8,10 @@ namespace gyre {
 
 cancel_scope::cancel_scope(gyre::executor& owner) noexcept : executor_{&owner}, parent_{nullptr} {}
 
-cancel_scope::cancel_scope(cancel_scope& parent, kind how) noexcept
+cancel_scope::cancel_scope(cancel_scope& parent, kind how, const detail::awaiting_coroutine* opener) noexcept
     : executor_{parent.executor_},
       parent_{&parent},
+      opener_{opener},
       stop_requested_{how == kind::plain && parent.stop_requested_},
       shielded_{how == kind::shielded} {
   parent.children_.push_back(*this);
@@ -84,6 +85,8 @@ std::optional<std::chrono::steady_clock::time_point> cancel_scope::nearest_deadl
   }
   return nearest;
 }
+
+constinit const detail::timer_kind cancel_scope::deadline_timer::kind_of_deadline{&deadline_timer::expired};
 
 void cancel_scope::deadline_timer::expired(detail::timer& self) noexcept {
   cancel_scope& scope = static_cast<deadline_timer&>(self).scope;

@@ -22,6 +22,9 @@ class executor;
 
 namespace detail {
 
+class awaiting_coroutine;
+class task_tree;
+
 /// A point on the executor's clock in the words of the standard library, and back.
 [[nodiscard]] inline std::chrono::steady_clock::time_point time_point_of(clock_ns time) noexcept {
   return std::chrono::steady_clock::time_point{std::chrono::nanoseconds{time}};
@@ -47,7 +50,7 @@ class cancel_scope : public detail::ring_links {
   /// is delivered. Runs nothing inline: coroutines end soon after. A second cancel does nothing. So
   /// it can be called from anywhere: inside the scope, from a child or a sibling, from a destructor.
   ///
-  /// @param reason  Shown by describe_waits() beside whoever does not stop. Not copied: it stays as long as the scope,
+  /// @param reason  Shown by dump_tasks() beside whoever does not stop. Not copied: it stays as long as the scope,
   ///                as a literal does.
   /// @threads       The executor's thread.
   void cancel(std::string_view reason = {}) noexcept;
@@ -91,7 +94,9 @@ class cancel_scope : public detail::ring_links {
   explicit cancel_scope(gyre::executor& owner) noexcept;
 
   /// Inside `parent`. A shielded scope does not inherit its cancel.
-  cancel_scope(cancel_scope& parent, kind how) noexcept;
+  ///
+  /// @param opener  Whose co_await it lasts as long as, for diagnosis; null for none.
+  cancel_scope(cancel_scope& parent, kind how, const detail::awaiting_coroutine* opener = nullptr) noexcept;
 
   ~cancel_scope();
 
@@ -100,16 +105,6 @@ class cancel_scope : public detail::ring_links {
 
   /// Whether it was cancelled by itself (by hand or deadline), whatever happened around it.
   [[nodiscard]] bool cancelled_itself() const noexcept { return cancelled_itself_; }
-
-  /// Calls `visit(const detail::waiter&)` for all that waits in this scope and in those inside it.
-  template <class Visit>
-  void for_each_waiter(Visit visit) {
-    for (cancel_scope* each = this; each != nullptr; each = following(*each, /*inside=*/true))
-      each->boundaries_.for_each([&](detail::boundary& bound) {
-        for (detail::waiter* waiting = bound.waiting; waiting != nullptr; waiting = waiting->below())
-          visit(std::as_const(*waiting));
-      });
-  }
 
   /// Whether no coroutine runs in it and no scope is open inside it.
   [[nodiscard]] bool empty() const noexcept { return boundaries_.empty() && children_.empty(); }
@@ -122,9 +117,11 @@ class cancel_scope : public detail::ring_links {
   }
 
  private:
+  friend class detail::task_tree;
   struct deadline_timer : detail::timer {
-    explicit deadline_timer(cancel_scope& its_scope) noexcept : timer{&expired}, scope{its_scope} {}
+    explicit deadline_timer(cancel_scope& its_scope) noexcept : timer{kind_of_deadline}, scope{its_scope} {}
     static void expired(detail::timer& self) noexcept;
+    static const detail::timer_kind kind_of_deadline;
     cancel_scope& scope;
   };
 
@@ -134,6 +131,7 @@ class cancel_scope : public detail::ring_links {
 
   gyre::executor* executor_;
   cancel_scope* parent_;
+  const detail::awaiting_coroutine* opener_ = nullptr;  // for diagnosis
   detail::intrusive_ring<detail::boundary> boundaries_;
   detail::intrusive_ring<cancel_scope> children_;
   deadline_timer deadline_{*this};

@@ -61,9 +61,10 @@ class time_limit {
 /// The part of a deadline that does not depend on the operation's type.
 class operation_deadline : protected timer {
  protected:
-  operation_deadline(expire_fn on_expiry, std::chrono::nanoseconds limit) noexcept : timer{on_expiry}, limit_{limit} {}
+  operation_deadline(const timer_kind& its_kind, std::chrono::nanoseconds limit) noexcept
+      : timer{its_kind}, limit_{limit} {}
   operation_deadline(const operation_deadline& before_it_is_awaited) noexcept
-      : operation_deadline{before_it_is_awaited.expire, before_it_is_awaited.limit_} {}
+      : operation_deadline{before_it_is_awaited.its_kind(), before_it_is_awaited.limit_} {}
 
   /// Before `op` is awaited, on the executor whose turn it is: the way of nearly every deadline that is longer than a
   /// moment. Returns false when it has to be armed with care, and nothing has happened.
@@ -105,7 +106,7 @@ class limited_operation : protected operation_deadline {
 
  protected:
   limited_operation(Op&& op, std::chrono::nanoseconds limit) noexcept
-      : operation_deadline{&expired, limit}, op_{std::move(op)} {}
+      : operation_deadline{kind_of_deadline, limit}, op_{std::move(op)} {}
   limited_operation(limited_operation&&) noexcept = default;
   ~limited_operation() {
     if (armed()) disarm(op_);
@@ -119,6 +120,7 @@ class limited_operation : protected operation_deadline {
 
  private:
   static void expired(timer& self) noexcept { static_cast<limited_operation&>(self).op_.expire(); }
+  static const timer_kind kind_of_deadline;
 
   // A call of its own, so that the plain way is small enough to become part of the coroutine.
   template <class Promise>
@@ -140,6 +142,9 @@ class limited_operation : protected operation_deadline {
 
   Op op_;
 };
+
+template <class Op, deadline_by Keeper>
+constexpr timer_kind limited_operation<Op, Keeper>::kind_of_deadline{&expired, sizeof(limited_operation)};
 
 /// Awaits an operation with a deadline, which is an error when it has passed.
 template <class Op, deadline_by Keeper>
@@ -191,15 +196,15 @@ class limited_task : public scoped_task<T> {
  public:
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    return this->begin_in_scope(awaiting, [this](cancel_scope& scope) {
-      scope.set_deadline(limit_.due(scope.executor()));
+    return this->begin_in_scope(awaiting, [this](cancel_scope& opened) {
+      opened.set_deadline(limit_.due(opened.executor()));
       return std::move(body_);
     });
   }
 
  protected:
-  limited_task(task<T>&& body, time_limit limit, cancel_scope::kind how) noexcept
-      : scoped_task<T>{how}, body_{std::move(body)}, limit_{limit} {}
+  limited_task(const char* name, task<T>&& body, time_limit limit, cancel_scope::kind how) noexcept
+      : scoped_task<T>{name, how}, body_{std::move(body)}, limit_{limit} {}
 
  private:
   task<T> body_;
@@ -210,8 +215,9 @@ class limited_task : public scoped_task<T> {
 template <class T>
 class timed_task final : public limited_task<T> {
  public:
-  timed_task(task<T>&& body, time_limit limit, cancel_scope::kind how = cancel_scope::kind::plain) noexcept
-      : limited_task<T>{std::move(body), limit, how} {}
+  timed_task(const char* name, task<T>&& body, time_limit limit,
+             cancel_scope::kind how = cancel_scope::kind::plain) noexcept
+      : limited_task<T>{name, std::move(body), limit, how} {}
 
   T await_resume() {
     if (this->timed_out_here()) throw_errno(ETIMEDOUT, "the deadline of a task");
@@ -223,8 +229,8 @@ class timed_task final : public limited_task<T> {
 template <class T>
 class moving_on_task final : public limited_task<T> {
  public:
-  moving_on_task(task<T>&& body, time_limit limit) noexcept
-      : limited_task<T>{std::move(body), limit, cancel_scope::kind::plain} {}
+  moving_on_task(const char* name, task<T>&& body, time_limit limit) noexcept
+      : limited_task<T>{name, std::move(body), limit, cancel_scope::kind::plain} {}
 
   auto await_resume() { return this->take_unless_stopped_here(); }
 };
@@ -258,7 +264,7 @@ template <std::derived_from<operation> Op>
 /// @cancellation    As the task's. Stopped wins over timed_out.
 template <class T>
 [[nodiscard]] detail::timed_task<T> with_timeout(std::chrono::nanoseconds duration, task<T> body) noexcept {
-  return detail::timed_task<T>{std::move(body), detail::time_limit{duration}};
+  return detail::timed_task<T>{"with_timeout", std::move(body), detail::time_limit{duration}};
 }
 
 /// The same for any other awaitable of gyre's.
@@ -281,7 +287,7 @@ template <std::derived_from<operation> Op>
 }
 template <class T>
 [[nodiscard]] detail::timed_task<T> with_deadline(std::chrono::steady_clock::time_point when, task<T> body) noexcept {
-  return detail::timed_task<T>{std::move(body), detail::time_limit{when}};
+  return detail::timed_task<T>{"with_deadline", std::move(body), detail::time_limit{when}};
 }
 template <detail::own_awaitable Awaitable>
   requires(!std::derived_from<Awaitable, operation>)
@@ -305,7 +311,7 @@ template <std::derived_from<operation> Op>
 }
 template <class T>
 [[nodiscard]] detail::moving_on_task<T> move_on_after(std::chrono::nanoseconds duration, task<T> body) noexcept {
-  return detail::moving_on_task<T>{std::move(body), detail::time_limit{duration}};
+  return detail::moving_on_task<T>{"move_on_after", std::move(body), detail::time_limit{duration}};
 }
 template <detail::own_awaitable Awaitable>
   requires(!std::derived_from<Awaitable, operation>)
@@ -320,7 +326,7 @@ template <std::derived_from<operation> Op>
 }
 template <class T>
 [[nodiscard]] detail::moving_on_task<T> move_on_at(std::chrono::steady_clock::time_point when, task<T> body) noexcept {
-  return detail::moving_on_task<T>{std::move(body), detail::time_limit{when}};
+  return detail::moving_on_task<T>{"move_on_at", std::move(body), detail::time_limit{when}};
 }
 template <detail::own_awaitable Awaitable>
   requires(!std::derived_from<Awaitable, operation>)
@@ -340,7 +346,7 @@ template <detail::own_awaitable Awaitable>
 /// @cancellation    Not reached by any from outside.
 template <class T>
 [[nodiscard]] detail::timed_task<T> shield(std::chrono::nanoseconds duration, task<T> body) noexcept {
-  return detail::timed_task<T>{std::move(body), detail::time_limit{duration}, cancel_scope::kind::shielded};
+  return detail::timed_task<T>{"shield", std::move(body), detail::time_limit{duration}, cancel_scope::kind::shielded};
 }
 
 template <detail::own_awaitable Awaitable>

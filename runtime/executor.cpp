@@ -140,7 +140,7 @@ void executor::take_posted() noexcept {
 }
 
 void executor::expire_timers() noexcept {
-  while (detail::timer* const expired = timers_.pop_due(coarse_now())) expired->expire(*expired);
+  while (detail::timer* const expired = timers_.pop_due(coarse_now())) expired->expire();
 }
 
 // ------------------------------------------------------------------------------------------- who begins to wait

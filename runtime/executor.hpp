@@ -20,6 +20,7 @@
 #include <gyre/runtime/detail/coarse_clock.hpp>
 #include <gyre/runtime/detail/completion_handler.hpp>
 #include <gyre/runtime/detail/intrusive.hpp>
+#include <gyre/runtime/detail/live_executor.hpp>
 #include <gyre/runtime/detail/parker.hpp>
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
@@ -267,6 +268,7 @@ class executor {
 
  private:
   friend class operation;
+  friend class detail::task_tree;
   class turn_guard;
 
   void run_until(const bool& done);
@@ -301,6 +303,7 @@ class executor {
   detail::timer_heap timers_;
   detail::submission submission_{*ring_, clock_, timers_};
   cancel_scope root_scope_{*this};
+  detail::live_executor listed_{*this};
   detail::boundary* foreign_ = nullptr;
   bool in_turn_ = false;
 

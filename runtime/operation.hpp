@@ -48,6 +48,11 @@ class operation;
 
 namespace detail {
 
+template <class Op, class Member>
+const Member& of_member(const waiter& self, Member Op::* member) noexcept {
+  return static_cast<const Op&>(self).*member;
+}
+
 /// executor::wait_in_ring_from_now_on(), of the current executor.
 void may_wait_for_eventfd() noexcept;
 
@@ -64,13 +69,15 @@ enum class runs_in : std::uint8_t {
 struct operation_kind : detail::waiter_kind {
   using prepare_fn = void (*)(operation& self, io_uring_sqe& sqe) noexcept;
   using advance_fn = bool (*)(operation& self) noexcept;
+  using describe_fn = void (*)(const detail::waiter& self, detail::wait_details& told) noexcept;
 
   /// @param its_name  As error texts begin and diagnosis shows it; a literal.
   /// @param prepare   Describes the request in an entry that is zero but for what liburing's prep functions fill.
   /// @param where     See runs_in.
   /// @param advance   For composed operations: called at a completion that is no error but less than prepare()
   ///                  expected; returns true to go on with another request, which prepare() then describes.
-  constexpr operation_kind(const char* its_name, prepare_fn prepare, runs_in where,
+  /// @param about     Says what it is about, for diagnosis: describe_fd<&Self::member> where it is about a descriptor.
+  constexpr operation_kind(const char* its_name, prepare_fn prepare, runs_in where, describe_fn about = nullptr,
                            advance_fn advance = nullptr) noexcept;
 
   prepare_fn prepare_entry;
@@ -150,6 +157,7 @@ class operation : public detail::waiter {
   friend class detail::submission;
   friend class detail::kernel_times;
   friend struct operation_kind;
+  friend class detail::task_tree;
 
   void finish(std::int32_t res, std::uint32_t flags) noexcept;
   void go_on() noexcept;
@@ -169,12 +177,18 @@ class operation : public detail::waiter {
 };
 static_assert(sizeof(operation) <= 72, "every suspended operation pays for each byte");
 
-constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where,
+constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where, describe_fn about,
                                          advance_fn advance) noexcept
-    : waiter_kind{{&operation::run_slowly}, &operation::cancel_waiting, its_name},
+    : waiter_kind{{&operation::run_slowly}, &operation::cancel_waiting, its_name, about},
       prepare_entry{prepare},
       advance_or_null{advance},
       where_it_runs{where} {}
+
+/// A describe function for operations that keep their descriptor in a member, `&Self::fd_`.
+template <auto Member>
+void describe_fd(const detail::waiter& self, detail::wait_details& told) noexcept {
+  told.fd = detail::of_member(self, Member).get();
+}
 
 /// An operation with a typed result. `Self` derives from it; T is size_t, int, void, unique_fd, or anything that Self's
 /// own value() makes.

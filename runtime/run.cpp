@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // run(): signals on the way in, an exit status on the way out.
 //
-// A signal handler may do little: it posts one node to the executor, which cancels the root task in its next turn. The
-// handler can run on any thread, and while run() is leaving: `handlers_running` keeps run() from leaving under its
-// feet.
+// A signal handler may do little: it posts one node to the executor, which cancels the root task in its next turn, or
+// has it told who waits for what. The handler can run on any thread, and while run() is leaving: `handlers_running`
+// keeps run() from leaving under its feet.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/diagnosis.hpp>
 #include <gyre/runtime/log.hpp>
@@ -25,17 +25,47 @@ namespace {
 
 constexpr int signals_before_the_end = 2;  // the first asks, the second insists; one more and nobody is asked
 
+// Logs who waits for what, in a turn of the executor. Asked for again before that, it is one request.
+class dump_request : detail::runnable {
+ public:
+  explicit dump_request(executor& loop) noexcept : runnable{kind_of_dump}, loop_{loop} {}
+
+  /// In a signal handler.
+  void post() noexcept {
+    if (!queued_.exchange(true)) loop_.post(*this);
+  }
+
+  [[nodiscard]] bool queued() const noexcept { return queued_; }
+
+ private:
+  static void run(runnable& self) noexcept {
+    auto& mine = static_cast<dump_request&>(self);
+    mine.queued_ = false;
+    try {
+      log::warning("SIGQUIT came: these tasks run\n" + dump_tasks(mine.loop_));
+      log::logger()->flush();
+    } catch (...) {
+      log::error("SIGQUIT came, and there is no memory to say who waits for what");
+    }
+  }
+
+  static constexpr detail::runnable_kind kind_of_dump{&dump_request::run};
+  executor& loop_;
+  std::atomic<bool> queued_ = false;
+};
+
 // Takes the signals of the process for one root task.
 class signal_stop : detail::runnable, detail::timer {
  public:
   signal_stop(root_task<int>& root, executor& loop, std::chrono::nanoseconds grace)
-      : runnable{kind_of_stop}, timer{&grace_ended}, root_{root}, loop_{loop}, grace_{grace} {
+      : runnable{kind_of_stop}, timer{kind_of_grace}, root_{root}, loop_{loop}, grace_{grace} {
     signal_stop* none = nullptr;
     const bool first = taker.compare_exchange_strong(none, this);
     GYRE_ASSERT(first, "one run() at a time in a process: signals have one taker");
     install(SIGINT, &on_signal, 0);
     install(SIGTERM, &on_signal, 1);
     install(SIGPIPE, SIG_IGN, 2);
+    install(SIGQUIT, &on_signal, 3);
   }
 
   ~signal_stop() {
@@ -43,7 +73,8 @@ class signal_stop : detail::runnable, detail::timer {
     taker = nullptr;
     while (handlers_running > 0) {
     }
-    while (queued_) loop_.turn(/*may_park=*/false);  // posted as the task ended: the executor still has its address
+    while (queued_ || dump_.queued())
+      loop_.turn(/*may_park=*/false);  // posted as the task ended: the executor still has its address
     loop_.timers().disarm(*this);
   }
 
@@ -71,6 +102,7 @@ class signal_stop : detail::runnable, detail::timer {
   }
 
   void signalled(int number) noexcept {
+    if (number == SIGQUIT) return dump_.post();
     const int count = ++signals_count_;
     if (count > signals_before_the_end) ::_exit(128 + number);
     if (!queued_.exchange(true)) loop_.post(*this);
@@ -95,7 +127,7 @@ class signal_stop : detail::runnable, detail::timer {
 
   [[noreturn]] void give_up(const char* why) noexcept {
     try {
-      log::error(std::string{why} + ", and these have not ended:\n" + describe_waits(loop_));
+      log::error(std::string{why} + ", and these have not ended:\n" + dump_tasks(loop_));
       log::logger()->flush();
     } catch (...) {
       log::error("the program is made to end, and there is no memory to say who has not ended");
@@ -106,17 +138,19 @@ class signal_stop : detail::runnable, detail::timer {
   static inline std::atomic<signal_stop*> taker = nullptr;
   static inline std::atomic<int> handlers_running = 0;
   static constexpr detail::runnable_kind kind_of_stop{&signal_stop::run};
+  static constexpr detail::timer_kind kind_of_grace{&signal_stop::grace_ended};
 
   root_task<int>& root_;
   executor& loop_;
   std::chrono::nanoseconds grace_;
   std::atomic<int> signals_count_ = 0;
   std::atomic<bool> queued_ = false;
-  std::array<saved, 3> before_;
+  dump_request dump_{loop_};
+  std::array<saved, 4> before_;
 };
 
 task<int> with_status(task<> root) {
-  co_await std::move(root);
+  co_await detail::for_caller(std::move(root));
   co_return EXIT_SUCCESS;
 }
 

@@ -21,7 +21,8 @@ struct run_options {
 /// SIGINT and SIGTERM cancel the root scope: what waits ends stopped, destructors close what is open, and run()
 /// returns. A second signal, or the end of the grace period, logs which tasks have not ended and what they wait for,
 /// and ends the program at once with EXIT_FAILURE; so does a third, without a word, when the executor is busy and looks
-/// at nothing. SIGPIPE is ignored meanwhile.
+/// at nothing. SIGQUIT has the tree of all tasks logged, dump_tasks(), and the program goes on. SIGPIPE is ignored
+/// meanwhile.
 ///
 /// @param root     task<> gives EXIT_SUCCESS; task<int> gives its value.
 /// @return         EXIT_SUCCESS also when a signal stopped it; EXIT_FAILURE, and a line in the log, when an exception

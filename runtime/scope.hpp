@@ -30,16 +30,18 @@ class scoped_task : protected bounded_task<T> {
   bool await_ready() const noexcept { return false; }
 
  protected:
+  /// @param name      Of the function that opens the scope; a literal.
   /// @param on_ended  For those who have something to do before the scope goes: it ends with body_ended().
-  explicit scoped_task(cancel_scope::kind kind, boundary::ended_fn on_ended = &body_ended) noexcept
-      : bounded_task<T>{on_ended}, kind_{kind} {}
-  scoped_task(scoped_task&& other) noexcept : scoped_task{other.kind_} {}  // before it is awaited
+  scoped_task(const char* name, cancel_scope::kind kind, boundary::ended_fn on_ended = &body_ended) noexcept
+      : bounded_task<T>{on_ended}, awaiting_{name}, kind_{kind} {}
+  scoped_task(scoped_task&& other) noexcept
+      : scoped_task{other.awaiting_.what(), other.kind_} {}  // before it is awaited
 
   /// Opens the scope and starts the task that `make_body(scope)` returns.
   template <class Promise, class Fn>
   std::coroutine_handle<> begin_in_scope(std::coroutine_handle<Promise> awaiting, Fn&& make_body) noexcept {
-    awaiting_ = awaiting_coroutine{awaiting};
-    scope_.emplace(awaiting_.scope(), kind_);
+    awaiting_.begin(awaiting);
+    scope_.emplace(awaiting_.scope(), kind_, &awaiting_);
     try {
       this->hold(std::forward<Fn>(make_body)(*scope_));
     } catch (...) {
@@ -102,7 +104,7 @@ template <class T>
 class shielded_task final : public scoped_task<T> {
  public:
   explicit shielded_task(task<T>&& body) noexcept
-      : scoped_task<T>{cancel_scope::kind::shielded}, body_{std::move(body)} {}
+      : scoped_task<T>{"shield", cancel_scope::kind::shielded}, body_{std::move(body)} {}
 
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
@@ -118,7 +120,8 @@ class shielded_task final : public scoped_task<T> {
 template <class Fn, class T = awaited_t<std::invoke_result_t<Fn&, cancel_scope&>>>
 class cancellable_region final : public scoped_task<T> {
  public:
-  explicit cancellable_region(Fn&& fn) : scoped_task<T>{cancel_scope::kind::plain}, fn_{std::move(fn)} {}
+  explicit cancellable_region(Fn&& fn)
+      : scoped_task<T>{"with_cancel_scope", cancel_scope::kind::plain}, fn_{std::move(fn)} {}
 
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
@@ -134,7 +137,7 @@ class cancellable_region final : public scoped_task<T> {
 /// Any awaitable as a task.
 template <class Awaitable>
 auto as_task(Awaitable awaitable) -> task<awaited_t<Awaitable>> {
-  co_return co_await std::move(awaitable);
+  co_return co_await for_caller(std::move(awaitable));
 }
 
 }  // namespace detail

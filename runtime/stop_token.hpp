@@ -92,15 +92,17 @@ template <class T>
 class token_region final : public scoped_task<T> {
  public:
   token_region(std::stop_token&& token, task<T>&& body) noexcept
-      : scoped_task<T>{cancel_scope::kind::plain, &ended}, token_{std::move(token)}, body_{std::move(body)} {}
+      : scoped_task<T>{"with_stop_token", cancel_scope::kind::plain, &ended},
+        token_{std::move(token)},
+        body_{std::move(body)} {}
 
   /// Before it is awaited.
   token_region(token_region&& other) noexcept : token_region{std::move(other.token_), std::move(other.body_)} {}
 
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    return this->begin_in_scope(awaiting, [this](cancel_scope& scope) {
-      binding_.bind(token_, scope);
+    return this->begin_in_scope(awaiting, [this](cancel_scope& opened) {
+      binding_.bind(token_, opened);
       return std::move(body_);
     });
   }

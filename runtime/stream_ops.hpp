@@ -85,18 +85,19 @@ using handed_on = decltype(item_in(std::declval<next_of<Source>&>()));
 
 template <class Source, class Fn, class T = given_by<Fn, handed_on<Source>>>
 stream<T> mapped(Source source, Fn fn) {
-  while (auto next = co_await source.next()) {
-    if constexpr (is_task<std::invoke_result_t<Fn&, handed_on<Source>>>) co_yield co_await fn(item_in(next));
+  while (auto next = co_await for_caller(source.next())) {
+    if constexpr (is_task<std::invoke_result_t<Fn&, handed_on<Source>>>)
+      co_yield co_await for_caller(fn(item_in(next)));
     else co_yield T(fn(item_in(next)));
   }
 }
 
 template <class Source, class Fn>
 stream<item_of<Source>> filtered(Source source, Fn fits) {
-  while (auto next = co_await source.next()) {
+  while (auto next = co_await for_caller(source.next())) {
     bool taken = false;
     if constexpr (is_task<std::invoke_result_t<Fn&, const item_of<Source>&>>)
-      taken = co_await fits(std::as_const(*next));
+      taken = co_await for_caller(fits(std::as_const(*next)));
     else taken = static_cast<bool>(fits(std::as_const(*next)));
     if (taken) co_yield item_in(next);
   }
@@ -105,7 +106,7 @@ stream<item_of<Source>> filtered(Source source, Fn fits) {
 template <class Source>
 stream<item_of<Source>> first_items(Source source, std::size_t count) {
   for (std::size_t left = count; left > 0; --left) {
-    auto next = co_await source.next();
+    auto next = co_await for_caller(source.next());
     if (!next) co_return;
     co_yield item_in(next);
   }
@@ -297,7 +298,7 @@ class merging {
 
   template <class Source>
   static task<> bring_to(reading items, Source& source) {
-    while (auto next = co_await source.next()) co_await item_offer<T>{*items, *next};
+    while (auto next = co_await for_caller(source.next())) co_await for_caller(item_offer<T>{*items, *next});
   }
 
   merged<T> items_;
@@ -324,7 +325,7 @@ template <detail::mergeable Source, class Fn>
   detail::merging<detail::item_of<Source>> all{sources.size()};
   co_await with_task_group([&](task_group& group) -> task<> {
     for (Source& each : sources) group.start(all.bring_all(each));
-    co_await body(all.items());
+    co_await detail::for_caller(body(all.items()));
     group.cancel();
   });
 }
@@ -338,7 +339,7 @@ template <detail::mergeable A, detail::mergeable B, class Fn>
   co_await with_task_group([&](task_group& group) -> task<> {
     group.start(all.bring_all(a));
     group.start(all.bring_all(b));
-    co_await body(all.items());
+    co_await detail::for_caller(body(all.items()));
     group.cancel();
   });
 }

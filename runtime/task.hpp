@@ -58,6 +58,16 @@ inline constexpr bool is_task<task<T>> = true;
 
 class coroutine_promise;
 
+/// What a coroutine of gyre's awaits for its caller: diagnosis shows the caller's line, and not the one in gyre.
+template <class Awaitable>
+struct awaited_for_caller {
+  Awaitable&& awaited;
+};
+template <class Awaitable>
+awaited_for_caller<Awaitable> for_caller(Awaitable&& awaited) noexcept {
+  return {std::forward<Awaitable>(awaited)};
+}
+
 // What the language makes of `co_await x` before it calls anything of it.
 template <class T>
 concept has_member_co_await = requires(T&& awaited) { static_cast<T&&>(awaited).operator co_await(); };
@@ -208,6 +218,11 @@ class coroutine_promise : public promise_base {
     if constexpr (!own_awaitable<std::remove_cvref_t<Awaitable>>) enter_foreign(*bound);
     return std::forward<Awaitable>(awaited);
   }
+
+  template <class Awaitable>
+  decltype(auto) await_transform(awaited_for_caller<Awaitable> awaited) noexcept {
+    return await_transform(std::forward<Awaitable>(awaited.awaited), std::source_location{});
+  }
 };
 
 template <class T>
@@ -303,13 +318,22 @@ class bounded_task : public boundary {
 /// Who awaits, by whatever coroutine type: its handle, its scope, and what to do when it is to be stopped.
 class awaiting_coroutine {
  public:
-  awaiting_coroutine() noexcept = default;
+  /// @param what  What it awaits, for people; a literal.
+  explicit awaiting_coroutine(const char* what) noexcept : awaiting_coroutine{what, /*several=*/false} {}
 
   template <class Promise>
-  explicit awaiting_coroutine(std::coroutine_handle<Promise> awaiting) noexcept : handle_{awaiting} {
+  explicit awaiting_coroutine(std::coroutine_handle<Promise> awaiting) noexcept : awaiting_coroutine{""} {
+    begin(awaiting);
+  }
+
+  template <class Promise>
+  void begin(std::coroutine_handle<Promise> awaiting) noexcept {
+    handle_ = awaiting;
     if constexpr (gyre_promise<Promise>) bound_ = awaiting.promise().bound;
     else bound_ = &foreign_boundary(), foreign_ = true;
   }
+
+  [[nodiscard]] const char* what() const noexcept { return what_; }
 
   [[nodiscard]] cancel_scope& scope() const noexcept { return *bound_->scope; }
 
@@ -322,10 +346,25 @@ class awaiting_coroutine {
   [[nodiscard]] bool can_be_stopped() const noexcept { return !foreign_; }
   [[nodiscard]] next_step stopped() const noexcept { return {handle_, /*stops=*/true}; }
 
+ protected:
+  awaiting_coroutine(const char* what, bool several) noexcept : what_{what}, several_{several} {}
+
  private:
+  friend class task_tree;
+
   std::coroutine_handle<> handle_;
   boundary* bound_ = nullptr;
+  const char* what_;  // for diagnosis
+  bool several_;      // it is an awaiting_several
   bool foreign_ = false;
+};
+
+/// Who awaits several tasks at once: a group's children, or branches.
+class awaiting_several : public awaiting_coroutine {
+ public:
+  explicit awaiting_several(const char* what) noexcept : awaiting_coroutine{what, /*several=*/true} {}
+
+  std::size_t running_count = 0;  // not ended; those that are queued included
 };
 
 /// Awaits a task as a boundary: a stop ends here and is thrown as operation_canceled. For coroutines of somebody else's
@@ -341,7 +380,8 @@ class stop_catching_awaiter : bounded_task<T> {
 
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    awaiting_ = awaiting_coroutine{awaiting};
+    awaiting_.begin(awaiting);
+    this->awaited_by = &awaiting_;
     return this->begin(awaiting_.scope());
   }
 
@@ -358,7 +398,7 @@ class stop_catching_awaiter : bounded_task<T> {
     return awaiter.awaiting_.resumed();
   }
 
-  awaiting_coroutine awaiting_;
+  awaiting_coroutine awaiting_{"a task, whose stop is an error"};
   bool stopped_ = false;
 };
 

@@ -13,11 +13,11 @@ namespace gyre {
 inline void task_group::queue(detail::runnable& begun) noexcept {
   GYRE_ASSERT(scope_.has_value(), "a task is started in a group that is open");
   scope_->executor().make_ready(begun);
-  ++children_count_;
+  ++awaiting_.running_count;
 }
 
 inline detail::next_step task_group::child_left() noexcept {
-  if (--children_count_ == 0 || room_is_wanted_) return child_left_with_care();
+  if (--awaiting_.running_count == 0 || room_is_wanted_) return child_left_with_care();
   return {std::noop_coroutine()};
 }
 
@@ -93,7 +93,7 @@ void task_group::failed(std::exception_ptr error, error_policy policy) noexcept 
 }
 
 detail::next_step task_group::leave_if_empty() noexcept {
-  if (children_count_ > 0 || body_runs_) return {std::noop_coroutine()};
+  if (awaiting_.running_count > 0 || body_runs_) return {std::noop_coroutine()};
   awaitable_children_.for_each([](detail::result_child_base& ended) { ended.forget_group(); });
   const bool cancelled = scope_->stop_requested();
   scope_.reset();
@@ -111,7 +111,7 @@ constinit const detail::waiter_kind task_group::room_operation::kind_of_room{
 // To the first in line who has no offer yet, as long as there is more room than offers.
 void task_group::offer_room() noexcept {
   room_is_wanted_ = !waiting_for_room_.empty();
-  if (children_count_ + offers_count_ >= options_.max_tasks) return;
+  if (awaiting_.running_count + offers_count_ >= options_.max_tasks) return;
   room_operation* first = waiting_for_room_.front();
   while (first != nullptr && first->offered_) first = waiting_for_room_.after(*first);
   if (first == nullptr) return;

@@ -181,7 +181,7 @@ class task_group {
   room_operation room() noexcept { return room_operation{*this}; }
 
   /// Whether there are fewer than max_tasks children.
-  [[nodiscard]] bool has_room() const noexcept { return children_count_ < options_.max_tasks; }
+  [[nodiscard]] bool has_room() const noexcept { return awaiting_.running_count < options_.max_tasks; }
 
   /// Asks everything in the group to stop, the body too. with_task_group() then returns normally.
   ///
@@ -192,7 +192,7 @@ class task_group {
   [[nodiscard]] cancel_scope& scope() noexcept { return *scope_; }
 
   /// Children that have been started and have not ended. The body is not counted.
-  [[nodiscard]] std::size_t size() const noexcept { return children_count_; }
+  [[nodiscard]] std::size_t size() const noexcept { return awaiting_.running_count; }
 
  private:
   template <class Fn>
@@ -202,13 +202,13 @@ class task_group {
 
   explicit task_group(task_group_options&& options) noexcept : options_{std::move(options)} {}
   ~task_group() {
-    GYRE_ASSERT(children_count_ == 0, "a task group was destroyed while children are running");
+    GYRE_ASSERT(awaiting_.running_count == 0, "a task group was destroyed while children are running");
     GYRE_ASSERT(waiting_for_room_.empty(), "who waits for room in a group is in the group: it has ended");
   }
 
   template <class Fn, class... Args>
   static std::invoke_result_t<Fn&, Args&...> call(Fn fn, Args... args) {
-    co_return co_await fn(args...);
+    co_return co_await detail::for_caller(fn(args...));
   }
 
   // In task_group.cpp only, so that they are a part of who calls them.
@@ -224,9 +224,8 @@ class task_group {
 
   task_group_options options_;
   std::optional<cancel_scope> scope_;
-  detail::awaiting_coroutine awaiting_;
-  std::size_t children_count_ = 0;
-  bool room_is_wanted_ = false;  // somebody was in the line below when it was looked at last
+  detail::awaiting_several awaiting_{"with_task_group"};  // its children; the body is not counted
+  bool room_is_wanted_ = false;                           // somebody was in the line below when it was looked at last
   detail::intrusive_ring<room_operation> waiting_for_room_;
   std::size_t offers_count_ = 0;                                          // of them, who are in the ready queue
   detail::intrusive_ring<detail::result_child_base> awaitable_children_;  // whose handles have not let go of them
@@ -254,8 +253,9 @@ class task_group_region : bounded_task<void> {
 
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    group_.awaiting_ = awaiting_coroutine{awaiting};
-    group_.scope_.emplace(group_.awaiting_.scope(), cancel_scope::kind::plain);
+    group_.awaiting_.begin(awaiting);
+    group_.scope_.emplace(group_.awaiting_.scope(), cancel_scope::kind::plain, &group_.awaiting_);
+    role = boundary_role::body;
     group_.body_runs_ = true;
     try {
       hold(body_(group_));

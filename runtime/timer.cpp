@@ -13,12 +13,18 @@ namespace detail {
 
 void timer_wait::arm() noexcept { loop().timers().arm(*this, due_); }
 
+constinit const timer_kind timer_wait::kind_of_timer{&timer_wait::expired};
+
 void timer_wait::expired(timer& self) noexcept { static_cast<timer_wait&>(self).settle(/*as_stopped=*/false); }
 
 void timer_wait::cancel_waiting(waiter& self) noexcept {
   auto& wait = static_cast<timer_wait&>(self);
   wait.loop().timers().disarm(wait);
   wait.settle(/*as_stopped=*/true);
+}
+
+void timer_wait::describe(const waiter& self, wait_details& told) noexcept {
+  told.due_ns = static_cast<const timer_wait&>(self).due_;
 }
 
 void timer_wait::resumed() {
@@ -36,7 +42,7 @@ result<void> timer_wait::resumed_with_result() noexcept {
 }  // namespace detail
 
 constinit const detail::waiter_kind sleep_operation::kind_of_sleep{
-    {&sleep_operation::run_slowly}, &sleep_operation::cancel_waiting, "sleep"};
+    {&sleep_operation::run_slowly}, &sleep_operation::cancel_waiting, "sleep", &sleep_operation::describe};
 
 sleep_operation sleep_for(std::chrono::nanoseconds duration) noexcept {
   return sleep_operation{detail::deadline_after(executor::current(), duration)};
@@ -49,7 +55,7 @@ sleep_operation sleep_until(std::chrono::steady_clock::time_point when) noexcept
 // ------------------------------------------------------------------------------------------------------- interval
 
 constinit const detail::waiter_kind interval::next_operation::kind_of_next{
-    {&next_operation::run_slowly}, &next_operation::cancel_waiting, "interval"};
+    {&next_operation::run_slowly}, &next_operation::cancel_waiting, "interval", &next_operation::describe};
 
 interval::interval(std::chrono::nanoseconds period) noexcept : period_{period} {
   GYRE_ASSERT(period.count() > 0, "an interval has a period of more than zero");

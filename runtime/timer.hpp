@@ -28,9 +28,9 @@ class timer_wait : public waiter, timer {
   }
 
  protected:
-  timer_wait(const waiter_kind& its_kind, clock_ns due) noexcept : waiter{its_kind}, timer{&expired}, due_{due} {}
+  timer_wait(const waiter_kind& its_kind, clock_ns due) noexcept : waiter{its_kind}, timer{kind_of_timer}, due_{due} {}
   timer_wait(timer_wait&& other) noexcept
-      : waiter{static_cast<const waiter_kind&>(*other.kind), other}, timer{&expired}, due_{other.due_} {}
+      : waiter{static_cast<const waiter_kind&>(*other.kind), other}, timer{kind_of_timer}, due_{other.due_} {}
   ~timer_wait() { GYRE_ASSERT(!armed(), "a wait has left the timers when it ends"); }
 
   /// The coroutine is back. Throws operation_canceled when the stop was asked for as an error: stopped_as_error().
@@ -38,10 +38,12 @@ class timer_wait : public waiter, timer {
   [[nodiscard]] result<void> resumed_with_result() noexcept;
 
   static void cancel_waiting(waiter& self) noexcept;
+  static void describe(const waiter& self, wait_details& told) noexcept;
 
  private:
   void arm() noexcept;
   static void expired(timer& self) noexcept;
+  static const timer_kind kind_of_timer;
 
   clock_ns due_;
 };

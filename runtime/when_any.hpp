@@ -147,7 +147,7 @@ class first_of_list final : public branch_list<T> {
 template <class... Ts>
 class race_of_pack final : public branch_pack<Ts...> {
  public:
-  explicit race_of_pack(task<Ts>&&... bodies) noexcept : branch_pack<Ts...>{decided_by::ending, std::move(bodies)...} {}
+  explicit race_of_pack(task<Ts>&&... bodies) noexcept : branch_pack<Ts...>{decided_by::race, std::move(bodies)...} {}
 
   race_result<Ts...> await_resume() {
     using values = decltype(race_result<Ts...>::values);
@@ -162,7 +162,7 @@ class race_of_list final : public branch_list<T> {
  public:
   template <branchable Awaitable>
   explicit race_of_list(std::vector<Awaitable>&& awaitables)
-      : branch_list<T>{decided_by::ending, std::move(awaitables)} {}
+      : branch_list<T>{decided_by::race, std::move(awaitables)} {}
 
   bool await_ready() const noexcept { return false; }
 

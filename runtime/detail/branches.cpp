@@ -9,13 +9,12 @@
 
 namespace gyre::detail {
 
-void branch_region::open(awaiting_coroutine awaiting, std::size_t branches_count) noexcept {
+void branch_region::open(std::size_t branches_count) noexcept {
   GYRE_ASSERT(branches_count > 0, "to wait for the first of several takes at least one");
   const bool is_second_time = std::exchange(was_awaited_, true);
   GYRE_ASSERT(!is_second_time, "what runs side by side is awaited once");
-  awaiting_ = awaiting;
-  scope_.emplace(awaiting.scope(), cancel_scope::kind::plain);
-  running_count_ = branches_count;
+  scope_.emplace(awaiting_.scope(), cancel_scope::kind::plain, &awaiting_);
+  awaiting_.running_count = branches_count;
   queue_again();
 }
 

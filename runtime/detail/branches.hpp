@@ -47,9 +47,24 @@ namespace gyre::detail {
 /// What decides the outcome, so that the branches that have not ended yet are stopped.
 enum class decided_by : std::uint8_t {
   failure,  // when_all(): an exception; without one all are waited for
-  ending,   // when_any(), race(): the first value or exception
+  ending,   // when_any(): the first value or exception
+  race,     // race(): the same; all values are kept
   value     // first_success(): the first value; exceptions are kept
 };
+
+[[nodiscard]] constexpr const char* name_of(decided_by rule) noexcept {
+  switch (rule) {
+    case decided_by::failure:
+      return "when_all";
+    case decided_by::ending:
+      return "when_any";
+    case decided_by::race:
+      return "race";
+    case decided_by::value:
+      break;
+  }
+  return "first_success";
+}
 
 /// The part of a region that depends on no type.
 class branch_region : public runnable {
@@ -63,22 +78,28 @@ class branch_region : public runnable {
   void has_failed(std::exception_ptr error) noexcept;
   void was_stopped() noexcept { some_stopped_ = true; }
   [[nodiscard]] next_step leave() noexcept {
-    if (--running_count_ > 0) return {std::noop_coroutine()};
+    if (--awaiting_.running_count > 0) return {std::noop_coroutine()};
     return close();
   }
 
  protected:
-  branch_region(const runnable_kind& its_kind, decided_by rule) noexcept : runnable{its_kind}, rule_{rule} {}
+  branch_region(const runnable_kind& its_kind, decided_by rule) noexcept
+      : branch_region{its_kind, rule, name_of(rule)} {}
   branch_region(const runnable_kind& its_kind, const branch_region& moved_from) noexcept
-      : branch_region{its_kind, moved_from.rule_} {
+      : branch_region{its_kind, moved_from.rule_, moved_from.awaiting_.what()} {
     GYRE_ASSERT(!moved_from.was_awaited_, "what runs side by side stays where it was awaited");
   }
   ~branch_region() {
-    GYRE_ASSERT(running_count_ == 0, "what runs side by side was destroyed while it runs: its frame stays until then");
+    GYRE_ASSERT(awaiting_.running_count == 0,
+                "what runs side by side was destroyed while it runs: its frame stays until then");
   }
 
   /// Opens the scope and queues the region, to begin `branches_count` branches.
-  void open(awaiting_coroutine awaiting, std::size_t branches_count) noexcept;
+  template <class Promise>
+  void open(std::coroutine_handle<Promise> awaiting, std::size_t branches_count) noexcept {
+    awaiting_.begin(awaiting);
+    open(branches_count);
+  }
 
   /// Throws the failure that decided; operation_canceled when somebody inside cancelled the scope.
   void throw_unless_delivered(const char* name);
@@ -92,13 +113,16 @@ class branch_region : public runnable {
  private:
   static constexpr std::size_t nobody_yet = static_cast<std::size_t>(-1);
 
+  branch_region(const runnable_kind& its_kind, decided_by rule, const char* name) noexcept
+      : runnable{its_kind}, awaiting_{name}, rule_{rule} {}
+
   [[nodiscard]] bool is_decided() const noexcept { return has_winner() || error_; }
   [[nodiscard]] bool is_stopped() const noexcept { return some_stopped_ && !is_decided(); }
+  void open(std::size_t branches_count) noexcept;
   next_step close() noexcept;
 
   std::optional<cancel_scope> scope_;
-  awaiting_coroutine awaiting_;
-  std::size_t running_count_ = 0;  // not ended; those that are queued included
+  awaiting_several awaiting_;
   std::size_t winner_ = nobody_yet;
   std::exception_ptr error_;
   decided_by rule_;
@@ -131,9 +155,10 @@ class branch : bounded_task<T> {
   branch(branch&& other) noexcept : bounded_task<T>{std::move(other)} {}
 
   /// Runs it until it waits or ends. It may be the last one to end: `region` is presumed gone afterwards.
-  void begin_in(branch_region& region, std::size_t index) noexcept {
+  void begin_in(branch_region& region, std::size_t its_index) noexcept {
     region_ = &region;
-    index_ = static_cast<std::uint32_t>(index);
+    this->index = static_cast<std::uint32_t>(its_index);
+    this->role = boundary_role::branch;
     if (region.scope().stop_requested()) follow(drop()).resume();
     else this->begin(region.scope()).resume();
   }
@@ -175,11 +200,10 @@ class branch : bounded_task<T> {
       return region_->has_failed(std::current_exception());
     }
     how_ = outcome::value;
-    region_->has_value(index_);
+    region_->has_value(this->index);
   }
 
   branch_region* region_ = nullptr;
-  std::uint32_t index_ = 0;
   outcome how_ = outcome::none;
   result_slot<T> kept_;
 };
@@ -202,7 +226,7 @@ class branch_pack : public branch_region {
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    open(awaiting_coroutine{awaiting}, sizeof...(Ts));
+    open(awaiting, sizeof...(Ts));
   }
 
  protected:
@@ -235,7 +259,7 @@ class branch_list : public branch_region {
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    open(awaiting_coroutine{awaiting}, branches.size());
+    open(awaiting, branches.size());
   }
 
  protected:

@@ -35,12 +35,20 @@ struct frame_slot {
   std::coroutine_handle<> frame;
 };
 
+class awaiting_coroutine;
 class waiter;
 
 /// What follows when a boundary has been told.
 struct next_step {
   std::coroutine_handle<> coroutine;
   bool stops = false;  // the coroutine is not resumed: the stop goes on through it
+};
+
+/// What a boundary's coroutine is to who waits for it: for diagnosis.
+enum class boundary_role : std::uint8_t {
+  task,   // the only one, or a child of a group
+  body,   // the function that opened a group
+  branch  // one of several below one co_await; boundary::index says which
 };
 
 /// Waits for a coroutine without being one. While the coroutine runs it is in its scope's list.
@@ -67,6 +75,11 @@ class boundary : public frame_slot, public ring_links {
   // run side by side below.
   waiter* waiting = nullptr;
 
+  // For diagnosis: whoever awaits it, when it has opened no scope that would tell.
+  const awaiting_coroutine* awaited_by = nullptr;
+  std::uint32_t index = 0;  // of a branch
+  boundary_role role = boundary_role::task;
+
   bool foreign_below = false;  // a coroutine of somebody else's type has run below
 };
 
@@ -79,7 +92,7 @@ class promise_base {
   std::coroutine_handle<> continuation;  // a gyre coroutine that awaits this one; null: `slot` is the boundary
   frame_slot* slot = nullptr;            // who owns the frame
   boundary* bound = nullptr;             // where a stop ends; set when the coroutine is started
-  std::source_location location;         // of the co_await where it is, for diagnosis
+  std::source_location location;         // of the co_await where it is, for diagnosis; line 0: of no user's code
 };
 
 /// The promise of a gyre coroutine, found from its handle: promise_base is the first base of every gyre promise,

@@ -8,6 +8,7 @@
 namespace gyre::detail {
 
 class runnable;
+class task_tree;
 
 /// What the runnables of one kind share. One constant object a kind stands in for a virtual table, so that
 /// the objects themselves stay small and the kind can carry data.
@@ -50,6 +51,7 @@ class runnable {
   void run_through_kind() noexcept { resumed_ |= through_kind; }
 
  private:
+  friend class task_tree;
   static constexpr std::uintptr_t through_kind = 1;
 
   runnable(const runnable_kind& its_kind, std::uintptr_t resumed) noexcept : kind{&its_kind}, resumed_{resumed} {}

@@ -31,12 +31,22 @@ struct timer_links {
   clock_ns due;
 };
 
+class timer;
+
+/// What the timers of one kind share.
+struct timer_kind {
+  /// Called when one is due, after it has left the queue. Must not run user code.
+  void (*expire)(timer& self) noexcept;
+
+  /// For diagnosis, of an operation's deadline: how much memory the two share, which begins with the timer. So who
+  /// knows the one finds the other, and neither has to keep where that is.
+  std::size_t bytes_with_operation = 0;
+};
+
 /// Something that happens at a point in time. Lives in whoever waits; is in at most one queue.
 class timer : timer_links {
  public:
-  using expire_fn = void (*)(timer& self) noexcept;
-
-  explicit timer(expire_fn on_expiry) noexcept : expire{on_expiry} {}
+  explicit timer(const timer_kind& kind) noexcept : kind_{&kind} {}
   timer(const timer&) = delete;
   timer& operator=(const timer&) = delete;
 
@@ -59,13 +69,17 @@ class timer : timer_links {
   /// Says to the compiler what is so already, whoever took it out.
   void has_left() noexcept { index_ = not_armed; }
 
-  expire_fn expire;  // called when due, after the timer has left the queue; must not run user code
+  [[nodiscard]] const timer_kind& its_kind() const noexcept { return *kind_; }
+
+  /// It is due, and has left the queue.
+  void expire() noexcept { kind_->expire(*this); }
 
  private:
   friend class timer_heap;
   static constexpr std::uint32_t not_armed = UINT32_MAX;
   static constexpr std::uint32_t in_first_lane = UINT32_MAX - 1;
   static constexpr std::uint32_t in_other_lane = UINT32_MAX - 2;
+  const timer_kind* kind_;
   std::uint32_t index_ = not_armed;  // of its place in the heap
 };
 
@@ -108,6 +122,15 @@ class timer_heap {
   /// Takes it out. Does nothing when it is not armed.
   void disarm(timer& armed) noexcept {
     if (!armed.leave_first_lane()) take_out(armed);
+  }
+
+  /// Calls `visit(const timer&)` for each that is armed, in no order.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (const timer_links& lane : lanes_)
+      for (const timer_links* links = lane.next; links != &lane; links = links->next)
+        visit(static_cast<const timer&>(*links));
+    for (const entry& each : entries_) visit(static_cast<const timer&>(*each.what));
   }
 
   /// Takes out the earliest timer when it is due at `now`; null otherwise.

@@ -25,7 +25,14 @@ class operation;
 
 namespace gyre::detail {
 
+class task_tree;
 class waiter;
+
+/// What a wait is about, as far as it says: for diagnosis.
+struct wait_details {
+  int fd = -1;                      // the descriptor
+  std::int64_t due_ns = INT64_MAX;  // when it will end by itself, on the executor's clock
+};
 
 struct waiter_kind : runnable_kind {
   /// The scope was cancelled while it waits: see that it settles soon. Never runs user code, and must not settle any
@@ -34,6 +41,9 @@ struct waiter_kind : runnable_kind {
 
   /// What is waited for, for people: "recv", "sleep".
   const char* name;
+
+  /// Says what a wait of this kind is about. Null: there is nothing to say.
+  void (*describe)(const waiter& self, wait_details& told) noexcept = nullptr;
 };
 
 template <class Promise>
@@ -62,6 +72,13 @@ class waiter : public runnable {
 
   /// The scope that it waits in. From the co_await on.
   [[nodiscard]] cancel_scope& scope() const noexcept { return *bound_->scope; }
+
+  /// What it is about, as far as it says.
+  [[nodiscard]] wait_details details() const noexcept {
+    wait_details told;
+    if (const auto describe = static_cast<const waiter_kind*>(kind)->describe) describe(*this, told);
+    return told;
+  }
 
   /// What else is waited for below the same boundary; null for nothing.
   [[nodiscard]] waiter* below() const noexcept { return has(stacked) ? below_ : nullptr; }
@@ -151,6 +168,7 @@ class waiter : public runnable {
  private:
   friend class gyre::executor;
   friend class gyre::operation;
+  friend class task_tree;
   static constexpr std::uint32_t stage_mask = 0xff;
   static constexpr std::uint32_t flags_mask = ~stage_mask;
 

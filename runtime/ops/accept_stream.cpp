@@ -20,6 +20,7 @@ class accept_stream::state final : public detail::completion_handler {
 
   ~state() { close_stored(); }
 
+  [[nodiscard]] int listener() const noexcept { return listener_.get(); }
   [[nodiscard]] bool has_result() const noexcept { return !results_.empty() || lost_one_; }
 
   // Who waits hears of the next result.
@@ -114,7 +115,7 @@ class accept_stream::state final : public detail::completion_handler {
 };
 
 constinit const detail::waiter_kind accept_stream::next_operation::kind_of_next{
-    {&next_operation::run_slowly}, &next_operation::cancel_waiting, "accept"};
+    {&next_operation::run_slowly}, &next_operation::cancel_waiting, "accept", &next_operation::describe};
 
 accept_stream::accept_stream(fd_ref listener) : state_{new state{listener}} {}
 accept_stream::accept_stream(accept_stream&&) noexcept = default;
@@ -130,6 +131,10 @@ void accept_stream::next_operation::cancel_waiting(detail::waiter& self) noexcep
   auto& reader = static_cast<next_operation&>(self);
   reader.from_.leave();
   reader.settle(/*as_stopped=*/true);
+}
+
+void accept_stream::next_operation::describe(const detail::waiter& self, detail::wait_details& told) noexcept {
+  told.fd = static_cast<const next_operation&>(self).from_.listener();
 }
 
 unique_fd accept_stream::next_operation::await_resume() {

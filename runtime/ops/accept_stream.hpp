@@ -64,6 +64,7 @@ class accept_stream {
     friend class state;
     void wait() noexcept;
     static void cancel_waiting(detail::waiter& self) noexcept;
+    static void describe(const detail::waiter& self, detail::wait_details& told) noexcept;
     static const detail::waiter_kind kind_of_next;
 
     state& from_;

@@ -18,6 +18,7 @@ void cancel_fd::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_ur
   io_uring_prep_cancel_fd(&sqe, op.fd_.get(), IORING_ASYNC_CANCEL_ALL);
   op.loop().count_cancel();
 }
-constinit const operation_kind cancel_fd::opcode{"cancel_fd", &cancel_fd::prepare, runs_in::ring};
+constinit const operation_kind cancel_fd::opcode{"cancel_fd", &cancel_fd::prepare, runs_in::ring,
+                                                 &describe_fd<&cancel_fd::fd_>};
 
 }  // namespace gyre::ops

@@ -11,6 +11,6 @@ void poll::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_p
   gyre::detail::may_wait_for_eventfd();
   io_uring_prep_poll_add(&sqe, op.fd_.get(), op.events_);
 }
-constinit const operation_kind poll::opcode{"poll", &poll::prepare, runs_in::ring};
+constinit const operation_kind poll::opcode{"poll", &poll::prepare, runs_in::ring, &describe_fd<&poll::fd_>};
 
 }  // namespace gyre::ops

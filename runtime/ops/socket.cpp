@@ -26,26 +26,28 @@ void accept::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring
   auto& op = static_cast<accept&>(self);
   io_uring_prep_accept(&sqe, op.listener_.get(), op.peer_, op.peer_size_, SOCK_CLOEXEC);
 }
-constinit const operation_kind accept::opcode{"accept", &accept::prepare, runs_in::ring};
+constinit const operation_kind accept::opcode{"accept", &accept::prepare, runs_in::ring,
+                                              &describe_fd<&accept::listener_>};
 
 void connect::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_connect(3)
   auto& op = static_cast<connect&>(self);
   io_uring_prep_connect(&sqe, op.socket_.get(), op.address_, op.address_size_);
 }
-constinit const operation_kind connect::opcode{"connect", &connect::prepare, runs_in::ring};
+constinit const operation_kind connect::opcode{"connect", &connect::prepare, runs_in::ring,
+                                               &describe_fd<&connect::socket_>};
 
 void recv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3)
   auto& op = static_cast<recv&>(self);
   io_uring_prep_recv(&sqe, op.socket_.get(), op.buffer_, op.bytes_, op.flags_);
 }
-constinit const operation_kind recv::opcode{"recv", &recv::prepare, runs_in::ring};
+constinit const operation_kind recv::opcode{"recv", &recv::prepare, runs_in::ring, &describe_fd<&recv::socket_>};
 
 void send::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3)
   auto& op = static_cast<send&>(self);
   io_uring_prep_send(&sqe, op.socket_.get(), op.bytes_.data(), one_transfer(op.bytes_.size()),
                      op.flags_ | MSG_NOSIGNAL);
 }
-constinit const operation_kind send::opcode{"send", &send::prepare, runs_in::ring};
+constinit const operation_kind send::opcode{"send", &send::prepare, runs_in::ring, &describe_fd<&send::socket_>};
 
 void send_all::prepare(
     operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3), MSG_WAITALL: the kernel goes on by itself
@@ -54,7 +56,8 @@ void send_all::prepare(
   const auto bytes = op.expect(op.rest_.size());
   io_uring_prep_send(&sqe, op.socket_.get(), op.rest_.data(), bytes, MSG_NOSIGNAL | MSG_WAITALL);
 }
-constinit const operation_kind send_all::opcode{"send_all", &send_all::prepare, runs_in::ring, &send_all::advance};
+constinit const operation_kind send_all::opcode{"send_all", &send_all::prepare, runs_in::ring,
+                                                &describe_fd<&send_all::socket_>, &send_all::advance};
 
 // MSG_WAITALL can still come back early: a signal, a cancel, or more bytes than one transfer moves.
 bool send_all::advance(operation& self) noexcept {
@@ -78,7 +81,8 @@ void recv_all::prepare(
   const auto bytes = op.expect(op.rest_.size());
   io_uring_prep_recv(&sqe, op.socket_.get(), op.rest_.data(), bytes, MSG_WAITALL);
 }
-constinit const operation_kind recv_all::opcode{"recv_all", &recv_all::prepare, runs_in::ring, &recv_all::advance};
+constinit const operation_kind recv_all::opcode{"recv_all", &recv_all::prepare, runs_in::ring,
+                                                &describe_fd<&recv_all::socket_>, &recv_all::advance};
 
 bool recv_all::advance(operation& self) noexcept {
   auto& op = static_cast<recv_all&>(self);
@@ -98,6 +102,7 @@ void shutdown::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uri
   auto& op = static_cast<shutdown&>(self);
   io_uring_prep_shutdown(&sqe, op.socket_.get(), op.how_);
 }
-constinit const operation_kind shutdown::opcode{"shutdown", &shutdown::prepare, runs_in::worker};
+constinit const operation_kind shutdown::opcode{"shutdown", &shutdown::prepare, runs_in::worker,
+                                                &describe_fd<&shutdown::socket_>};
 
 }  // namespace gyre::ops

@@ -220,14 +220,14 @@ TEST_CASE("a destructor of a task that ends well can cancel the scope, and the v
 
 TEST_CASE("the reason of a cancel is told beside whoever does not stop") {
   scope_in_flight subject{scripted_ring::cancels::by_hand};
-  CHECK(!contains(describe_waits(subject.on.loop), "asked to stop"));
+  CHECK(!contains(dump_tasks(subject.on.loop), "asked to stop"));
 
   subject.scope->cancel("the user has left");
   subject.on.loop.run_ready();
 
   CHECK(subject.noted.how == ended::not_yet);
   CHECK(subject.scope->stop_reason() == "the user has left");
-  CHECK(contains(describe_waits(subject.on.loop), "; asked to stop: the user has left\n"));
+  CHECK(contains(dump_tasks(subject.on.loop), "; asked to stop: the user has left\n"));
 }
 
 TEST_CASE("without a reason it is told that a stop was asked for, and no more") {
@@ -237,7 +237,7 @@ TEST_CASE("without a reason it is told that a stop was asked for, and no more") 
   subject.on.loop.run_ready();
 
   CHECK(subject.scope->stop_reason().empty());
-  CHECK(contains(describe_waits(subject.on.loop), "; asked to stop\n"));
+  CHECK(contains(dump_tasks(subject.on.loop), "; asked to stop\n"));
 }
 
 TEST_CASE("the cancel that came first gives the reason, at whichever scope it came") {

@@ -113,8 +113,9 @@ TEST_CASE("this program can be without memory") {
 }
 
 TEST_CASE("timers that were armed without memory come out in the order of their times, among the others") {
+  static constexpr detail::timer_kind does_nothing{[](detail::timer&) noexcept {}};
   struct some_timer : detail::timer {
-    some_timer() noexcept : timer{[](detail::timer&) noexcept {}} {}
+    some_timer() noexcept : timer{does_nothing} {}
   };
   std::vector<some_timer> timers(waits_count);
   detail::timer_heap heap;

@@ -267,6 +267,26 @@ TEST_CASE("a task that ends by itself after a signal, within the grace period, g
   CHECK(ended.errors.empty());
 }
 
+TEST_CASE("SIGQUIT has it logged who waits for what, and the program goes on") {
+  for (const auto park : both_ways) {
+    CAPTURE(static_cast<int>(park));
+    child program{[park] { return run(be_stubborn(), {.executor = {.park = park}, .grace_period = 1ms}); }};
+    CHECK(program.hears() == began);
+
+    program.signal(SIGQUIT);
+    program.signal(SIGINT);
+
+    CHECK(program.hears() == stopping);
+    const auto ended = program.wait();
+    CHECK(ended.killed_by == 0);
+    CHECK(contains(ended.errors, "SIGQUIT came"));
+    CHECK(contains(ended.errors, "root task"));
+    CHECK(contains(ended.errors, ": with_task_group, "));
+    CHECK(contains(ended.errors, "run_test.cpp:" + std::to_string(line_of_the_stubborn_sleep)));
+    CHECK(contains(ended.errors, "the grace period is over"));
+  }
+}
+
 TEST_CASE("a second signal ends the program, and the log says who has not ended, and where") {
   for (const auto park : both_ways) {
     CAPTURE(static_cast<int>(park));
@@ -367,10 +387,10 @@ TEST_CASE(
 
 TEST_CASE("the handlers of signals are put back, however the task ended") {
   const auto ended = child{[] {
-                       for (const int each : {SIGINT, SIGTERM, SIGPIPE}) std::signal(each, &some_handler);
+                       for (const int each : {SIGINT, SIGTERM, SIGQUIT, SIGPIPE}) std::signal(each, &some_handler);
                        static_cast<void>(run(nothing()));
                        static_cast<void>(run(failure()));
-                       for (const int each : {SIGINT, SIGTERM, SIGPIPE})
+                       for (const int each : {SIGINT, SIGTERM, SIGQUIT, SIGPIPE})
                          if (handler_of(each) != &some_handler) return each;
                        return 0;
                      }}.wait();

@@ -118,7 +118,7 @@ TEST_CASE("a stop that is requested while the region waits cancels it in the nex
   CHECK(subject.on.script.wakes_count() == 0);  // it does not sleep
   subject.on.loop.run_ready();
   CHECK(subject.on.script.in_flight(IORING_OP_ASYNC_CANCEL).size() == 1);
-  CHECK(describe_waits(subject.on.loop).find("asked to stop: its stop token asked for it") != std::string::npos);
+  CHECK(dump_tasks(subject.on.loop).find("asked to stop: its stop token asked for it") != std::string::npos);
 
   subject.answer(-ECANCELED);
   CHECK(subject.how == region::ended::empty);

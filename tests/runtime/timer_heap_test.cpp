@@ -13,8 +13,10 @@
 namespace gyre::detail {
 namespace {
 
+constexpr timer_kind does_nothing{[](timer&) noexcept {}};
+
 struct named_timer : timer {
-  named_timer() noexcept : timer{[](timer&) noexcept {}} {}
+  named_timer() noexcept : timer{does_nothing} {}
 };
 
 clock_ns earliest_of(const std::map<timer*, clock_ns>& reference) {

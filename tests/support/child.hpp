@@ -41,7 +41,7 @@ class child {
     if (pid_ == 0) {
       ::dup2(said[1], STDOUT_FILENO);
       ::dup2(errors[1], STDERR_FILENO);
-      for (const int number : {SIGINT, SIGTERM, SIGPIPE, SIGABRT, SIGSEGV}) std::signal(number, SIG_DFL);
+      for (const int number : {SIGINT, SIGTERM, SIGQUIT, SIGPIPE, SIGABRT, SIGSEGV}) std::signal(number, SIG_DFL);
       const int status = fn();
       std::fflush(nullptr);
       ::_exit(status);
