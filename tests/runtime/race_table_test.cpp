@@ -3,13 +3,13 @@
 // an outer scope, in both orders and at every distance, for all that can wait. The tables are the rules; a driver steps
 // the scripted ring through each of their cells. Nothing sleeps.
 //
-// A row is what waits. A cell is how it ends, as the task sees it that waits for it:
+// A row is what waits: see support/every_wait.hpp. A cell is how it ends, as the task sees it that waits:
 //
 //   value        with what was waited for
 //   error        with the kernel's error; +4: a transfer that says that four bytes were moved
 //   timed_out    with the error of its deadline, likewise
 //   stopped      not at all: it was unwound
-//   -            that order cannot be: what the row waits for does not fail
+//   -            that order cannot be, for the reason that stands below the table
 //
 // A column is when the second of the two comes, seen from the first:
 //
@@ -44,6 +44,7 @@
 #include <chrono>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -203,44 +204,52 @@ struct table {
 
 constexpr std::array distances{distance::turns, distance::turn, distance::same, distance::inside};
 
-const subject* find_subject(std::string_view name) {
-  const auto* const found =
-      std::find_if(subjects.begin(), subjects.end(), [&](auto& each) { return each.name == name; });
-  return found == subjects.end() ? nullptr : found;
-}
+struct row {
+  std::string name;
+  std::vector<std::string> cells;
+};
 
-// Calls check(row, order, what the cell says) for each cell of a row; returns how many rows it stands for.
-template <class Check>
-std::size_t for_each_cell_of(std::string_view name, std::istream& cells, const table& rules, Check check) {
-  CAPTURE(name);
-  const subject* const only = find_subject(name);
-  REQUIRE((only != nullptr || name == "everything"));
-  for (const bool is_swapped : {false, true}) {
-    for (const distance how : distances) {
-      if (how == distance::inside && rules.without_inside) continue;
-      std::string expected;
-      REQUIRE(static_cast<bool>(cells >> expected));
-      const order in_order = is_swapped ? order{rules.other, rules.one, how} : order{rules.one, rules.other, how};
-      for (const subject& each : subjects)
-        if (only == nullptr || only == &each) check(each, in_order, expected);
-    }
-  }
-  CHECK(!static_cast<bool>(cells >> std::ws && !cells.eof()));
-  return only == nullptr ? subjects.size() : 1;
-}
-
-// All that can wait stands in the table, each in a row of its own; or one row stands for all: "everything".
-template <class Check>
-void for_each_cell(const table& rules, Check check) {
+std::vector<row> rows_of(const table& rules) {
+  std::vector<row> rows;
   std::istringstream lines{std::string{rules.rules}};
-  std::size_t rows_count = 0;
   for (std::string line; std::getline(lines, line);) {
     std::erase(line, '|');
     std::istringstream words{line};
-    std::string name;
-    if (words >> name && name.front() != '#') rows_count += for_each_cell_of(name, words, rules, check);
+    row read;
+    if (!(words >> read.name) || read.name.front() == '#') continue;
+    for (std::string word; words >> word;) read.cells.push_back(word);
+    rows.push_back(std::move(read));
   }
-  CHECK(rows_count == subjects.size());
+  return rows;
+}
+
+// The cells of `what`: in a row of its own, or in that of those that have none.
+const std::vector<std::string>& cells_of(const subject& what, const std::vector<row>& rows) {
+  const auto is_called = [](std::string_view name) { return [name](const row& each) { return each.name == name; }; };
+  const auto own = std::find_if(rows.begin(), rows.end(), is_called(what.name));
+  const auto found = own != rows.end() ? own : std::find_if(rows.begin(), rows.end(), is_called("others"));
+  REQUIRE(found != rows.end());
+  return found->cells;
+}
+
+// Calls check(subject, order, what the cell says) for each cell, of all that can wait.
+template <class Check>
+void for_each_cell(const table& rules, Check check) {
+  const std::vector<row> rows = rows_of(rules);
+  const std::size_t distances_count = distances.size() - (rules.without_inside ? 1 : 0);
+  for (const row& each : rows) {
+    CAPTURE(each.name);
+    const bool is_known =
+        std::any_of(subjects.begin(), subjects.end(), [&](auto& one) { return one.name == each.name; });
+    CHECK((is_known || each.name == "others"));
+    REQUIRE(each.cells.size() == 2 * distances_count);
+  }
+  for (const subject& what : subjects) {
+    auto cell = cells_of(what, rows).begin();
+    for (const bool is_swapped : {false, true})
+      for (const distance how : std::span{distances}.first(distances_count))
+        check(what, is_swapped ? order{rules.other, rules.one, how} : order{rules.one, rules.other, how}, *cell++);
+  }
 }
 
 std::string outcome_of(const subject& chosen, const order& in_order, bool result_at_last) {
@@ -498,22 +507,10 @@ TEST_CASE("a cancel of the inner scope and one of the outer") {
   check(cancel_in_cancel, R"(
 #                the inner cancel first      | the outer cancel first
 #                turns  turn   same   inside | turns  turn   same   inside
-operation        outer  outer  outer  outer  | outer  outer  outer  outer
-operation,linked outer  outer  outer  outer  | outer  outer  outer  outer
-last_part        outer  outer  outer  outer  | outer  outer  outer  outer
-next_part        outer  outer  outer  outer  | outer  outer  outer  outer
 sleep            inner  inner  outer  inner  | outer  outer  outer  outer
 interval         inner  inner  outer  inner  | outer  outer  outer  outer
-task             outer  outer  outer  outer  | outer  outer  outer  outer
-child's_result   outer  outer  outer  outer  | outer  outer  outer  outer
-room             outer  outer  outer  outer  | outer  outer  outer  outer
-group            outer  outer  outer  outer  | outer  outer  outer  outer
-stream           outer  outer  outer  outer  | outer  outer  outer  outer
-merged_streams   outer  outer  outer  outer  | outer  outer  outer  outer
 accept_stream    inner  inner  outer  inner  | outer  outer  outer  outer
-when_all         outer  outer  outer  outer  | outer  outer  outer  outer
-when_any         outer  outer  outer  outer  | outer  outer  outer  outer
-race             outer  outer  outer  outer  | outer  outer  outer  outer
+others           outer  outer  outer  outer  | outer  outer  outer  outer
 # As long as the kernel has not answered, the later cancel counts as well, and the outer one is where the stop ends.
 # What waits here has ended by then, unless both come at once.
 )");
@@ -523,22 +520,10 @@ TEST_CASE("a deadline of the inner scope and one of the outer") {
   check(deadline_in_deadline, R"(
 #                the inner deadline first    | the outer deadline first
 #                turns  turn   same   inside | turns  turn   same   inside
-operation        outer  outer  outer  outer  | outer  outer  outer  outer
-operation,linked outer  outer  outer  outer  | outer  outer  outer  outer
-last_part        outer  outer  outer  outer  | outer  outer  outer  outer
-next_part        outer  outer  outer  outer  | outer  outer  outer  outer
 sleep            inner  inner  outer  outer  | outer  outer  outer  outer
 interval         inner  inner  outer  outer  | outer  outer  outer  outer
-task             outer  outer  outer  outer  | outer  outer  outer  outer
-child's_result   outer  outer  outer  outer  | outer  outer  outer  outer
-room             outer  outer  outer  outer  | outer  outer  outer  outer
-group            outer  outer  outer  outer  | outer  outer  outer  outer
-stream           outer  outer  outer  outer  | outer  outer  outer  outer
-merged_streams   outer  outer  outer  outer  | outer  outer  outer  outer
 accept_stream    inner  inner  outer  outer  | outer  outer  outer  outer
-when_all         outer  outer  outer  outer  | outer  outer  outer  outer
-when_any         outer  outer  outer  outer  | outer  outer  outer  outer
-race             outer  outer  outer  outer  | outer  outer  outer  outer
+others           outer  outer  outer  outer  | outer  outer  outer  outer
 # inside: both times have come when the turn that is to see the first looks at the clock, at its end.
 )");
 }
@@ -547,22 +532,10 @@ TEST_CASE("a cancel of the inner scope and a deadline of the outer") {
   check(cancel_in_deadline, R"(
 #                the inner cancel first      | the outer deadline first
 #                turns  turn   same   inside | turns  turn   same   inside
-operation        outer  outer  outer  outer  | outer  outer  outer  outer
-operation,linked outer  outer  outer  outer  | outer  outer  outer  outer
-last_part        outer  outer  outer  outer  | outer  outer  outer  outer
-next_part        outer  outer  outer  outer  | outer  outer  outer  outer
 sleep            inner  inner  inner  inner  | outer  outer  inner  inner
 interval         inner  inner  inner  inner  | outer  outer  inner  inner
-task             outer  outer  outer  outer  | outer  outer  outer  outer
-child's_result   outer  outer  outer  outer  | outer  outer  outer  outer
-room             outer  outer  outer  outer  | outer  outer  outer  outer
-group            outer  outer  outer  outer  | outer  outer  outer  outer
-stream           outer  outer  outer  outer  | outer  outer  outer  outer
-merged_streams   outer  outer  outer  outer  | outer  outer  outer  outer
 accept_stream    inner  inner  inner  inner  | outer  outer  inner  inner
-when_all         outer  outer  outer  outer  | outer  outer  outer  outer
-when_any         outer  outer  outer  outer  | outer  outer  outer  outer
-race             outer  outer  outer  outer  | outer  outer  outer  outer
+others           outer  outer  outer  outer  | outer  outer  outer  outer
 # A time is seen at a turn's end: a cancel that comes after it, in the same turn, is the first.
 )");
 }
@@ -571,22 +544,10 @@ TEST_CASE("a deadline of the inner scope and a cancel of the outer") {
   check(deadline_in_cancel, R"(
 #                the inner deadline first    | the outer cancel first
 #                turns  turn   same   inside | turns  turn   same   inside
-operation        outer  outer  outer  outer  | outer  outer  outer  outer
-operation,linked outer  outer  outer  outer  | outer  outer  outer  outer
-last_part        outer  outer  outer  outer  | outer  outer  outer  outer
-next_part        outer  outer  outer  outer  | outer  outer  outer  outer
 sleep            inner  outer  outer  outer  | outer  outer  outer  outer
 interval         inner  outer  outer  outer  | outer  outer  outer  outer
-task             outer  outer  outer  outer  | outer  outer  outer  outer
-child's_result   outer  outer  outer  outer  | outer  outer  outer  outer
-room             outer  outer  outer  outer  | outer  outer  outer  outer
-group            outer  outer  outer  outer  | outer  outer  outer  outer
-stream           outer  outer  outer  outer  | outer  outer  outer  outer
-merged_streams   outer  outer  outer  outer  | outer  outer  outer  outer
 accept_stream    inner  outer  outer  outer  | outer  outer  outer  outer
-when_all         outer  outer  outer  outer  | outer  outer  outer  outer
-when_any         outer  outer  outer  outer  | outer  outer  outer  outer
-race             outer  outer  outer  outer  | outer  outer  outer  outer
+others           outer  outer  outer  outer  | outer  outer  outer  outer
 # turn: the deadline has been seen, and what it stopped runs in the next turn, before which the cancel comes.
 )");
 }
@@ -598,7 +559,7 @@ TEST_CASE("through a shield comes nothing of the outer scope, in any order: it s
     check(how, R"(
 #                the inner one first         | the outer one first
 #                turns  turn   same   inside | turns  turn   same   inside
-everything       inner  inner  inner  inner  | inner  inner  inner  inner
+others           inner  inner  inner  inner  | inner  inner  inner  inner
 )",
           /*shielded=*/true);
   }
@@ -726,22 +687,16 @@ TEST_CASE("a result and a cancel, on the kernel") {
                    .rules = R"(
 #                the result first        | the cancel first
 #                turns   turn    same    | turns   turn    same
-operation        value   value   either  | stopped stopped either
-operation,linked value   value   either  | stopped stopped either
 last_part        -       -       -       | -       -       -
 next_part        stopped stopped stopped | stopped stopped stopped
 sleep            -       -       -       | -       -       -
 interval         -       -       -       | -       -       -
-task             value   value   either  | stopped stopped either
 child's_result   value   stopped stopped | stopped stopped stopped
 room             value   stopped stopped | stopped stopped stopped
 group            value   stopped stopped | stopped stopped stopped
-stream           value   value   either  | stopped stopped either
 merged_streams   value   stopped stopped | stopped stopped stopped
 accept_stream    value   stopped stopped | stopped stopped stopped
-when_all         value   value   either  | stopped stopped either
-when_any         value   value   either  | stopped stopped either
-race             value   value   either  | stopped stopped either
+others           value   value   either  | stopped stopped either
 # either: the turn that sees both tells the kernel of the cancel, and the kernel says which of them was first.
 # turn: the turn has fetched the result; nobody has seen it.
 # -: a time comes by itself; and to send some bytes the kernel waits for nobody.
@@ -755,22 +710,11 @@ TEST_CASE("a result and a deadline, on the kernel: a time that has passed is a c
                    .rules = R"(
 #                the result first        | the deadline first
 #                turns   turn    same    | turns   turn    same
-operation        value   value   either  | stopped stopped either
-operation,linked value   value   either  | stopped stopped either
 last_part        -       -       -       | -       -       -
 next_part        stopped stopped stopped | stopped stopped stopped
 sleep            -       -       -       | -       -       -
 interval         -       -       -       | -       -       -
-task             value   value   either  | stopped stopped either
-child's_result   value   value   either  | stopped stopped either
-room             value   value   either  | stopped stopped either
-group            value   value   either  | stopped stopped either
-stream           value   value   either  | stopped stopped either
-merged_streams   value   value   either  | stopped stopped either
-accept_stream    value   value   either  | stopped stopped either
-when_all         value   value   either  | stopped stopped either
-when_any         value   value   either  | stopped stopped either
-race             value   value   either  | stopped stopped either
+others           value   value   either  | stopped stopped either
 # either, -: as above.
 )",
                    .without_inside = true});
