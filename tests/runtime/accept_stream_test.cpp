@@ -25,7 +25,6 @@ using namespace test;
 using detail::scripted_ring;
 
 constexpr int some_listener = 1'000'123;
-constexpr scripted_executor::ring_options by_hand{.on_cancel = scripted_ring::cancels::by_hand};
 
 int new_descriptor() { return ::dup(STDERR_FILENO); }
 

@@ -57,7 +57,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using namespace test;
-using detail::scripted_ring;
 using std::chrono::nanoseconds;
 
 // -------------------------------------------------------------------------------------------------- what happens to it
@@ -79,9 +78,7 @@ constexpr std::array<nanoseconds, 2> times{10ms, 20ms};
 class cell {
  public:
   cell(const subject& chosen, const order& in_order)
-      : what_{chosen},
-        order_{in_order},
-        on_{{.on_cancel = scripted_ring::cancels::by_hand}, {.linked_timeout_max = chosen.linked_timeout_max}} {
+      : what_{chosen}, order_{in_order}, on_{by_hand, {.linked_timeout_max = chosen.linked_timeout_max}} {
     stage_.limit = time_of(event::deadline);
     stage_.nap = time_of(event::result);
   }

@@ -17,6 +17,8 @@
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
 #include "../support/small_stack.hpp"
+#include "../support/streams.hpp"
+#include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
 #include <liburing.h>
@@ -37,10 +39,6 @@ namespace {
 using namespace std::chrono_literals;
 using namespace test;
 
-stream<int> count_to(int last) {
-  for (int i = 1; i <= last; ++i) co_yield i;
-}
-
 // Waits for a millisecond before each item.
 stream<int> ticks(outcome& noted, std::shared_ptr<int> = nullptr) {
   const stop_watch watch{noted};
@@ -51,19 +49,6 @@ stream<int> ticks(outcome& noted, std::shared_ptr<int> = nullptr) {
 }
 
 task<> does_nothing() { co_return; }
-
-template <class T>
-task<std::vector<T>> all_of(stream<T> source) {
-  std::vector<T> items;
-  while (auto item = co_await source.next()) items.push_back(std::move(*item));
-  co_return items;
-}
-
-template <class T>
-T run_now(task<T> body) {
-  executor loop;
-  return loop.run(std::move(body));
-}
 
 }  // namespace
 
