@@ -10,6 +10,7 @@
 #include <gyre/runtime/task_handle.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/branches.hpp"
 #include "../support/captured_log.hpp"
 #include "../support/foreign_task.hpp"
 #include "../support/outcome.hpp"
@@ -35,40 +36,13 @@ namespace {
 using namespace std::chrono_literals;
 using namespace test;
 
-struct failure : std::runtime_error {
-  explicit failure(int its_number) : runtime_error{"failure " + std::to_string(its_number)}, number{its_number} {}
-  int number;
-};
-
 task<> sleeps(outcome& noted, std::chrono::nanoseconds duration = 1h) {
   const stop_watch watch{noted};
   co_await sleep_for(duration);
   noted.how = ended::with_value;
 }
 
-task<> fails(int number, std::chrono::nanoseconds after) {
-  co_await sleep_for(after);
-  throw failure{number};
-}
-
-task<> fails_at_once(int number) {
-  throw failure{number};
-  co_return;
-}
-
 task<> ends_at_once() { co_return; }
-
-// Number of the failure that left the task; 0 when it ended well, -1 when it was stopped.
-template <class T>
-int failure_of(root_task<T>& root) {
-  if (root.stopped()) return -1;
-  try {
-    root.get();
-  } catch (const failure& error) {
-    return error.number;
-  }
-  return 0;
-}
 
 }  // namespace
 
@@ -158,7 +132,7 @@ TEST_CASE("the first child that fails cancels its siblings and the body, and its
   auto root = on.loop.start([](std::vector<outcome>& to) -> task<> {
     co_await with_task_group([&](task_group& group) -> task<> {
       group.start(sleeps(to[0]));
-      group.start(fails(1, 10ms));
+      group.start(fails_after(1, 10ms));
       co_await sleeps(to[1]);
     });
   }(noted));
@@ -227,7 +201,7 @@ TEST_CASE("a child that fails while its group is being cancelled is logged, and 
         }
         if (stopped) throw failure{3};
       });
-      group.start(fails(1, 10ms));
+      group.start(fails_after(1, 10ms));
       co_return;
     });
   }());
@@ -246,8 +220,8 @@ TEST_CASE("with log_and_continue a child's failure is logged, and the others go 
   outcome noted;
   auto root = on.loop.start([](outcome& to) -> task<> {
     co_await with_task_group({.on_error = log_and_continue}, [&](task_group& group) -> task<> {
-      group.start(fails(1, 10ms));
-      group.start(fails(2, 20ms));
+      group.start(fails_after(1, 10ms));
+      group.start(fails_after(2, 20ms));
       group.start(sleeps(to, 30ms));
       co_return;
     });
@@ -398,7 +372,7 @@ TEST_CASE("a failure wins over a stop from outside: nobody loses an exception to
   outcome noted;
   auto root = on.loop.start([](outcome& to) -> task<> {
     co_await with_task_group([&](task_group& group) -> task<> {
-      group.start(fails(5, 10ms));
+      group.start(fails_after(5, 10ms));
       co_await sleeps(to);
     });
   }(noted));
@@ -528,7 +502,7 @@ TEST_CASE("a handler hears of each child's failure, and the others go on") {
     };
     co_await with_task_group({.on_error = handler}, [&](task_group& group) -> task<> {
       group.start(fails_at_once(1));
-      group.start(fails(2, 5ms));
+      group.start(fails_after(2, 5ms));
       group.start(sleeps(noted, 10ms));
       co_return;
     });
@@ -557,8 +531,8 @@ TEST_CASE("a handler can cancel the group, or start another child in it") {
     co_await with_task_group({.on_error = handler}, [&](task_group& group) -> task<> {
       open = &group;
       group.start(sleeps(one));
-      group.start(fails(1, 1ms));
-      group.start(fails(2, 2ms));
+      group.start(fails_after(1, 1ms));
+      group.start(fails_after(2, 2ms));
       co_return;
     });
   }(sibling, started));
