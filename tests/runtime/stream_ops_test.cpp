@@ -160,8 +160,7 @@ TEST_CASE("a stop goes through all of them to the source that waits") {
   }(noted));
   on.run_for(2ms);
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(root.stopped());
   CHECK(noted.how == ended::stopped);
@@ -289,8 +288,7 @@ TEST_CASE("a stop from outside takes down the reader, who offers, and who waits 
     }(reader_waits, noted));
     on.loop.run_ready();
 
-    root.cancel();
-    on.loop.run_ready();
+    on.stop(root);
 
     CHECK(root.stopped());
     for (const auto& each : noted) CHECK(each.how == ended::stopped);
@@ -315,9 +313,8 @@ TEST_CASE("a reader in a shield is at the end when a stop or a failure has taken
 
     if (ended_by == how::stopped_before_they_begin) on.loop.turn(/*may_park=*/false);
     else on.loop.run_ready();
-    if (ended_by == how::failed) on.script.advance(10ms);
-    else root.cancel();
-    on.loop.run_ready();
+    if (ended_by == how::failed) on.advance(10ms);
+    else on.stop(root);
 
     REQUIRE(root.done());
     CHECK(is_at_end);
@@ -360,8 +357,7 @@ TEST_CASE("an item that was given before a stop is delivered, and the next wait 
   on.loop.turn(/*may_park=*/false);  // the sleep is over
   on.loop.turn(/*may_park=*/false);  // the source has given its item to the reader, who is not resumed yet
   CHECK(taken == 0);
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(taken == 7);
   CHECK(root.stopped());
@@ -406,8 +402,7 @@ TEST_CASE("a stop can be heard of as an error at merged streams, too") {
   }(heard));
   on.loop.run_ready();
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(heard == std::errc::operation_canceled);
   CHECK(root.stopped());

@@ -194,8 +194,7 @@ TEST_CASE("a stream that is destroyed, before it begins or at a co_yield, destro
   on.loop.run_ready();
   CHECK(noted.how == ended::not_yet);
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   root.get();
   CHECK(noted.how == ended::stopped);
@@ -267,8 +266,7 @@ TEST_CASE("a stop that finds the stream waiting takes it down, then who awaits i
   }
   on.loop.run_ready();
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(root.stopped());
   CHECK(in_stream.how == ended::stopped);
@@ -297,8 +295,7 @@ TEST_CASE("a stop goes through streams of streams, in whose innermost a task wai
   }(noted));
   on.loop.run_ready();
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(root.stopped());
   for (const auto& each : noted) CHECK(each.how == ended::stopped);
@@ -316,8 +313,7 @@ TEST_CASE("an item that crosses a stop is delivered, and the stream is stopped a
 
   on.script.advance(1ms);
   on.loop.turn(/*may_park=*/false);  // the sleep is over, its coroutine not resumed
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(items == std::vector{1});
   CHECK(noted.how == ended::stopped);
@@ -338,8 +334,7 @@ TEST_CASE("a deadline around a next() takes the stream down: it does not look li
   }(noted));
 
   on.loop.run_ready();
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   root.get();
 }
@@ -442,8 +437,7 @@ TEST_CASE("a hundred thousand streams, each reading the next, pass an item on an
       static_cast<void>(co_await deep.next());
     }(depth, first));
     on.loop.run_ready();
-    root.cancel();
-    on.loop.run_ready();
+    on.stop(root);
     stopped = root.stopped();
   });
 

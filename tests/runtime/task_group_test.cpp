@@ -59,13 +59,11 @@ TEST_CASE("a group ends when its body and all of its children have ended") {
   }(noted));
 
   on.loop.run_ready();
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
   CHECK(noted[0].how == ended::with_value);
   CHECK(!root.done());
 
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
   CHECK(noted[1].how == ended::with_value);
   CHECK(failure_of(root) == 0);
 }
@@ -117,8 +115,7 @@ TEST_CASE("start(callable) keeps a lambda's captures, and its arguments, as long
   }(result));
 
   on.loop.run_ready();
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
 
   CHECK(result ==
         "a text that is too long to be kept inside the string and an argument that is as long as the captured one7");
@@ -138,8 +135,7 @@ TEST_CASE("the first child that fails cancels its siblings and the body, and its
   }(noted));
   on.loop.run_ready();
 
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
 
   CHECK(noted[0].how == ended::stopped);
   CHECK(noted[1].how == ended::stopped);
@@ -159,8 +155,7 @@ TEST_CASE("a body that fails cancels the children, under either policy") {
     }(policy, noted));
     on.loop.run_ready();
 
-    on.script.advance(10ms);
-    on.loop.run_ready();
+    on.advance(10ms);
 
     CHECK(noted.how == ended::stopped);
     CHECK(failure_of(root) == 2);
@@ -207,8 +202,7 @@ TEST_CASE("a child that fails while its group is being cancelled is logged, and 
   }());
   on.loop.run_ready();
 
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
 
   CHECK(failure_of(root) == 1);
   CHECK(logged.text().find("failure 3") != std::string::npos);
@@ -290,8 +284,7 @@ TEST_CASE("a cancel from outside stops everybody in a group, and goes on outward
   auto root = on.loop.start(group_of_three(group, noted));
   on.loop.run_ready();
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   for (const auto& each : noted) CHECK(each.how == ended::stopped);
   CHECK(failure_of(root) == -1);
@@ -321,8 +314,7 @@ TEST_CASE("the body, or a child, can cancel the group it is in") {
     }(by_child, noted));
     on.loop.run_ready();
 
-    on.script.advance(1ms);
-    on.loop.run_ready();
+    on.advance(1ms);
 
     for (const auto& each : noted) CHECK(each.how == ended::stopped);
     CHECK(failure_of(root) == 0);
@@ -380,8 +372,7 @@ TEST_CASE("a failure wins over a stop from outside: nobody loses an exception to
 
   on.script.advance(10ms);
   on.loop.turn(/*may_park=*/false);  // the sleep of the child is over, the child not resumed
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(noted.how == ended::stopped);
   CHECK(failure_of(root) == 5);
@@ -412,8 +403,7 @@ TEST_CASE(
     for (const auto& each : noted) CHECK(each.how == ended::stopped);
     CHECK(outer_child.how == (cancel_inner ? ended::not_yet : ended::stopped));
     CHECK(root.done() == !cancel_inner);
-    on.script.advance(10ms);
-    on.loop.run_ready();
+    on.advance(10ms);
     CHECK(failure_of(root) == 0);
   }
 }
@@ -508,10 +498,8 @@ TEST_CASE("a handler hears of each child's failure, and the others go on") {
     });
   }(heard, other));
   on.loop.run_ready();
-  on.script.advance(5ms);
-  on.loop.run_ready();
-  on.script.advance(5ms);
-  on.loop.run_ready();
+  on.advance(5ms);
+  on.advance(5ms);
 
   CHECK(heard == std::vector{1, 2});
   CHECK(other.how == ended::with_value);
@@ -538,11 +526,9 @@ TEST_CASE("a handler can cancel the group, or start another child in it") {
   }(sibling, started));
   on.loop.run_ready();
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
   CHECK(started.how == ended::not_yet);
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   CHECK(sibling.how == ended::stopped);
   CHECK(started.how == ended::stopped);
@@ -580,8 +566,7 @@ TEST_CASE("a handler hears nothing of the body's failure, nor of children that a
   }(heard_count));
   on.loop.run_ready();
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   CHECK(heard_count == 0);
   CHECK(failure_of(root) == 5);
@@ -601,10 +586,7 @@ task<> asks_for_room(task_group& group, int name, bool starts, std::vector<int>&
 // A group of at most `max_tasks` that others ask for room, from a group around it: they are no children of it.
 struct crowded {
   explicit crowded(std::size_t max_tasks) : root{on.loop.start(run(*this, max_tasks))} { on.loop.run_ready(); }
-  ~crowded() {
-    root.cancel();
-    on.loop.run_ready();
-  }
+  ~crowded() { on.stop(root); }
 
   static task<> run(crowded& self, std::size_t max_tasks) {
     co_await with_task_group({.max_tasks = max_tasks}, [&](task_group& inner) -> task<> {
@@ -675,13 +657,11 @@ TEST_CASE("who asked for room first gets it first, and one place serves one") {
   subject.on.loop.run_ready();
   CHECK(subject.noted == std::vector{1});
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
   CHECK(subject.noted == std::vector{1, 2});
   CHECK(subject.group->size() == 1);
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
   CHECK(subject.noted == std::vector{1, 2, 3});
 }
 
@@ -691,8 +671,7 @@ TEST_CASE("several places that become free in one turn serve as many, in their o
   subject.on.loop.run_ready();
   CHECK(subject.noted == std::vector{1, 2, 3});
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
 
   CHECK(subject.noted == std::vector{1, 2, 3, 4, 5, 6});
   CHECK(subject.group->size() == 3);
@@ -708,8 +687,7 @@ TEST_CASE("room that the one who got it does not use goes to the next in line") 
   subject.ask(5);
   subject.on.loop.run_ready();
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
 
   CHECK(subject.noted == std::vector{1, 2, 3, 4});
   CHECK(subject.group->size() == 1);
@@ -730,11 +708,9 @@ TEST_CASE("who was offered room that somebody else took waits on, at its place i
   subject.on.loop.run_ready();
   CHECK(subject.noted == std::vector{1});
 
-  subject.on.script.advance(1ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(1ms);
   CHECK(subject.noted == std::vector{1, 2});
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
   CHECK(subject.noted == std::vector{1, 2, 3});
 }
 
@@ -753,8 +729,7 @@ TEST_CASE("who was offered room that is gone, in a scope that is cancelled by th
   subject.on.loop.run_ready();
 
   CHECK(subject.noted == std::vector{1});
-  subject.on.script.advance(1ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(1ms);
   CHECK(failure_of(subject.root) == 0);
 }
 
@@ -805,8 +780,7 @@ TEST_CASE("who waits for room can be cancelled, in the middle of the line, too")
   CHECK(noted[1].how == ended::stopped);
   CHECK(noted[2].how == ended::not_yet);
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
   CHECK(noted[2].how == ended::with_value);
 }
 
@@ -838,11 +812,9 @@ TEST_CASE("start() does not wait for room: it makes the group larger, and room()
   subject.ask(7);
   subject.on.loop.run_ready();
 
-  subject.on.script.advance(2ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(2ms);
   CHECK(subject.noted.empty());
-  subject.on.script.advance(1ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(1ms);
   CHECK(subject.noted == std::vector{7});
 }
 
@@ -861,8 +833,7 @@ TEST_CASE("a coroutine of another type waits for room like any other") {
   subject.on.loop.run_ready();
   CHECK(!got_room);
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
 
   CHECK(got_room);
 }
@@ -979,10 +950,8 @@ TEST_CASE("an exception that nobody awaits goes to the group's policy: at the ch
       });
     }(handle_goes_first, sibling));
     on.loop.run_ready();
-    on.script.advance(1ms);
-    on.loop.run_ready();
-    on.script.advance(1ms);
-    on.loop.run_ready();
+    on.advance(1ms);
+    on.advance(1ms);
 
     CHECK(sibling.how == ended::stopped);
     CHECK(failure_of(root) == 7);
@@ -1002,8 +971,7 @@ TEST_CASE("an exception that nobody awaited before the group closed is logged wh
   }());
   on.loop.run_ready();
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   CHECK(failure_of(root) == 0);
   CHECK(log.text().find("failure 7") != std::string::npos);
@@ -1046,12 +1014,10 @@ TEST_CASE("who awaits a handle can be stopped, and the task goes on") {
   }(got, child));
   on.loop.run_ready();
 
-  on.script.advance(5ms);
-  on.loop.run_ready();
+  on.advance(5ms);
   CHECK(!got);
   CHECK(child.how == ended::not_yet);
-  on.script.advance(5ms);
-  on.loop.run_ready();
+  on.advance(5ms);
 
   CHECK(child.how == ended::with_value);
   CHECK(failure_of(root) == 0);
@@ -1108,8 +1074,7 @@ TEST_CASE(
   }(shielded, later, inside));
   on.loop.run_ready();
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   CHECK(failure_of(root) == 0);
   CHECK(shielded == std::errc::operation_canceled);
@@ -1151,8 +1116,7 @@ TEST_CASE("a coroutine of another type awaits a handle") {
   }(got));
   on.loop.run_ready();
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   CHECK(got == 5);
 }

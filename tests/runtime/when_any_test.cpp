@@ -342,8 +342,7 @@ TEST_CASE("a stop from outside, before the co_await, before they begin or while 
       auto root = on.loop.start(wait_for_first(how, noted, winner));
       for (int i = 0; i < turns; ++i) on.loop.turn(/*may_park=*/false);
 
-      root.cancel();
-      on.loop.run_ready();
+      on.stop(root);
 
       CHECK(root.stopped());
       CHECK(noted.how == ended::stopped);
@@ -381,8 +380,7 @@ TEST_CASE("first_success that is stopped before anybody succeeded is stopped, wh
       [](outcome& to) -> task<> { co_await first_success(fails_after(1, 1ms), notes_its_end(to)); }(noted));
   on.run_for(1ms);
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(root.stopped());
   CHECK(noted.how == ended::stopped);

@@ -4,6 +4,7 @@
 
 #include <gyre/runtime/detail/scripted_ring.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/root_task.hpp>
 
 #include <chrono>
 #include <memory>
@@ -17,13 +18,23 @@ struct scripted_executor {
   explicit scripted_executor(const ring_options& ring = {}, const executor_options& options = {})
       : scripted_executor{options, std::make_unique<detail::scripted_ring>(ring)} {}
 
-  /// Lets `duration` pass, a millisecond at a time, and the executor turn in between.
+  /// Lets time pass, and then the executor turn until nothing is ready.
+  void advance(std::chrono::nanoseconds by) {
+    script.advance(by);
+    loop.run_ready();
+  }
+
+  /// The same a millisecond at a time.
   void run_for(std::chrono::milliseconds duration) {
     loop.run_ready();
-    for (std::chrono::milliseconds passed{0}; passed < duration; ++passed) {
-      script.advance(std::chrono::milliseconds{1});
-      loop.run_ready();
-    }
+    for (std::chrono::milliseconds passed{0}; passed < duration; ++passed) advance(std::chrono::milliseconds{1});
+  }
+
+  /// Cancels a task, and lets end what ends by that.
+  template <class T>
+  void stop(root_task<T>& root) {
+    root.cancel();
+    loop.run_ready();
   }
 
   detail::scripted_ring& script;
