@@ -168,7 +168,7 @@ void operation::start_with_care(std::coroutine_handle<> awaiter, detail::boundar
 // for it: at once, as long as nobody comes before them in the ready queue. What the kernel still has to do (one enter()
 // runs some 20 pieces of its work) comes in the next turn, which enters anyway: the coroutines will have something to
 // submit.
-void executor::take_completions() noexcept {
+[[gnu::always_inline]] inline void executor::take_completions() noexcept {
   const auto batch = ring_->oldest_completions(options_.turn_budget);
   if (batch.empty()) return;
   const std::size_t resumed_count = ready_.empty() ? resume_plain_ones(batch) : 0;
@@ -179,14 +179,14 @@ void executor::take_completions() noexcept {
 
 // Up to the first that is not plain; returns how many.
 std::size_t executor::resume_plain_ones(std::span<const detail::completion> batch) noexcept {
-  std::size_t count = 0;
-  for (const detail::completion& done : batch) {
-    operation* const op = plainly_completed(done);
+  const detail::completion* done = batch.data();
+  for (const detail::completion* const end = done + batch.size(); done != end; ++done) {
+    operation* const op = plainly_completed(*done);
     if (op == nullptr) [[unlikely]]
       break;
-    ++count;
     op->resume();  // `op` no longer exists after this line
   }
+  const auto count = static_cast<std::size_t>(done - batch.data());
   resumes_ += count;
   return count;
 }

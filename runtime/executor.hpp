@@ -66,7 +66,7 @@ struct executor_options {
 
   /// How many completed operations, and how many other coroutines, are resumed in one turn before the kernel is looked
   /// at again. More saves system calls where hundreds are ready at once; fewer keeps what a turn touches in the cache.
-  unsigned turn_budget = 256;
+  unsigned turn_budget = 64;
 
   /// with_timeout() on one operation uses a linked timeout in the kernel up to this duration, and the executor's own
   /// timers above it; zero: never linked. Same meaning either way: see deadline.hpp.

@@ -18,8 +18,10 @@ thread_local constinit frame_pool this_thread_frames;
 void* frame_pool::from_heap(std::size_t bytes) {
   takes_its_first(classes_[class_of(bytes)]);
   ++heap_allocations_;
-  return ::operator new((class_of(bytes) + 1) * class_bytes);
+  return ::operator new((class_of(bytes) + 1) * class_bytes - heap_bytes, std::align_val_t{class_bytes});
 }
+
+void frame_pool::give_to_heap(void* memory) noexcept { ::operator delete(memory, std::align_val_t{class_bytes}); }
 
 // Whether a class that says that it is full was only never used. From here on it is, on a thread that may have done
 // nothing but free frames of others.
@@ -32,7 +34,7 @@ bool frame_pool::takes_its_first(size_class& chosen) noexcept {
 
 void frame_pool::trim() noexcept {
   for (size_class& each : classes_) {
-    while (each.free != nullptr) ::operator delete(std::exchange(each.free, each.free->next));
+    while (each.free != nullptr) give_to_heap(std::exchange(each.free, each.free->next));
     each.free_count = free_frames_max;
   }
 }

@@ -15,19 +15,12 @@ void parker::wake_poll::prepare(completion_handler& self, io_uring_sqe& sqe) noe
 }
 
 void parker::flush_and_park() noexcept {
-  arm_wakers();
+  if (!timers_.empty()) arm_timeout(timers_.earliest());
   if (in_ring_) return flush_and_sleep_in_ring();
   submission_.flush();
-  if (in_ring_ || work_is_visible() || submission_.has_work() || !ends_in_time()) return;
+  if (work_is_visible() || in_ring_ || submission_.has_work() || !ends_in_time()) return;
   sleep_in_eventfd();
   submission_.flush();
-}
-
-// What ends a sleep besides completions of operations: the earliest timer, and when it sleeps in the ring other
-// threads.
-void parker::arm_wakers() noexcept {
-  if (in_ring_ && wake_poll_.where == completion_handler::place::none) submission_.submit(wake_poll_);
-  if (!timers_.empty()) arm_timeout(timers_.earliest());
 }
 
 void parker::arm_timeout(clock_ns due) noexcept {
@@ -61,6 +54,7 @@ void parker::sleep_in_eventfd() noexcept {
 }
 
 void parker::flush_and_sleep_in_ring() noexcept {
+  if (wake_poll_.where == completion_handler::place::none) submission_.submit(wake_poll_);
   if (submission_.has_queued()) submission_.flush_and_queue();
   state_.store(state::parked, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);

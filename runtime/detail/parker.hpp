@@ -86,7 +86,6 @@ class parker {
     int polled_fd;
   };
 
-  void arm_wakers() noexcept;
   void arm_timeout(clock_ns due) noexcept;
   [[nodiscard]] bool ends_in_time() noexcept;
   void sleep_in_eventfd() noexcept;

@@ -183,17 +183,9 @@ void submission::flush_backlogs() noexcept {
   }
 }
 
-bool submission::enter(unsigned wait_count) noexcept {
-  if (times_are_old_) [[unlikely]] {
-    times_are_old_ = false;
-    times_.set_anew();
-  }
-  ++counted_.enters;
-  if (ring_.overflowed()) [[unlikely]]
-    ++counted_.overflows;
-
-  const int error = ring_.enter(wait_count);
-  return error == 0 || !refused(error);
+void submission::set_times_anew() noexcept {
+  times_are_old_ = false;
+  times_.set_anew();
 }
 
 // Whether the kernel took not all. A wait that a signal cut short is no refusal.

@@ -73,7 +73,7 @@ class submission {
   [[nodiscard]] io_uring_sqe& take_nobodys_sqe() noexcept;
 
   /// Gives the kernel everything there is.
-  void flush() noexcept {
+  [[gnu::always_inline]] void flush() noexcept {
     if (has_queued()) [[unlikely]]
       return flush_and_queue();
     if (ring_.unsubmitted() > 0 || ring_.wants_enter()) enter(/*wait_count=*/0);
@@ -83,7 +83,16 @@ class submission {
   [[gnu::cold]] void flush_and_queue() noexcept;
 
   /// Submits what is described, and waits for `wait_count` completions. Returns whether the kernel took all.
-  bool enter(unsigned wait_count) noexcept;
+  bool enter(unsigned wait_count) noexcept {
+    if (times_are_old_) [[unlikely]]
+      set_times_anew();
+    ++counted_.enters;
+    if (ring_.overflowed()) [[unlikely]]
+      ++counted_.overflows;
+
+    const int error = ring_.enter(wait_count);
+    return error == 0 || !refused(error);
+  }
 
   /// Requests that have no submission entry yet.
   [[nodiscard]] bool has_queued() const noexcept {
@@ -112,6 +121,7 @@ class submission {
   [[nodiscard]] bool finish_cancelled() noexcept;
   void flush_backlogs() noexcept;
   [[gnu::cold]] bool refused(int error) noexcept;
+  [[gnu::cold]] void set_times_anew() noexcept;
   void flush_queued() noexcept;
   [[nodiscard]] bool has_listed() const noexcept;
   [[nodiscard]] bool has_cancels() const noexcept { return !operation_cancels_.empty() || !handler_cancels_.empty(); }

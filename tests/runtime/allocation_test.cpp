@@ -31,9 +31,12 @@ namespace {
 
 std::uint64_t allocations_count = 0;
 
-[[maybe_unused]] void* counted_allocation(std::size_t bytes) {
+constexpr std::align_val_t by_default{__STDCPP_DEFAULT_NEW_ALIGNMENT__};
+
+[[maybe_unused]] void* counted_allocation(std::size_t bytes, std::align_val_t alignment = by_default) {
   ++allocations_count;
-  if (void* const memory = std::malloc(bytes != 0 ? bytes : 1)) return memory;
+  void* memory = nullptr;
+  if (::posix_memalign(&memory, std::size_t(alignment), bytes != 0 ? bytes : 1) == 0) return memory;
   throw std::bad_alloc{};
 }
 
@@ -42,7 +45,9 @@ std::uint64_t allocations_count = 0;
 #if GYRE_DETAIL_POOLED_FRAMES
 void* operator new(std::size_t bytes) { return counted_allocation(bytes); }
 void* operator new[](std::size_t bytes) { return counted_allocation(bytes); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) { return counted_allocation(bytes, alignment); }
 void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
@@ -89,9 +94,11 @@ TEST_CASE("this program sees what is allocated") {
   if (nothing_to_count()) return;
   const std::uint64_t before = allocations_count;
 
+  constexpr std::align_val_t line{64};
   ::operator delete(::operator new(8));  // unlike a new-expression, not to be optimised away
+  ::operator delete(::operator new(8, line), line);
 
-  CHECK(allocations_count == before + 1);
+  CHECK(allocations_count == before + 2);
 }
 
 TEST_CASE("a co_await of a task allocates nothing") {

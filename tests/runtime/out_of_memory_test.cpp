@@ -30,17 +30,21 @@ namespace {
 
 bool heap_is_empty = false;
 
-void* scarce_allocation(std::size_t bytes) {
-  void* const memory = heap_is_empty ? nullptr : std::malloc(bytes != 0 ? bytes : 1);
-  if (memory == nullptr) throw std::bad_alloc{};
-  return memory;
+constexpr std::align_val_t by_default{__STDCPP_DEFAULT_NEW_ALIGNMENT__};
+
+void* scarce_allocation(std::size_t bytes, std::align_val_t alignment = by_default) {
+  void* memory = nullptr;
+  if (!heap_is_empty && ::posix_memalign(&memory, std::size_t(alignment), bytes != 0 ? bytes : 1) == 0) return memory;
+  throw std::bad_alloc{};
 }
 
 }  // namespace
 
 void* operator new(std::size_t bytes) { return scarce_allocation(bytes); }
 void* operator new[](std::size_t bytes) { return scarce_allocation(bytes); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) { return scarce_allocation(bytes, alignment); }
 void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
@@ -136,16 +140,16 @@ TEST_CASE("timers that were armed without memory come out in the order of their 
 }
 
 TEST_CASE("a sleep begins and ends without memory") {
-  scripted_executor on;
+  scripted_executor on{{}, {.turn_budget = waits_count}};
   roots asleep;
   for (int i = 0; i < waits_count; ++i)
     asleep.push_back(std::make_unique<root_task<void>>(on.loop, sleep_once(shorter_each_time(i))));
 
-  for (int i = 0; i < 10; ++i) turn_without_memory(on);
+  turn_without_memory(on);
   CHECK(on.loop.timers().size() == waits_count);
 
   on.script.advance(1s);
-  for (int i = 0; i < 10; ++i) turn_without_memory(on);
+  for (int i = 0; i < 2; ++i) turn_without_memory(on);  // the timers expire at the end of the first
   for (const auto& each : asleep) CHECK(each->done());
 }
 
@@ -190,7 +194,7 @@ int new_descriptor() { return ::dup(STDERR_FILENO); }
 TEST_CASE("connections that there is no memory to keep are closed, the reader hears of it, and goes on") {
   constexpr int many = 200;
   const std::size_t open_before = open_descriptors_count();
-  scripted_executor on;
+  scripted_executor on{{}, {.turn_budget = many}};
   taken_connections taken;
   auto root = on.loop.start(take_slowly(taken));
   on.loop.run_ready();
