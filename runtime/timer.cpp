@@ -55,7 +55,7 @@ sleep_operation sleep_until(std::chrono::steady_clock::time_point when) noexcept
 // ------------------------------------------------------------------------------------------------------- interval
 
 constinit const detail::waiter_kind interval::next_operation::kind_of_next{
-    {&next_operation::run_slowly}, &next_operation::cancel_waiting, "interval", &next_operation::describe};
+    {&next_operation::run}, &next_operation::cancel_waiting, "interval", &next_operation::describe};
 
 interval::interval(std::chrono::nanoseconds period) noexcept : period_{period} {
   GYRE_ASSERT(period.count() > 0, "an interval has a period of more than zero");
@@ -73,6 +73,15 @@ interval::tick interval::take(detail::clock_ns now) noexcept {
 }
 
 interval::next_operation::next_operation(interval& of) noexcept : timer_wait{kind_of_next, of.due_}, interval_{of} {}
+
+// Its time has come, or it was stopped. Where reset() has put the tick off meanwhile, the wait goes on: the timer is
+// not moved at each reset(), of which there may be one a message.
+void interval::next_operation::run(detail::runnable& self) noexcept {
+  auto& mine = static_cast<next_operation&>(self);
+  const bool is_put_off = mine.interval_.due_ > mine.due_at();
+  if (mine.was_stopped() || !is_put_off) return run_slowly(self);
+  if (mine.wait_again()) mine.put_off(mine.interval_.due_);
+}
 
 interval::tick interval::next_operation::await_resume() {
   resumed();

@@ -40,6 +40,13 @@ class timer_wait : public waiter, timer {
   static void cancel_waiting(waiter& self) noexcept;
   static void describe(const waiter& self, wait_details& told) noexcept;
 
+  /// When the wait is over, or would be. From the kind's run(), where that has been put off: wait_again(), and this.
+  [[nodiscard]] clock_ns due_at() const noexcept { return due_; }
+  void put_off(clock_ns due) noexcept {
+    due_ = due;
+    arm();
+  }
+
  private:
   void arm() noexcept;
   static void expired(timer& self) noexcept;
@@ -92,12 +99,18 @@ class interval {
 
   class [[nodiscard]] next_operation final : public detail::timer_wait {
    public:
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
+      timer_wait::await_suspend(awaiter);
+      run_through_kind();
+    }
     tick await_resume();
     [[nodiscard]] result<tick> await_result() noexcept;
 
    private:
     friend interval;
     explicit next_operation(interval& of) noexcept;
+    static void run(detail::runnable& self) noexcept;
     static const detail::waiter_kind kind_of_next;
     interval& interval_;
   };
@@ -115,7 +128,9 @@ class interval {
   /// @threads       From one coroutine at a time.
   next_operation next() noexcept { return next_operation{*this}; }
 
-  /// Begins anew: the next tick comes one period from now, and none was missed.
+  /// Begins anew: the next tick comes one period from now, and none was missed. A next() that waits, waits for that.
+  ///
+  /// @threads        As the constructor.
   void reset() noexcept;
 
   [[nodiscard]] std::chrono::nanoseconds period() const noexcept { return period_; }

@@ -25,7 +25,6 @@ using namespace test;
 using detail::scripted_ring;
 
 constexpr int some_listener = 1'000'123;
-constexpr scripted_executor::ring_options by_hand{.on_cancel = scripted_ring::cancels::by_hand};
 
 int new_descriptor() { return ::dup(STDERR_FILENO); }
 
@@ -117,8 +116,7 @@ TEST_CASE("a request that somebody else cancelled is an error") {
 TEST_CASE("a reader that is stopped while it waits leaves at once; the request is cancelled with its stream") {
   waiting_stream subject{1};
 
-  subject.root.cancel();
-  subject.on.loop.run_ready();
+  subject.on.stop(subject.root);
 
   CHECK(subject.noted[0].how == ended::stopped);
   CHECK(subject.root.stopped());
@@ -128,8 +126,7 @@ TEST_CASE("a reader that is stopped while it waits leaves at once; the request i
 
 TEST_CASE("connections that come for a stream that is gone are closed, until the request ends") {
   waiting_stream subject{1};
-  subject.root.cancel();
-  subject.on.loop.run_ready();
+  subject.on.stop(subject.root);
 
   for (int i = 0; i < 3; ++i) subject.connect();
   CHECK(open_descriptors_count() == subject.open_before);
@@ -144,8 +141,7 @@ TEST_CASE("connections in store when a stream goes are closed") {
   for (int i = 0; i < 5; ++i) subject.connect();
   CHECK(open_descriptors_count() > subject.open_before);
 
-  subject.root.cancel();
-  subject.on.loop.run_ready();
+  subject.on.stop(subject.root);
 
   CHECK(open_descriptors_count() == subject.open_before);
   subject.end(-ECANCELED);
@@ -155,8 +151,7 @@ TEST_CASE("a connection that crosses the stop of its reader is delivered, or clo
   waiting_stream subject{1};
 
   subject.on.script.complete(subject.accepting(), new_descriptor(), IORING_CQE_F_MORE);
-  subject.root.cancel();
-  subject.on.loop.run_ready();
+  subject.on.stop(subject.root);
 
   CHECK(subject.root.done());
   CHECK(open_descriptors_count() == subject.open_before);
@@ -178,8 +173,7 @@ TEST_CASE("in a cancelled scope what is in store is delivered, and with nothing 
   for (int i = 0; i < 4; ++i) on.script.complete(accepting, new_descriptor(), IORING_CQE_F_MORE);
   on.loop.run_ready();
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(delivered_count == 3);
   CHECK(root.stopped());
@@ -195,14 +189,10 @@ TEST_CASE("a reader that is slow pauses the request, and when it has caught up t
   subject.answer_cancels();
   subject.end(-ECANCELED);
   CHECK(subject.on.script.in_flight(IORING_OP_ACCEPT).empty());
-  for (int i = 0; i < in_store + 2; ++i) {
-    subject.on.script.advance(1ms);
-    subject.on.loop.run_ready();
-  }
+  for (int i = 0; i < in_store + 2; ++i) subject.on.advance(1ms);
   CHECK(subject.on.script.taken_count(IORING_OP_ACCEPT) == 2);
   subject.connect();
-  subject.on.script.advance(1ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(1ms);
 
   CHECK(subject.root.done());
   for (const auto& each : subject.noted) CHECK(each.how == ended::with_value);
@@ -244,8 +234,7 @@ TEST_CASE("stopped_as_error() tells a reader of the stop") {
   }(noted));
   on.loop.run_ready();
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(noted.error == std::errc::operation_canceled);
   on.script.complete(on.script.only(IORING_OP_ACCEPT), -ECANCELED);

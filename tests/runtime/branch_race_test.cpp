@@ -38,7 +38,6 @@ using namespace std::chrono_literals;
 using namespace test;
 using detail::scripted_ring;
 
-constexpr scripted_executor::ring_options by_hand{.on_cancel = scripted_ring::cancels::by_hand};
 constexpr int fd_a = 1'000'000;
 constexpr int fd_b = 1'000'001;
 

@@ -35,7 +35,6 @@ using namespace std::chrono_literals;
 using namespace test;
 using detail::scripted_ring;
 
-constexpr scripted_executor::ring_options by_hand{.on_cancel = scripted_ring::cancels::by_hand};
 constexpr int some_socket = 1'000'001;
 
 struct counted {

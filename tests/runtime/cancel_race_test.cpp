@@ -22,8 +22,6 @@ namespace {
 using namespace test;
 using detail::scripted_ring;
 
-constexpr scripted_executor::ring_options by_hand{.on_cancel = scripted_ring::cancels::by_hand};
-
 // What a cancel says of itself; all of them are ordinary.
 constexpr int cancel_answers[] = {0, 1, -ENOENT, -EALREADY};
 

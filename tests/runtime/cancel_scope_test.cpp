@@ -395,55 +395,60 @@ TEST_CASE("with_timeout() can be given more time from inside") {
   CHECK(noted.how == ended::with_value);
 }
 
-TEST_CASE("who cancels the scope of with_timeout() by hand is told so: that is no timeout, and no stop outside") {
-  for (const bool deadline_comes_too : {false, true}) {
-    CAPTURE(deadline_comes_too);
-    scripted_executor on{{.on_cancel = scripted_ring::cancels::by_hand}};
-    outcome inside;
-    outcome noted;
-    cancel_scope* scope = nullptr;
-    auto root = on.loop.start([](cancel_scope*& found, outcome& in, outcome& to) -> task<> {
-      const auto waits = [&]() -> task<> {
-        found = &co_await this_task::scope();
-        co_await receive(in);
-      };
-      co_await observe(with_timeout(1s, waits()), to);
-    }(scope, inside, noted));
-    on.loop.run_ready();
+namespace {
 
-    scope->cancel();
-    if (deadline_comes_too) on.script.advance(1s);
+// A task that receives, with a second to go, and somebody who knows its scope. The script answers cancels.
+struct deadline_in_flight {
+  deadline_in_flight() { on.loop.run_ready(); }
+
+  static task<> run(cancel_scope*& found, outcome& inside, outcome& noted) {
+    const auto waits = [&]() -> task<> {
+      found = &co_await this_task::scope();
+      co_await receive(inside);
+    };
+    co_await observe(with_timeout(1s, waits()), noted);
+  }
+
+  // The kernel has ended it.
+  void end() {
     on.loop.run_ready();
     on.script.complete(on.script.only(IORING_OP_RECV), -ECANCELED);
     on.loop.run_ready();
+  }
 
-    CHECK(inside.how == ended::stopped);
-    CHECK(noted.error == std::errc::operation_canceled);
-    CHECK(!root.stopped());
+  scripted_executor on{by_hand};
+  cancel_scope* scope = nullptr;
+  outcome inside;
+  outcome noted;
+  root_task<void> root = on.loop.start(run(scope, inside, noted));
+};
+
+}  // namespace
+
+TEST_CASE("who cancels the scope of with_timeout() by hand is told so: that is no timeout, and no stop outside") {
+  for (const bool deadline_comes_too : {false, true}) {
+    CAPTURE(deadline_comes_too);
+    deadline_in_flight subject;
+
+    subject.scope->cancel();
+    if (deadline_comes_too) subject.on.script.advance(1s);
+    subject.end();
+
+    CHECK(subject.inside.how == ended::stopped);
+    CHECK(subject.noted.error == std::errc::operation_canceled);
+    CHECK(!subject.root.stopped());
   }
 }
 
 TEST_CASE("the deadline that came before a cancel by hand is a timeout") {
-  scripted_executor on{{.on_cancel = scripted_ring::cancels::by_hand}};
-  outcome inside;
-  outcome noted;
-  cancel_scope* scope = nullptr;
-  auto root = on.loop.start([](cancel_scope*& found, outcome& in, outcome& to) -> task<> {
-    const auto waits = [&]() -> task<> {
-      found = &co_await this_task::scope();
-      co_await receive(in);
-    };
-    co_await observe(with_timeout(1s, waits()), to);
-  }(scope, inside, noted));
-  on.loop.run_ready();
+  deadline_in_flight subject;
 
-  on.script.advance(1s);
-  on.loop.run_ready();
-  scope->cancel();
-  on.script.complete(on.script.only(IORING_OP_RECV), -ECANCELED);
-  on.loop.run_ready();
+  subject.on.script.advance(1s);
+  subject.on.loop.run_ready();
+  subject.scope->cancel();
+  subject.end();
 
-  CHECK(noted.error == std::errc::timed_out);
+  CHECK(subject.noted.error == std::errc::timed_out);
 }
 
 // ------------------------------------------------------------------------------------------ a shield with a deadline

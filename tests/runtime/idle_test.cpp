@@ -31,6 +31,15 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// ThreadSanitizer has a thread of its own in each process, which sleeps and looks at the clock.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool sanitizer_has_thread = true;
+#elif defined(__has_feature)
+constexpr bool sanitizer_has_thread = __has_feature(thread_sanitizer);
+#else
+constexpr bool sanitizer_has_thread = false;
+#endif
+
 task<> receive_for_ever(int socket) {
   std::array<std::byte, 16> buffer;
   co_await ops::recv(socket, buffer);
@@ -102,14 +111,15 @@ class idle_process {
   pid_t pid_;
 };
 
-// strace, attached to processes, while this lives.
+// strace, attached to processes while this lives: to all of their threads, but for a sanitizer's.
 class tracer {
  public:
   explicit tracer(const std::vector<const idle_process*>& traced)
       : log_{std::filesystem::temp_directory_path() / ("gyre-idle-" + std::to_string(::getpid()))} {
     pid_ = ::fork();
     if (pid_ != 0) return;
-    std::vector<std::string> words{"strace", "-qq", "-f", "-o", log_.string()};
+    std::vector<std::string> words{"strace", "-qq", "-o", log_.string()};
+    if (!sanitizer_has_thread) words.emplace_back("-f");
     for (const auto* each : traced) words.insert(words.end(), {"-p", std::to_string(each->pid())});
     std::vector<char*> arguments;
     for (auto& each : words) arguments.push_back(each.data());

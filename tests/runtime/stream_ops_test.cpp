@@ -14,6 +14,8 @@
 #include "../support/foreign_task.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
+#include "../support/streams.hpp"
+#include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
 
@@ -33,10 +35,6 @@ namespace {
 using namespace std::chrono_literals;
 using namespace test;
 
-stream<int> count_to(int last) {
-  for (int i = 1; i <= last; ++i) co_yield i;
-}
-
 // `count` times `first`, `first` + 1, …, each after a wait. Notes how it ended.
 stream<int> slowly(int first, int count, std::chrono::milliseconds between, outcome& noted) {
   const stop_watch watch{noted};
@@ -51,27 +49,6 @@ stream<int> fails_after_one(std::chrono::milliseconds wait) {
   co_yield 1;
   co_await sleep_for(wait);
   throw failure{6};
-}
-
-template <class Source>
-task<std::vector<int>> all_of(Source source) {
-  std::vector<int> items;
-  while (auto item = co_await source.next()) items.push_back(*item);
-  co_return items;
-}
-
-template <class T>
-T run_now(task<T> body) {
-  executor loop;
-  return loop.run(std::move(body));
-}
-
-void run_for(scripted_executor& on, std::chrono::milliseconds duration) {
-  on.loop.run_ready();
-  for (auto passed = 0ms; passed < duration; passed += 1ms) {
-    on.script.advance(1ms);
-    on.loop.run_ready();
-  }
 }
 
 // Read like a stream without being one: its next() is a task.
@@ -150,7 +127,7 @@ TEST_CASE("take does not ask for an item more than it gives") {
     CHECK(co_await all_of(std::move(two)) == std::vector{1, 2});
   }(noted));
 
-  run_for(on, 2ms);
+  on.run_for(2ms);
 
   root.get();
   CHECK(noted.how == ended::stopped);
@@ -181,10 +158,9 @@ TEST_CASE("a stop goes through all of them to the source that waits") {
     auto all = take(map(filter(slowly(1, 9, 1ms, to), [](int) { return true; }), [](int i) { return i; }), 9);
     co_await all_of(std::move(all));
   }(noted));
-  run_for(on, 2ms);
+  on.run_for(2ms);
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(root.stopped());
   CHECK(noted.how == ended::stopped);
@@ -220,7 +196,7 @@ TEST_CASE("merged streams give their items in the order in which they come, and 
                              take_all);
     }(as_vector, noted, items));
 
-    run_for(on, 6ms);
+    on.run_for(6ms);
 
     root.get();
     CHECK(items == std::vector{10, 20, 11, 21});
@@ -256,7 +232,7 @@ TEST_CASE("one item of each source waits for a slow reader, and no more; the lon
     });
   }(made, items));
 
-  run_for(on, 5ms);
+  on.run_for(5ms);
 
   root.get();
   CHECK(items == std::vector{10, 20, 11, 21});
@@ -271,7 +247,7 @@ TEST_CASE("a body that has enough ends the sources where they wait") {
                          [](merged<int>& all) -> task<> { CHECK(co_await all.next() == 10); });
   }(noted));
 
-  run_for(on, 2ms);
+  on.run_for(2ms);
 
   root.get();
   for (const auto& each : noted) CHECK(each.how == ended::stopped);
@@ -291,7 +267,7 @@ TEST_CASE("a source that fails stops the others and the body, and so does a body
       });
     }(source_fails, noted));
 
-    run_for(on, 1ms);
+    on.run_for(1ms);
 
     CHECK(failure_of(root) == 6);
     for (const auto& each : noted) CHECK(each.how == ended::stopped);
@@ -312,8 +288,7 @@ TEST_CASE("a stop from outside takes down the reader, who offers, and who waits 
     }(reader_waits, noted));
     on.loop.run_ready();
 
-    root.cancel();
-    on.loop.run_ready();
+    on.stop(root);
 
     CHECK(root.stopped());
     for (const auto& each : noted) CHECK(each.how == ended::stopped);
@@ -338,9 +313,8 @@ TEST_CASE("a reader in a shield is at the end when a stop or a failure has taken
 
     if (ended_by == how::stopped_before_they_begin) on.loop.turn(/*may_park=*/false);
     else on.loop.run_ready();
-    if (ended_by == how::failed) on.script.advance(10ms);
-    else root.cancel();
-    on.loop.run_ready();
+    if (ended_by == how::failed) on.advance(10ms);
+    else on.stop(root);
 
     REQUIRE(root.done());
     CHECK(is_at_end);
@@ -362,7 +336,7 @@ TEST_CASE("a next() of merged streams that times out has taken nothing, and dist
     });
   }(noted));
 
-  run_for(on, 6ms);
+  on.run_for(6ms);
 
   root.get();
 }
@@ -383,8 +357,7 @@ TEST_CASE("an item that was given before a stop is delivered, and the next wait 
   on.loop.turn(/*may_park=*/false);  // the sleep is over
   on.loop.turn(/*may_park=*/false);  // the source has given its item to the reader, who is not resumed yet
   CHECK(taken == 0);
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(taken == 7);
   CHECK(root.stopped());
@@ -412,7 +385,7 @@ TEST_CASE("several may read merged streams, also coroutines of another library; 
     });
   }(sums));
 
-  run_for(on, 4ms);
+  on.run_for(4ms);
 
   root.get();
   CHECK(sums == std::vector{1 + 3, 2 + 4});
@@ -429,8 +402,7 @@ TEST_CASE("a stop can be heard of as an error at merged streams, too") {
   }(heard));
   on.loop.run_ready();
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(heard == std::errc::operation_canceled);
   CHECK(root.stopped());

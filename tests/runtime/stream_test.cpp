@@ -17,6 +17,8 @@
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
 #include "../support/small_stack.hpp"
+#include "../support/streams.hpp"
+#include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
 #include <liburing.h>
@@ -37,10 +39,6 @@ namespace {
 using namespace std::chrono_literals;
 using namespace test;
 
-stream<int> count_to(int last) {
-  for (int i = 1; i <= last; ++i) co_yield i;
-}
-
 // Waits for a millisecond before each item.
 stream<int> ticks(outcome& noted, std::shared_ptr<int> = nullptr) {
   const stop_watch watch{noted};
@@ -51,19 +49,6 @@ stream<int> ticks(outcome& noted, std::shared_ptr<int> = nullptr) {
 }
 
 task<> does_nothing() { co_return; }
-
-template <class T>
-task<std::vector<T>> all_of(stream<T> source) {
-  std::vector<T> items;
-  while (auto item = co_await source.next()) items.push_back(std::move(*item));
-  co_return items;
-}
-
-template <class T>
-T run_now(task<T> body) {
-  executor loop;
-  return loop.run(std::move(body));
-}
 
 }  // namespace
 
@@ -209,8 +194,7 @@ TEST_CASE("a stream that is destroyed, before it begins or at a co_yield, destro
   on.loop.run_ready();
   CHECK(noted.how == ended::not_yet);
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   root.get();
   CHECK(noted.how == ended::stopped);
@@ -282,8 +266,7 @@ TEST_CASE("a stop that finds the stream waiting takes it down, then who awaits i
   }
   on.loop.run_ready();
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(root.stopped());
   CHECK(in_stream.how == ended::stopped);
@@ -312,8 +295,7 @@ TEST_CASE("a stop goes through streams of streams, in whose innermost a task wai
   }(noted));
   on.loop.run_ready();
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(root.stopped());
   for (const auto& each : noted) CHECK(each.how == ended::stopped);
@@ -331,8 +313,7 @@ TEST_CASE("an item that crosses a stop is delivered, and the stream is stopped a
 
   on.script.advance(1ms);
   on.loop.turn(/*may_park=*/false);  // the sleep is over, its coroutine not resumed
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(items == std::vector{1});
   CHECK(noted.how == ended::stopped);
@@ -353,8 +334,7 @@ TEST_CASE("a deadline around a next() takes the stream down: it does not look li
   }(noted));
 
   on.loop.run_ready();
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   root.get();
 }
@@ -457,8 +437,7 @@ TEST_CASE("a hundred thousand streams, each reading the next, pass an item on an
       static_cast<void>(co_await deep.next());
     }(depth, first));
     on.loop.run_ready();
-    root.cancel();
-    on.loop.run_ready();
+    on.stop(root);
     stopped = root.stopped();
   });
 

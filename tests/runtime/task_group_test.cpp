@@ -10,6 +10,7 @@
 #include <gyre/runtime/task_handle.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/branches.hpp"
 #include "../support/captured_log.hpp"
 #include "../support/foreign_task.hpp"
 #include "../support/outcome.hpp"
@@ -35,40 +36,13 @@ namespace {
 using namespace std::chrono_literals;
 using namespace test;
 
-struct failure : std::runtime_error {
-  explicit failure(int its_number) : runtime_error{"failure " + std::to_string(its_number)}, number{its_number} {}
-  int number;
-};
-
 task<> sleeps(outcome& noted, std::chrono::nanoseconds duration = 1h) {
   const stop_watch watch{noted};
   co_await sleep_for(duration);
   noted.how = ended::with_value;
 }
 
-task<> fails(int number, std::chrono::nanoseconds after) {
-  co_await sleep_for(after);
-  throw failure{number};
-}
-
-task<> fails_at_once(int number) {
-  throw failure{number};
-  co_return;
-}
-
 task<> ends_at_once() { co_return; }
-
-// Number of the failure that left the task; 0 when it ended well, -1 when it was stopped.
-template <class T>
-int failure_of(root_task<T>& root) {
-  if (root.stopped()) return -1;
-  try {
-    root.get();
-  } catch (const failure& error) {
-    return error.number;
-  }
-  return 0;
-}
 
 }  // namespace
 
@@ -85,13 +59,11 @@ TEST_CASE("a group ends when its body and all of its children have ended") {
   }(noted));
 
   on.loop.run_ready();
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
   CHECK(noted[0].how == ended::with_value);
   CHECK(!root.done());
 
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
   CHECK(noted[1].how == ended::with_value);
   CHECK(failure_of(root) == 0);
 }
@@ -143,8 +115,7 @@ TEST_CASE("start(callable) keeps a lambda's captures, and its arguments, as long
   }(result));
 
   on.loop.run_ready();
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
 
   CHECK(result ==
         "a text that is too long to be kept inside the string and an argument that is as long as the captured one7");
@@ -158,14 +129,13 @@ TEST_CASE("the first child that fails cancels its siblings and the body, and its
   auto root = on.loop.start([](std::vector<outcome>& to) -> task<> {
     co_await with_task_group([&](task_group& group) -> task<> {
       group.start(sleeps(to[0]));
-      group.start(fails(1, 10ms));
+      group.start(fails_after(1, 10ms));
       co_await sleeps(to[1]);
     });
   }(noted));
   on.loop.run_ready();
 
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
 
   CHECK(noted[0].how == ended::stopped);
   CHECK(noted[1].how == ended::stopped);
@@ -185,8 +155,7 @@ TEST_CASE("a body that fails cancels the children, under either policy") {
     }(policy, noted));
     on.loop.run_ready();
 
-    on.script.advance(10ms);
-    on.loop.run_ready();
+    on.advance(10ms);
 
     CHECK(noted.how == ended::stopped);
     CHECK(failure_of(root) == 2);
@@ -227,14 +196,13 @@ TEST_CASE("a child that fails while its group is being cancelled is logged, and 
         }
         if (stopped) throw failure{3};
       });
-      group.start(fails(1, 10ms));
+      group.start(fails_after(1, 10ms));
       co_return;
     });
   }());
   on.loop.run_ready();
 
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
 
   CHECK(failure_of(root) == 1);
   CHECK(logged.text().find("failure 3") != std::string::npos);
@@ -246,8 +214,8 @@ TEST_CASE("with log_and_continue a child's failure is logged, and the others go 
   outcome noted;
   auto root = on.loop.start([](outcome& to) -> task<> {
     co_await with_task_group({.on_error = log_and_continue}, [&](task_group& group) -> task<> {
-      group.start(fails(1, 10ms));
-      group.start(fails(2, 20ms));
+      group.start(fails_after(1, 10ms));
+      group.start(fails_after(2, 20ms));
       group.start(sleeps(to, 30ms));
       co_return;
     });
@@ -316,8 +284,7 @@ TEST_CASE("a cancel from outside stops everybody in a group, and goes on outward
   auto root = on.loop.start(group_of_three(group, noted));
   on.loop.run_ready();
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   for (const auto& each : noted) CHECK(each.how == ended::stopped);
   CHECK(failure_of(root) == -1);
@@ -347,8 +314,7 @@ TEST_CASE("the body, or a child, can cancel the group it is in") {
     }(by_child, noted));
     on.loop.run_ready();
 
-    on.script.advance(1ms);
-    on.loop.run_ready();
+    on.advance(1ms);
 
     for (const auto& each : noted) CHECK(each.how == ended::stopped);
     CHECK(failure_of(root) == 0);
@@ -398,7 +364,7 @@ TEST_CASE("a failure wins over a stop from outside: nobody loses an exception to
   outcome noted;
   auto root = on.loop.start([](outcome& to) -> task<> {
     co_await with_task_group([&](task_group& group) -> task<> {
-      group.start(fails(5, 10ms));
+      group.start(fails_after(5, 10ms));
       co_await sleeps(to);
     });
   }(noted));
@@ -406,8 +372,7 @@ TEST_CASE("a failure wins over a stop from outside: nobody loses an exception to
 
   on.script.advance(10ms);
   on.loop.turn(/*may_park=*/false);  // the sleep of the child is over, the child not resumed
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(noted.how == ended::stopped);
   CHECK(failure_of(root) == 5);
@@ -438,8 +403,7 @@ TEST_CASE(
     for (const auto& each : noted) CHECK(each.how == ended::stopped);
     CHECK(outer_child.how == (cancel_inner ? ended::not_yet : ended::stopped));
     CHECK(root.done() == !cancel_inner);
-    on.script.advance(10ms);
-    on.loop.run_ready();
+    on.advance(10ms);
     CHECK(failure_of(root) == 0);
   }
 }
@@ -528,16 +492,14 @@ TEST_CASE("a handler hears of each child's failure, and the others go on") {
     };
     co_await with_task_group({.on_error = handler}, [&](task_group& group) -> task<> {
       group.start(fails_at_once(1));
-      group.start(fails(2, 5ms));
+      group.start(fails_after(2, 5ms));
       group.start(sleeps(noted, 10ms));
       co_return;
     });
   }(heard, other));
   on.loop.run_ready();
-  on.script.advance(5ms);
-  on.loop.run_ready();
-  on.script.advance(5ms);
-  on.loop.run_ready();
+  on.advance(5ms);
+  on.advance(5ms);
 
   CHECK(heard == std::vector{1, 2});
   CHECK(other.how == ended::with_value);
@@ -557,18 +519,16 @@ TEST_CASE("a handler can cancel the group, or start another child in it") {
     co_await with_task_group({.on_error = handler}, [&](task_group& group) -> task<> {
       open = &group;
       group.start(sleeps(one));
-      group.start(fails(1, 1ms));
-      group.start(fails(2, 2ms));
+      group.start(fails_after(1, 1ms));
+      group.start(fails_after(2, 2ms));
       co_return;
     });
   }(sibling, started));
   on.loop.run_ready();
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
   CHECK(started.how == ended::not_yet);
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   CHECK(sibling.how == ended::stopped);
   CHECK(started.how == ended::stopped);
@@ -606,8 +566,7 @@ TEST_CASE("a handler hears nothing of the body's failure, nor of children that a
   }(heard_count));
   on.loop.run_ready();
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   CHECK(heard_count == 0);
   CHECK(failure_of(root) == 5);
@@ -627,10 +586,7 @@ task<> asks_for_room(task_group& group, int name, bool starts, std::vector<int>&
 // A group of at most `max_tasks` that others ask for room, from a group around it: they are no children of it.
 struct crowded {
   explicit crowded(std::size_t max_tasks) : root{on.loop.start(run(*this, max_tasks))} { on.loop.run_ready(); }
-  ~crowded() {
-    root.cancel();
-    on.loop.run_ready();
-  }
+  ~crowded() { on.stop(root); }
 
   static task<> run(crowded& self, std::size_t max_tasks) {
     co_await with_task_group({.max_tasks = max_tasks}, [&](task_group& inner) -> task<> {
@@ -701,13 +657,11 @@ TEST_CASE("who asked for room first gets it first, and one place serves one") {
   subject.on.loop.run_ready();
   CHECK(subject.noted == std::vector{1});
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
   CHECK(subject.noted == std::vector{1, 2});
   CHECK(subject.group->size() == 1);
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
   CHECK(subject.noted == std::vector{1, 2, 3});
 }
 
@@ -717,8 +671,7 @@ TEST_CASE("several places that become free in one turn serve as many, in their o
   subject.on.loop.run_ready();
   CHECK(subject.noted == std::vector{1, 2, 3});
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
 
   CHECK(subject.noted == std::vector{1, 2, 3, 4, 5, 6});
   CHECK(subject.group->size() == 3);
@@ -734,8 +687,7 @@ TEST_CASE("room that the one who got it does not use goes to the next in line") 
   subject.ask(5);
   subject.on.loop.run_ready();
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
 
   CHECK(subject.noted == std::vector{1, 2, 3, 4});
   CHECK(subject.group->size() == 1);
@@ -756,11 +708,9 @@ TEST_CASE("who was offered room that somebody else took waits on, at its place i
   subject.on.loop.run_ready();
   CHECK(subject.noted == std::vector{1});
 
-  subject.on.script.advance(1ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(1ms);
   CHECK(subject.noted == std::vector{1, 2});
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
   CHECK(subject.noted == std::vector{1, 2, 3});
 }
 
@@ -779,8 +729,7 @@ TEST_CASE("who was offered room that is gone, in a scope that is cancelled by th
   subject.on.loop.run_ready();
 
   CHECK(subject.noted == std::vector{1});
-  subject.on.script.advance(1ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(1ms);
   CHECK(failure_of(subject.root) == 0);
 }
 
@@ -831,8 +780,7 @@ TEST_CASE("who waits for room can be cancelled, in the middle of the line, too")
   CHECK(noted[1].how == ended::stopped);
   CHECK(noted[2].how == ended::not_yet);
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
   CHECK(noted[2].how == ended::with_value);
 }
 
@@ -864,11 +812,9 @@ TEST_CASE("start() does not wait for room: it makes the group larger, and room()
   subject.ask(7);
   subject.on.loop.run_ready();
 
-  subject.on.script.advance(2ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(2ms);
   CHECK(subject.noted.empty());
-  subject.on.script.advance(1ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(1ms);
   CHECK(subject.noted == std::vector{7});
 }
 
@@ -887,8 +833,7 @@ TEST_CASE("a coroutine of another type waits for room like any other") {
   subject.on.loop.run_ready();
   CHECK(!got_room);
 
-  subject.on.script.advance(10ms);
-  subject.on.loop.run_ready();
+  subject.on.advance(10ms);
 
   CHECK(got_room);
 }
@@ -1005,10 +950,8 @@ TEST_CASE("an exception that nobody awaits goes to the group's policy: at the ch
       });
     }(handle_goes_first, sibling));
     on.loop.run_ready();
-    on.script.advance(1ms);
-    on.loop.run_ready();
-    on.script.advance(1ms);
-    on.loop.run_ready();
+    on.advance(1ms);
+    on.advance(1ms);
 
     CHECK(sibling.how == ended::stopped);
     CHECK(failure_of(root) == 7);
@@ -1028,8 +971,7 @@ TEST_CASE("an exception that nobody awaited before the group closed is logged wh
   }());
   on.loop.run_ready();
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   CHECK(failure_of(root) == 0);
   CHECK(log.text().find("failure 7") != std::string::npos);
@@ -1072,12 +1014,10 @@ TEST_CASE("who awaits a handle can be stopped, and the task goes on") {
   }(got, child));
   on.loop.run_ready();
 
-  on.script.advance(5ms);
-  on.loop.run_ready();
+  on.advance(5ms);
   CHECK(!got);
   CHECK(child.how == ended::not_yet);
-  on.script.advance(5ms);
-  on.loop.run_ready();
+  on.advance(5ms);
 
   CHECK(child.how == ended::with_value);
   CHECK(failure_of(root) == 0);
@@ -1134,8 +1074,7 @@ TEST_CASE(
   }(shielded, later, inside));
   on.loop.run_ready();
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   CHECK(failure_of(root) == 0);
   CHECK(shielded == std::errc::operation_canceled);
@@ -1177,8 +1116,7 @@ TEST_CASE("a coroutine of another type awaits a handle") {
   }(got));
   on.loop.run_ready();
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   CHECK(got == 5);
 }

@@ -415,6 +415,124 @@ TEST_CASE("reset() begins anew from the moment of the call") {
   CHECK(due == std::vector<std::chrono::nanoseconds>{45ms});
 }
 
+namespace {
+
+// An interval of 10 ms that somebody else resets while its tick is waited for.
+struct waiting_for_tick {
+  waiting_for_tick() { on.loop.run_ready(); }
+
+  static task<> run(scripted_executor& on, interval*& found, std::vector<seen>& noted) {
+    const auto begin = std::chrono::nanoseconds{on.script.now()};
+    interval ticks{10ms};
+    found = &ticks;
+    for (;;) {
+      const interval::tick tick = co_await ticks.next();
+      noted.push_back(
+          {std::chrono::nanoseconds{on.script.now()} - begin, tick.due.time_since_epoch() - begin, tick.missed_count});
+    }
+  }
+
+  void advance(std::chrono::nanoseconds by) {
+    on.script.advance(by);
+    on.loop.run_ready();
+  }
+
+  // In a turn, as it has to be.
+  void reset() {
+    on.loop.post([this] { ticks->reset(); });
+    on.loop.run_ready();
+  }
+
+  ~waiting_for_tick() {
+    root.cancel();
+    on.loop.run_ready();
+    CHECK(on.loop.timers().empty());
+  }
+
+  scripted_executor on;
+  interval* ticks = nullptr;
+  std::vector<seen> noted;
+  root_task<void> root = on.loop.start(run(on, ticks, noted));
+};
+
+}  // namespace
+
+TEST_CASE("reset() puts off the tick that somebody waits for, as often as it is called") {
+  waiting_for_tick subject;
+  for (int i = 0; i < 3; ++i) {
+    subject.advance(6ms);
+    subject.reset();
+  }
+  CHECK(subject.noted.empty());
+
+  subject.advance(10ms - 1ns);
+  CHECK(subject.noted.empty());
+  subject.advance(1ns);
+  subject.advance(10ms);
+
+  CHECK(subject.noted == std::vector<seen>{{28ms, 28ms, 0}, {38ms, 38ms, 0}});
+}
+
+TEST_CASE("a tick that is put off wakes an executor that sleeps, at its new time") {
+  waiting_for_tick subject;
+  subject.advance(6ms);
+  subject.reset();
+
+  subject.on.script.on_sleep = [&] { subject.on.script.advance_to_next_timeout(); };
+  while (subject.noted.empty()) subject.on.loop.turn(/*may_park=*/true);
+
+  CHECK(subject.noted == std::vector<seen>{{16ms, 16ms, 0}});
+}
+
+TEST_CASE("a tick that has come, and that nobody has yet, is put off by reset() as well") {
+  waiting_for_tick subject;
+  subject.on.script.advance(10ms);
+  subject.on.loop.post([&] {  // runs when the tick has come, before who waits for it
+    subject.on.script.advance(2ms);
+    subject.ticks->reset();
+  });
+
+  subject.on.loop.run_ready();
+  CHECK(subject.noted.empty());
+  subject.advance(10ms);
+
+  CHECK(subject.noted == std::vector<seen>{{22ms, 22ms, 0}});
+}
+
+TEST_CASE("a cancel and a reset() that come when the tick has come: the wait is stopped") {
+  for (const bool cancel_first : {true, false}) {
+    CAPTURE(cancel_first);
+    waiting_for_tick subject;
+    subject.on.script.advance(10ms);
+    subject.on.loop.post([&] {
+      if (cancel_first) subject.root.cancel();
+      subject.ticks->reset();
+      if (!cancel_first) subject.root.cancel();
+    });
+
+    subject.on.loop.run_ready();
+
+    CHECK(subject.root.stopped());
+    CHECK(subject.noted.empty());
+  }
+}
+
+TEST_CASE("a tick that was put off can be stopped like any other, before its old time and after it") {
+  for (const auto passed : {1ms, 6ms}) {
+    CAPTURE(passed.count());
+    waiting_for_tick subject;
+    subject.advance(5ms);
+    subject.reset();
+    subject.advance(passed);
+
+    subject.root.cancel();
+    subject.on.loop.run_ready();
+
+    CHECK(subject.root.stopped());
+    CHECK(subject.noted.empty());
+  }
+}
+
 TEST_CASE("an interval gives its ticks and its stop as values, too") {
   scripted_executor on;
   std::vector<std::error_code> noted;

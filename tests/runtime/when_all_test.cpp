@@ -51,12 +51,10 @@ TEST_CASE("when_all gives a tuple of what its tasks and operations give, in thei
   }(text));
 
   on.loop.run_ready();
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
   CHECK(!root.done());
 
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
   root.get();
 }
 
@@ -73,8 +71,7 @@ TEST_CASE("when_all of a vector gives a vector of values, in the order of the ta
   }());
 
   on.loop.run_ready();
-  on.script.advance(3ms);
-  on.loop.run_ready();
+  on.advance(3ms);
 
   root.get();
 }
@@ -96,8 +93,7 @@ TEST_CASE("a vector of operations, of tasks without a value, or of tasks with re
   }());
 
   on.loop.run_ready();
-  on.script.advance(2ms);
-  on.loop.run_ready();
+  on.advance(2ms);
 
   root.get();
 }
@@ -173,13 +169,11 @@ TEST_CASE("a branch's arguments go when it ends, not when all have") {
   on.loop.run_ready();
   CHECK(argument.use_count() == 2);
 
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
   CHECK(argument.use_count() == 1);
   CHECK(!root.done());
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
   root.get();
 }
 
@@ -212,8 +206,7 @@ TEST_CASE("the first that fails stops the others, and its exception is thrown wh
     on.loop.run_ready();
     CHECK(noted.how == ended::not_yet);
 
-    on.script.advance(10ms);
-    on.loop.run_ready();
+    on.advance(10ms);
 
     CHECK(noted.how == ended::stopped);
     CHECK(failure_of(root) == 1);
@@ -241,8 +234,7 @@ TEST_CASE("a second failure is logged, and does not replace the first") {
   auto root = on.loop.start([]() -> task<> { co_await when_all(fails_when_stopped(3), fails_after(1, 10ms)); }());
   on.loop.run_ready();
 
-  on.script.advance(10ms);
-  on.loop.run_ready();
+  on.advance(10ms);
 
   CHECK(failure_of(root) == 1);
   CHECK(logged.text().find("failure 3") != std::string::npos);
@@ -274,8 +266,7 @@ TEST_CASE("a value that throws when it is moved is a failure of its branch") {
     }(moves, noted));
 
     on.loop.run_ready();
-    on.script.advance(1ms);
-    on.loop.run_ready();
+    on.advance(1ms);
 
     // The first moves are the branch's own, before the other one has ended; the last is into the tuple.
     REQUIRE(root.done());
@@ -310,8 +301,7 @@ TEST_CASE("a stop that comes between the co_await and the branches' turn: none b
       on.loop.start([](outcome& to) -> task<> { co_await when_all(notes_its_end(to), notes_its_end(to)); }(noted));
   on.loop.turn(/*may_park=*/false);
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(root.stopped());
   CHECK(noted.how == ended::not_begun);
@@ -326,11 +316,9 @@ TEST_CASE("a stop from outside stops the branches that wait, waits for them, and
     to[2].how = ended::with_value;
   }(noted));
   on.loop.run_ready();
-  on.script.advance(1ms);
-  on.loop.run_ready();
+  on.advance(1ms);
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(root.stopped());
   for (const auto& each : noted) CHECK(each.how == ended::stopped);
@@ -345,8 +333,7 @@ TEST_CASE("a failure wins over a stop from outside") {
 
   on.script.advance(10ms);
   on.loop.turn(/*may_park=*/false);  // the sleep is over, its coroutine not resumed
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(noted.how == ended::stopped);
   CHECK(failure_of(root) == 5);
@@ -365,8 +352,7 @@ TEST_CASE("when all end with a value although a stop has come, the values are de
 
   on.script.advance(1ms);
   on.loop.turn(/*may_park=*/false);  // both sleeps are over, their coroutines not resumed
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(sum == 3);
   CHECK(afterwards.how == ended::stopped);
@@ -412,10 +398,7 @@ TEST_CASE("a deadline around when_all stops its branches, and a shield keeps a s
   on.loop.run_ready();
   shielded.cancel();
 
-  for (int i = 0; i < 2; ++i) {
-    on.script.advance(5ms);
-    on.loop.run_ready();
-  }
+  for (int i = 0; i < 2; ++i) on.advance(5ms);
 
   timed.get();
   CHECK(noted[0].how == ended::stopped);
@@ -447,9 +430,8 @@ TEST_CASE("a coroutine of another library can await when_all, and hears of a sto
     }(noted));
     on.loop.run_ready();
 
-    if (is_stopped) root.cancel();
-    else on.script.advance(1ms);
-    on.loop.run_ready();
+    if (is_stopped) on.stop(root);
+    else on.advance(1ms);
 
     CHECK(root.done());
     CHECK(noted.how == (is_stopped ? ended::with_error : ended::with_value));
@@ -521,8 +503,7 @@ TEST_CASE("a stop, and a failure, go through a hundred thousand levels of when_a
       co_await sleeps_below(count, sleeps_below);
     }(levels));
     on.loop.run_ready();
-    root.cancel();
-    on.loop.run_ready();
+    on.stop(root);
     stopped = root.stopped();
 
     auto failing = on.loop.start(fails_below(levels));

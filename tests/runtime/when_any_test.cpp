@@ -34,17 +34,6 @@ using namespace std::chrono_literals;
 using namespace test;
 using detail::scripted_ring;
 
-constexpr scripted_executor::ring_options by_hand{.on_cancel = scripted_ring::cancels::by_hand};
-
-// Turns the executor, moving the clock by a millisecond at a time.
-void run_for(scripted_executor& on, std::chrono::milliseconds duration) {
-  on.loop.run_ready();
-  for (auto passed = 0ms; passed < duration; passed += 1ms) {
-    on.script.advance(1ms);
-    on.loop.run_ready();
-  }
-}
-
 scripted_ring::request of_descriptor(const scripted_executor& on, int fd) {
   for (const auto& each : on.script.in_flight())
     if (each.fd == fd) return each;
@@ -75,7 +64,7 @@ TEST_CASE("when_any gives the index and the value of the first to end; the other
     CHECK(*std::get<1>(first.value) == 7);
   }(noted));
 
-  run_for(on, 2ms);
+  on.run_for(2ms);
 
   root.get();
   CHECK(noted.how == ended::stopped);
@@ -94,7 +83,7 @@ TEST_CASE("any of them can be the first: the value's place tells equal types apa
       std::visit([&](int value) { CHECK(value == 10 + static_cast<int>(expected)); }, first.value);
     }(fastest));
 
-    run_for(on, 1ms);
+    on.run_for(1ms);
 
     root.get();
   }
@@ -120,7 +109,7 @@ TEST_CASE("when_any of a vector gives an index and a value; tasks without one wi
     CHECK(&referred.value.get() == &text);
   }());
 
-  run_for(on, 1ms);
+  on.run_for(1ms);
 
   root.get();
 }
@@ -132,7 +121,7 @@ TEST_CASE("when_any goes on only when the losers have ended") {
     const auto first = co_await when_any(ops::recv(1'000'001, to), value_after(1, 1ms));
     CHECK(first.index == 1);
   }(buffer));
-  run_for(on, 1ms);
+  on.run_for(1ms);
 
   CHECK(!root.done());  // the kernel may still write into the buffer
   CHECK(of_descriptor(on, 1'000'001).stop_asked);
@@ -201,7 +190,7 @@ TEST_CASE("a loser whose result won the race against its cancel delivers it to r
         CHECK(first.index == 1);
       }
     }(with_race));
-    run_for(on, 1ms);
+    on.run_for(1ms);
     REQUIRE(!root.done());
 
     on.script.complete(on.script.only(IORING_OP_ACCEPT), ::dup(STDERR_FILENO));
@@ -227,7 +216,7 @@ TEST_CASE("a loser that has ended its wait, and begins another, is stopped there
     CHECK(!std::get<1>(ended.values));
   }(noted));
 
-  run_for(on, 1ms);
+  on.run_for(1ms);
 
   root.get();
   CHECK(noted.how == ended::stopped);
@@ -246,7 +235,7 @@ TEST_CASE("race of a vector gives who was first and every value that there is") 
     CHECK(ended.values[2] == 1);
   }());
 
-  run_for(on, 1ms);
+  on.run_for(1ms);
 
   root.get();
 }
@@ -262,7 +251,7 @@ TEST_CASE("an exception of the first to end is thrown, and a loser's is logged")
     co_await when_any(fails_after(4, 1ms), fails_when_stopped(5));
   }());
 
-  run_for(on, 2ms);
+  on.run_for(2ms);
 
   CHECK(failure_of(root) == 4);
   CHECK(logged.text().find("failure 3") != std::string::npos);
@@ -280,7 +269,7 @@ TEST_CASE("first_success passes failures by: the first value wins, and nothing i
     CHECK(std::get<1>(first.value) == 2);
   }(noted));
 
-  run_for(on, 2ms);
+  on.run_for(2ms);
 
   root.get();
   CHECK(noted.how == ended::stopped);
@@ -297,7 +286,7 @@ TEST_CASE("when all fail, first_success throws what the first in the list threw,
       else static_cast<void>(co_await first_success(fails_after(1, 2ms), fails_after(2, 1ms)));
     }(as_list));
 
-    run_for(on, 2ms);
+    on.run_for(2ms);
 
     CHECK(failure_of(root) == 1);
     CHECK(logged.text().find("failure 2") != std::string::npos);
@@ -317,7 +306,7 @@ TEST_CASE("first_success of a vector gives the first value") {
     CHECK(first.value == 6);
   }());
 
-  run_for(on, 1ms);
+  on.run_for(1ms);
 
   root.get();
 }
@@ -353,8 +342,7 @@ TEST_CASE("a stop from outside, before the co_await, before they begin or while 
       auto root = on.loop.start(wait_for_first(how, noted, winner));
       for (int i = 0; i < turns; ++i) on.loop.turn(/*may_park=*/false);
 
-      root.cancel();
-      on.loop.run_ready();
+      on.stop(root);
 
       CHECK(root.stopped());
       CHECK(noted.how == ended::stopped);
@@ -390,10 +378,9 @@ TEST_CASE("first_success that is stopped before anybody succeeded is stopped, wh
   outcome noted;
   auto root = on.loop.start(
       [](outcome& to) -> task<> { co_await first_success(fails_after(1, 1ms), notes_its_end(to)); }(noted));
-  run_for(on, 1ms);
+  on.run_for(1ms);
 
-  root.cancel();
-  on.loop.run_ready();
+  on.stop(root);
 
   CHECK(root.stopped());
   CHECK(noted.how == ended::stopped);
@@ -428,7 +415,7 @@ TEST_CASE("a deadline around when_any, and when_any as a branch of another") {
     CHECK(std::get<0>(outer.value).index == 1);
   }());
 
-  run_for(on, 3ms);
+  on.run_for(3ms);
 
   root.get();
 }
@@ -443,7 +430,7 @@ TEST_CASE("a coroutine of another library can await when_any") {
     CHECK(co_await awaits == 42);
   }());
 
-  run_for(on, 1ms);
+  on.run_for(1ms);
 
   root.get();
 }

@@ -4,7 +4,9 @@
 
 #include <gyre/runtime/detail/scripted_ring.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/root_task.hpp>
 
+#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -16,6 +18,25 @@ struct scripted_executor {
   explicit scripted_executor(const ring_options& ring = {}, const executor_options& options = {})
       : scripted_executor{options, std::make_unique<detail::scripted_ring>(ring)} {}
 
+  /// Lets time pass, and then the executor turn until nothing is ready.
+  void advance(std::chrono::nanoseconds by) {
+    script.advance(by);
+    loop.run_ready();
+  }
+
+  /// The same a millisecond at a time.
+  void run_for(std::chrono::milliseconds duration) {
+    loop.run_ready();
+    for (std::chrono::milliseconds passed{0}; passed < duration; ++passed) advance(std::chrono::milliseconds{1});
+  }
+
+  /// Cancels a task, and lets end what ends by that.
+  template <class T>
+  void stop(root_task<T>& root) {
+    root.cancel();
+    loop.run_ready();
+  }
+
   detail::scripted_ring& script;
   executor loop;
 
@@ -23,5 +44,8 @@ struct scripted_executor {
   scripted_executor(const executor_options& options, std::unique_ptr<detail::scripted_ring> ring)
       : script{*ring}, loop{std::move(ring), options} {}
 };
+
+/// With these the test answers cancels: nothing ends because it was asked to.
+inline constexpr scripted_executor::ring_options by_hand{.on_cancel = detail::scripted_ring::cancels::by_hand};
 
 }  // namespace gyre::test

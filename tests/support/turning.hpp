@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: MIT
-// Root tasks that a test drives by hand.
+// Tasks that a test runs on the kernel, or drives by hand.
 #pragma once
 
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/task.hpp>
 
+#include <utility>
+
 namespace gyre::test {
+
+/// What the task gives, on an executor of its own.
+template <class T>
+T run_now(task<T> body) {
+  executor loop;
+  return loop.run(std::move(body));
+}
 
 /// Turns, and sleeps in between, until the task has ended.
 template <class T>
