@@ -4,6 +4,8 @@
 #include <gyre/runtime/cancel_scope.hpp>
 #include <gyre/runtime/executor.hpp>
 
+#include <algorithm>
+
 namespace gyre {
 
 cancel_scope::cancel_scope(gyre::executor& owner) noexcept : executor_{&owner}, parent_{nullptr} {}
@@ -61,19 +63,24 @@ std::string_view cancel_scope::stop_reason() const noexcept {
   return {};
 }
 
-void cancel_scope::set_deadline(std::chrono::steady_clock::time_point when) noexcept {
-  executor_->timers().arm(deadline_, detail::clock_of(when));
+void cancel_scope::set_deadline(point_in_time when) noexcept {
+  if (when.clock() != deadline_clock_) clear_deadline();
+  deadline_clock_ = when.clock();
+  executor_->arm_on(when, deadline_);
   has_deadline_ = true;
 }
 
 void cancel_scope::clear_deadline() noexcept {
-  executor_->timers().disarm(deadline_);
+  executor_->disarm_on(deadline_clock_, deadline_);
   has_deadline_ = false;
 }
 
 std::optional<std::chrono::steady_clock::time_point> cancel_scope::deadline() const noexcept {
   if (!has_deadline_) return std::nullopt;
-  return detail::time_point_of(deadline_.due());
+  if (deadline_clock_ == detail::clock_id::steady) return detail::time_point_of(deadline_.due());
+  const detail::clock_ns due = std::max<detail::clock_ns>(deadline_.due(), 0);  // what is long past is past
+  const std::chrono::nanoseconds left{due - executor_->now_on(deadline_clock_)};
+  return detail::time_point_of(detail::later(executor_->now(), left));
 }
 
 std::optional<std::chrono::steady_clock::time_point> cancel_scope::nearest_deadline() const noexcept {
