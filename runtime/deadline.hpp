@@ -295,14 +295,14 @@ class moving_on_task final : public limited_task<T> {
 /// Given to with_deadline(), move_on_at() or ops::link_timeout(), it is read when the wait begins, and followed until
 /// the wait has ended. It can be used again and again, and limits one wait at a time.
 ///
-///   it is moved                                        then
-///   while nobody waits                                 the next wait begins with the new time
-///   while a task waits                                 its scope's deadline is moved
-///   while an operation waits                           its deadline is moved, in the kernel or in the executor's timers
-///   into the past                                      the deadline passes: as soon as the executor looks
-///   when the deadline has passed already, and its      it comes too late: the wait ends as timed out, or with the result
-///   wait has not ended yet                             that crossed. The next wait begins with the new time
-///   when the result is there, but was not resumed      the result is delivered
+///   it is moved                                     then
+///   while nobody waits                              the next wait begins with the new time
+///   while a task waits                              its scope's deadline is moved
+///   while an operation waits                        its deadline is moved, in the kernel or in the executor's timers
+///   into the past                                   the deadline passes: as soon as the executor looks
+///   when the deadline has passed already, and the   it comes too late: the wait ends as timed out, or with the result
+///   wait has not ended yet                          that crossed. The next wait begins with the new time
+///   when the result is there, but was not resumed   the result is delivered
 ///
 /// @tparam Clock  std::chrono::steady_clock, gyre::boot_clock or std::chrono::system_clock.
 template <detail::known_clock Clock = std::chrono::steady_clock>
@@ -321,9 +321,9 @@ class movable_deadline : public detail::movable_base {
   /// Moves it, to earlier or later.
   ///
   /// @threads  The executor's thread.
-  /// @limits   However often in a turn, the kernel is told once, at its end. It looks for the timeout among all that are
-  ///           linked: 10 us at 2000. Where thousands of operations have such deadlines, executor_options::linked_timeout_max
-  ///           of zero keeps them in the executor's timers, where a move costs some 20 ns.
+  /// @limits   However often it is moved in a turn, the kernel is told once, at its end. It looks for the timeout among
+  ///           all that are linked: 10 us at 2000. Where thousands of operations have such deadlines, keep them in the
+  ///           executor's timers by executor_options::linked_timeout_max of zero: there a move costs some 20 ns.
   /// @source   io_uring_prep_timeout_update(3), IORING_LINK_TIMEOUT_UPDATE. Linux 5.15.
   void expires_at(time_point when) noexcept { move_to(when.time_since_epoch().count()); }
 

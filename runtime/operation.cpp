@@ -65,10 +65,10 @@ bool operation::judge_failure() noexcept {
 }
 
 // Whether its linked timeout can be what ended it. One that has fired is never judged to be still running. The executor
-// looked at the clock for the time that was left, the kernel counted it from a later moment, when it took the operation,
-// and here the executor looks again after the end. So that time has passed between its two looks, whatever its clock is
-// shifted by. One that is heard says by itself that it has fired, where the clock was set back or it was moved just
-// then.
+// looked at the clock for the time that was left, the kernel counted it from a later moment, when it took the
+// operation, and here the executor looks again after the end. So that time has passed between its two looks, whatever
+// its clock is shifted by. One that is heard says by itself that it has fired, where the clock was set back or it was
+// moved just then.
 bool operation::linked_time_is_over() noexcept {
   if (!has(heard)) return loop().now() >= deadline_->due();
   const point_in_time end = static_cast<detail::clocked_deadline&>(*deadline_).when();

@@ -131,8 +131,8 @@ class token_region final : public scoped_task<T> {
 /// @errors        What it throws; std::bad_alloc.
 /// @cancellation  Absorbs the stop that the token asked for. One from the scope around goes on outwards.
 /// @threads       Awaited on the executor's thread; the stop may be requested from any, at any time. It wakes the
-///                executor if it sleeps, and arrives in the next turn that begins. request_stop() does not wait for it. The region's
-///                end waits for a request_stop() that is in its callback: for the length of a post.
+///                executor if it sleeps, and arrives in the next turn that begins. request_stop() does not wait for it.
+///                The region's end waits for a request_stop() that is in its callback: for the length of a post.
 template <class T>
 [[nodiscard]] detail::token_region<T> with_stop_token(std::stop_token token, task<T> body) noexcept {
   return detail::token_region<T>{std::move(token), std::move(body)};

@@ -2,8 +2,8 @@
 // Sleeping, once and again.
 //
 // A sleep lives in the executor's timer heap: it costs no system call of its own. One that wakes an idle executor is as
-// exact as a timeout of the kernel; one on a busy executor waits for its turn. Sleeps on other clocks live in a heap for
-// each, with one timeout of the kernel's: detail/clock_timers.hpp.
+// exact as a timeout of the kernel; one on a busy executor waits for its turn. For sleeps on other clocks there is a
+// heap for each clock, with one timeout of the kernel's: detail/clock_timers.hpp.
 #pragma once
 
 #include <gyre/runtime/detail/timer_heap.hpp>
@@ -71,12 +71,12 @@ class [[nodiscard]] sleep_operation final : public detail::timer_wait {
 
 /// Waits until a point in time. Otherwise as sleep_for().
 ///
-/// @param when          A time_point of std::chrono::steady_clock (CLOCK_MONOTONIC), which stands still while the machine
-///                      is suspended; of gyre::boot_clock (CLOCK_BOOTTIME), which goes on then; of
+/// @param when          A time_point of std::chrono::steady_clock (CLOCK_MONOTONIC), which stands still while the
+///                      machine is suspended; of gyre::boot_clock (CLOCK_BOOTTIME), which goes on then; of
 ///                      std::chrono::system_clock (CLOCK_REALTIME), the time of day. When somebody sets that clock, the
 ///                      sleep follows: it ends at that time of day.
-/// @limits              On the last two it costs the kernel a timeout, but not one for each sleep. None in the past ends
-///                      before the next turn.
+/// @limits              The kernel holds one timeout for all sleeps on a clock. One that is past when it begins ends in
+///                      the next turn; on the last two clocks, when the kernel was asked.
 /// @source              io_uring_prep_timeout(3), IORING_TIMEOUT_BOOTTIME, IORING_TIMEOUT_REALTIME. Linux 5.15.
 [[nodiscard]] sleep_operation sleep_until(point_in_time when) noexcept;
 

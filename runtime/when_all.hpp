@@ -56,7 +56,8 @@ class all_of_list final : public branch_list<T> {
 /// Runs tasks and operations side by side, and waits until all of them have ended.
 ///
 /// @param awaitables  Tasks, operations, sleeps, and anything else of gyre's that can be awaited; moved in. They begin
-///                    soon, in this order, and not inside the co_await. What is no task yet takes a frame from the pool.
+///                    soon, in this order, and not inside the co_await. What is no task yet takes a frame from the
+///                    pool.
 /// @return            co_await gives std::tuple of their values, in this order; std::monostate for void.
 /// @errors            The first exception that leaves one of them: the others are stopped and waited for; what they
 ///                    throw is logged.

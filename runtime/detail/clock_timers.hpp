@@ -5,11 +5,11 @@
 // the kernel that sees a clock set anew, and a machine that slept, and nobody has to look at other clocks in each turn.
 // One timeout for each timer would do so, too; but the kernel takes one out among N in linear time.
 //
-//   a timer is armed that is earlier     the timeout is armed, or moved there
-//   a timer is taken out                 the timeout stays: a wake too many costs less than a move
-//   the timeout fires                    those that are due by now expire. For those that are left it is armed anew: also
-//                                        where the clock was set back meanwhile, and nobody is due
-//   it fires as it is being moved        the move finds nothing, and the line above holds
+//   a timer is armed that is earlier   the timeout is armed, or moved there
+//   a timer is taken out               the timeout stays: a wake too many costs less than a move
+//   the timeout fires                  those that are due by now expire. For those that are left it is armed anew: also
+//                                      where the clock was set back meanwhile, and nobody is due
+//   it fires as it is being moved      the move finds nothing, and the line above holds
 #pragma once
 
 #include <gyre/runtime/detail/completion_handler.hpp>

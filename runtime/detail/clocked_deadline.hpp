@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The deadline of one operation that is on another clock than the executor's, or that can be moved while it waits.
 //
-// Two keep it, as they do a plain deadline: a timeout linked to the operation in the kernel, or the timers of its clock.
-// What differs is that the linked one is heard: it has a user_data of its own, by which it can be moved, and it posts a
-// completion. Time alone would not tell whether it has fired: a clock can be set back, a deadline can be moved on in the
-// moment in which it passes.
+// It is kept as a plain deadline is: by a timeout that is linked to the operation in the kernel, or by the timers of
+// its clock. What differs is that the linked one is heard: it has a user_data of its own, by which it can be moved, and
+// it posts a completion. Time alone would not tell whether it has fired: a clock can be set back, and a deadline be
+// moved on in the moment in which it passes.
 //
 //   the timeout's completion says            so
 //   -ETIME, 1 (of a futex wait), -EALREADY   it has fired. This comes before the completion of its operation, which it

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the kernel is told of time: the timeouts linked to operations, one timeout for the earliest of the timers on each
-// clock, and the moves of both.
+// What the kernel is told of time: the timeouts linked to operations, for each clock one timeout for the earliest of
+// the timers on it, and the moves of both.
 //
 // On the steady clock and the boot clock the kernel is told spans and never points in time: in a time namespace a
 // program reads other clocks than those by which the kernel takes points. It reads a span when it takes the entry that
@@ -46,8 +46,8 @@ struct kernel_span {
   }
 };
 
-/// IORING_TIMEOUT_…: how the kernel reads what it is told of `clock`. A move goes by the clock that the timeout has, and
-/// takes no flag that names one.
+/// IORING_TIMEOUT_…: how the kernel reads what it is told of `clock`. A move goes by the clock that the timeout has,
+/// and takes no flag that names one.
 [[nodiscard]] unsigned timeout_flags_of(clock_id clock) noexcept;
 [[nodiscard]] unsigned move_flags_of(clock_id clock) noexcept;
 

@@ -6,9 +6,9 @@
 //   enter()       takes the entries in their order, or as many as the script lets it; runs what was left to it by
 //                 complete_on_enter(); moves overflowed completions into the queue.
 //   complete()    posts a completion at once, as the kernel does while the executor's thread is elsewhere.
-//   advance()     moves the clocks, all of them. Timeouts that are due post -ETIME; an operation whose linked timeout is
-//                 due is asked to stop, as by a cancel. suspend() moves those that go on while a machine is suspended,
-//                 step_system_clock() is somebody who sets the time of day.
+//   advance()     moves the clocks, all of them. Timeouts that are due post -ETIME; an operation whose linked timeout
+//                 is due is asked to stop, as by a cancel. suspend() moves those that go on while a machine is
+//                 suspended, step_system_clock() is somebody who sets the time of day.
 //   linked ones   that post completions do so as in the kernel: -ETIME before their operation's when they fire,
 //                 -ECANCELED behind it when it ends by itself. With links_by_hand the script answers them.
 //   cancels       are answered as the kernel does: the one asked for ends with -ECANCELED, -ENOENT when there is none.
@@ -121,8 +121,8 @@ class scripted_ring final : public ring {
   /// Somebody sets the system clock, forth or back.
   void step_system_clock(std::chrono::nanoseconds by);
 
-  /// Whether the script completes linked timeouts that post completions, in its own order. One whose operation has ended
-  /// stays in flight until then.
+  /// Whether the script completes linked timeouts that post completions, in its own order. One whose operation has
+  /// ended stays in flight until then.
   bool links_by_hand = false;
 
   // ----------------------------------------------------------------- between the steps of the executor's own protocols
