@@ -356,8 +356,7 @@ TEST_CASE("as on the kernel, a link ends with the enter: its timeout that comes 
     CHECK(on.enter(0) == 0);
     CHECK(on.has_completions());
     cancel(on, 3, 1, IOSQE_CQE_SKIP_SUCCESS);
-    CHECK(on.enter(0) == 0);
-    CHECK(on.enter(0) == 0);
+    while (on.ready_completions() < 2) CHECK(on.enter(0) == 0);
   });
   CHECK(seen == std::vector<answered>{{2, -EINVAL}, {1, -ECANCELED}});
 }
