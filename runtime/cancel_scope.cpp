@@ -94,7 +94,7 @@ std::optional<std::chrono::steady_clock::time_point> cancel_scope::nearest_deadl
 
 void cancel_scope::deadline_timer::expired(detail::timer& self) noexcept {
   cancel_scope& scope = static_cast<deadline_timer&>(self).scope;
-  scope.deadline_expired_ = !scope.stop_requested_;
+  if (!scope.stop_requested_) scope.deadline_expired_ = true;  // else it passes again, moved when it had passed
   scope.cancel("its deadline has passed");
 }
 

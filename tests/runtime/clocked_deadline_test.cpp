@@ -1098,12 +1098,13 @@ TEST_CASE("a linked timeout that ends long after its operation touches nothing o
 }
 
 TEST_CASE("an executor that ends waits for linked timeouts whose operations have ended") {
+  scripted_ring::request late;
   clocked subject{heard};
   subject.on.script.links_by_hand = true;
   outcome noted;
   auto root = subject.on.loop.start(recv_until(subject.limit(), noted));
   subject.on.loop.run_ready();
-  const auto late = subject.on.script.only(IORING_OP_LINK_TIMEOUT);
+  late = subject.on.script.only(IORING_OP_LINK_TIMEOUT);
   subject.on.script.complete(subject.on.script.only(IORING_OP_RECV), 4);
   subject.on.loop.run_ready();
   REQUIRE(root.done());
@@ -1171,21 +1172,25 @@ TEST_CASE("a task whose deadline is moved is timed out then; when it has ended, 
   });
 }
 
-TEST_CASE("a move of a task's deadline that has passed comes too late") {
+TEST_CASE("a move of a task's deadline that has passed comes too late, also where it passes again") {
   for_each_movable_way([](const way& by) {
-    clocked subject{by, {.on_cancel = scripted_ring::cancels::by_hand}};
-    outcome noted;
-    auto root = subject.on.loop.start(run_until(subject.limit(), noted));
-    subject.on.loop.run_ready();
-    subject.advance(10ms);
+    for (const auto to : {nanoseconds{1h}, nanoseconds{-1s}}) {
+      CAPTURE(to.count());
+      clocked subject{by, {.on_cancel = scripted_ring::cancels::by_hand}};
+      outcome noted;
+      auto root = subject.on.loop.start(run_until(subject.limit(), noted));
+      subject.on.loop.run_ready();
+      subject.advance(10ms);
 
-    subject.move(1h);
-    subject.on.script.complete(subject.on.script.only(IORING_OP_RECV), -ECANCELED);
-    subject.on.loop.run_ready();
+      subject.move(to);
+      subject.on.loop.run_ready();
+      subject.on.script.complete(subject.on.script.only(IORING_OP_RECV), -ECANCELED);
+      subject.on.loop.run_ready();
 
-    CHECK(noted.error == std::errc::timed_out);
-    for (const auto& each : subject.on.script.in_flight(IORING_OP_ASYNC_CANCEL)) subject.on.script.complete(each, 0);
-    subject.on.loop.run_ready();
+      CHECK(noted.error == std::errc::timed_out);
+      for (const auto& each : subject.on.script.in_flight(IORING_OP_ASYNC_CANCEL)) subject.on.script.complete(each, 0);
+      subject.on.loop.run_ready();
+    }
   });
 }
 

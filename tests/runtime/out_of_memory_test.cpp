@@ -40,6 +40,9 @@ void* scarce_allocation(std::size_t bytes) {
 
 void* operator new(std::size_t bytes) { return scarce_allocation(bytes); }
 void* operator new[](std::size_t bytes) { return scarce_allocation(bytes); }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return heap_is_empty ? nullptr : std::malloc(bytes != 0 ? bytes : 1);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
