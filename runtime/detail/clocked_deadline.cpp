@@ -57,6 +57,8 @@ void clocked_deadline::disarm() noexcept {
 }
 
 void clocked_deadline::moved_to(clock_ns due) noexcept {
+  GYRE_ASSERT(loop_->belongs_to_this_thread(),
+              "a deadline is moved on its executor's thread: from another one, post() what moves it");
   if (armed()) return loop_->arm_on({when().clock(), due}, *this);
   would_be_due(due);
   if (link_ == nullptr) return;
