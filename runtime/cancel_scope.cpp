@@ -4,6 +4,8 @@
 #include <gyre/runtime/cancel_scope.hpp>
 #include <gyre/runtime/executor.hpp>
 
+#include <algorithm>
+
 namespace gyre {
 
 cancel_scope::cancel_scope(gyre::executor& owner) noexcept : executor_{&owner}, parent_{nullptr} {}
@@ -62,19 +64,21 @@ std::string_view cancel_scope::stop_reason() const noexcept {
   return {};
 }
 
-void cancel_scope::set_deadline(std::chrono::steady_clock::time_point when) noexcept {
-  executor_->timers().arm(deadline_, detail::clock_of(when));
+void cancel_scope::set_deadline(point_in_time when) noexcept {
+  if (when.clock() != deadline_clock_) clear_deadline();
+  deadline_clock_ = when.clock();
+  executor_->arm_on(when, deadline_);
   has_deadline_ = true;
 }
 
 void cancel_scope::clear_deadline() noexcept {
-  executor_->timers().disarm(deadline_);
+  executor_->disarm_on(deadline_clock_, deadline_);
   has_deadline_ = false;
 }
 
 std::optional<std::chrono::steady_clock::time_point> cancel_scope::deadline() const noexcept {
   if (!has_deadline_) return std::nullopt;
-  return detail::time_point_of(deadline_.due());
+  return detail::time_point_of(executor_->on_steady_clock({deadline_clock_, deadline_.due()}));
 }
 
 std::optional<std::chrono::steady_clock::time_point> cancel_scope::nearest_deadline() const noexcept {
@@ -90,7 +94,7 @@ constinit const detail::timer_kind cancel_scope::deadline_timer::kind_of_deadlin
 
 void cancel_scope::deadline_timer::expired(detail::timer& self) noexcept {
   cancel_scope& scope = static_cast<deadline_timer&>(self).scope;
-  scope.deadline_expired_ = !scope.stop_requested_;
+  if (!scope.stop_requested_) scope.deadline_expired_ = true;  // else it passes again, moved when it had passed
   scope.cancel("its deadline has passed");
 }
 

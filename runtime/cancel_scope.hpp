@@ -9,6 +9,7 @@
 #include <gyre/runtime/detail/intrusive.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/detail/waiter.hpp>
+#include <gyre/runtime/point_in_time.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -68,13 +69,16 @@ class cancel_scope : public detail::ring_links {
   /// the scope says what the deadline means there: with_timeout() throws timed_out, with_cancel_scope() returns without
   /// a value. A scope that was cancelled stays so.
   ///
-  /// @threads  The executor's thread.
-  void set_deadline(std::chrono::steady_clock::time_point when) noexcept;
+  /// @param when  A time_point of std::chrono::steady_clock, gyre::boot_clock or std::chrono::system_clock. On the last
+  ///              the deadline follows when somebody sets that clock.
+  /// @threads     The executor's thread.
+  void set_deadline(point_in_time when) noexcept;
 
   /// Forgets its deadline. Those of the scopes around it stay.
   void clear_deadline() noexcept;
 
-  /// When it will cancel itself, or was to; nullopt without a deadline of its own.
+  /// When it will cancel itself, or was to; nullopt without a deadline of its own. For one on another clock: as it
+  /// looks now on the steady clock.
   [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept;
 
   /// The nearest deadline of this scope and of those around it, up to the innermost one that is shielded.
@@ -139,6 +143,7 @@ class cancel_scope : public detail::ring_links {
   bool stop_requested_ = false;
   bool stop_began_here_ = false;
   bool has_deadline_ = false;
+  detail::clock_id deadline_clock_ = detail::clock_id::steady;
   bool cancelled_itself_ = false;
   bool deadline_expired_ = false;
   bool shielded_ = false;

@@ -23,4 +23,10 @@ void operation_deadline::disarm_with_care(const operation& op) noexcept {
   if (armed()) op.scope().executor().timers().disarm(*this);
 }
 
+void time_limit::begin(cancel_scope& scope) noexcept {
+  if (from_now_on_) return scope.set_deadline(time_point_of(deadline_after(scope.executor(), *from_now_on_)));
+  if (movable_base* const mover = limit_.movable_or_null()) mover->begin_to_limit(nullptr, &scope);
+  scope.set_deadline(limit_.when());
+}
+
 }  // namespace gyre::detail

@@ -15,12 +15,17 @@
 //   cancel and deadline, in any order, -ECANCELED  stopped
 //
 // On a task a deadline is a scope that cancels itself; it lives in the timer heap.
+//
+// On the boot clock and the system clock, and where a deadline can be moved while it is waited for, all of that is the
+// same; how it is kept stands in detail/clocked_deadline.hpp and detail/clock_timers.hpp.
 #pragma once
 
+#include <gyre/runtime/detail/clocked_deadline.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/operation.hpp>
+#include <gyre/runtime/point_in_time.hpp>
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/task.hpp>
 
@@ -39,23 +44,31 @@ namespace detail {
 enum class deadline_by : std::uint8_t {
   options,     // as executor_options::linked_timeout_max says
   options_at,  // the same, for a point in time
-  kernel       // a linked timeout in every case
+  kernel,      // a linked timeout in every case
+
+  // The first and the last once more, on any clock, or where it can be moved.
+  options_on_any_clock,
+  kernel_on_any_clock
 };
 
-/// When something is to end: a span of time from its co_await on, or a point in time.
+/// When something is to end: a span of time from its co_await on, a point in time, or as a movable_deadline says.
 class time_limit {
  public:
-  explicit time_limit(std::chrono::nanoseconds from_now_on) noexcept : value_{from_now_on} {}
+  explicit time_limit(std::chrono::nanoseconds from_now_on) noexcept
+      : from_now_on_{from_now_on}, limit_{point_in_time{clock_id::steady, 0}} {}
   explicit time_limit(std::chrono::steady_clock::time_point at) noexcept
-      : value_{clock_of(at)}, is_point_in_time_{true} {}
+      : time_limit{clocked_limit{point_in_time{at}}} {}
+  explicit time_limit(clocked_limit limit) noexcept : limit_{limit} {}
 
-  [[nodiscard]] std::chrono::steady_clock::time_point due(executor& loop) const noexcept {
-    return time_point_of(is_point_in_time_ ? value_.count() : deadline_after(loop, value_));
+  /// Gives `scope`, which is opened now, its deadline; before the scope goes.
+  void begin(cancel_scope& scope) noexcept;
+  void end() noexcept {
+    if (movable_base* const mover = limit_.movable_or_null()) mover->end_to_limit();
   }
 
  private:
-  std::chrono::nanoseconds value_;
-  bool is_point_in_time_ = false;
+  std::optional<std::chrono::nanoseconds> from_now_on_;
+  clocked_limit limit_;
 };
 
 /// The part of a deadline that does not depend on the operation's type.
@@ -94,6 +107,7 @@ template <class Op, deadline_by Keeper>
 class limited_operation : protected operation_deadline {
  public:
   using gyre_awaitable = void;
+  using limit = std::chrono::nanoseconds;
 
   bool await_ready() const noexcept { return false; }
 
@@ -145,12 +159,51 @@ class limited_operation : protected operation_deadline {
 
 template <class Op, deadline_by Keeper>
 constexpr timer_kind limited_operation<Op, Keeper>::kind_of_deadline{&expired, sizeof(limited_operation)};
+/// The same on any clock, or with a deadline that can be moved.
+template <class Op, deadline_by Keeper>
+  requires(Keeper >= deadline_by::options_on_any_clock)
+class limited_operation<Op, Keeper> : protected clocked_deadline {
+ public:
+  using gyre_awaitable = void;
+  using limit = clocked_limit;
+
+  bool await_ready() const noexcept { return false; }
+
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+    if constexpr (gyre_promise<Promise>) begin(awaiting.promise().bound->scope->executor());
+    else begin(executor::current());
+    op_.await_suspend(awaiting);
+  }
+
+ protected:
+  limited_operation(Op&& op, clocked_limit until) noexcept
+      : clocked_deadline{kind_of_deadline, until}, op_{std::move(op)} {}
+  limited_operation(limited_operation&&) noexcept = default;
+
+  Op& ended() noexcept {
+    disarm();
+    return op_;
+  }
+
+ private:
+  static const timer_kind kind_of_deadline;
+
+  void begin(executor& loop) noexcept { arm(op_, loop, Keeper == deadline_by::kernel_on_any_clock); }
+
+  Op op_;
+};
+
+template <class Op, deadline_by Keeper>
+  requires(Keeper >= deadline_by::options_on_any_clock)
+constexpr timer_kind limited_operation<Op, Keeper>::kind_of_deadline{&clocked_deadline::expired,
+                                                                     sizeof(limited_operation)};
 
 /// Awaits an operation with a deadline, which is an error when it has passed.
 template <class Op, deadline_by Keeper>
 class timed_operation final : public limited_operation<Op, Keeper> {
  public:
-  timed_operation(Op&& op, std::chrono::nanoseconds limit) noexcept
+  timed_operation(Op&& op, typename limited_operation<Op, Keeper>::limit limit) noexcept
       : limited_operation<Op, Keeper>{std::move(op), limit} {}
 
   decltype(auto) await_resume() { return this->ended().await_resume(); }
@@ -163,7 +216,7 @@ class moving_on_operation final : public limited_operation<Op, Keeper> {
   using T = decltype(std::declval<Op&>().await_resume());
 
  public:
-  moving_on_operation(Op&& op, std::chrono::nanoseconds limit) noexcept
+  moving_on_operation(Op&& op, typename limited_operation<Op, Keeper>::limit limit) noexcept
       : limited_operation<Op, Keeper>{std::move(op), limit} {}
 
   auto await_resume() {
@@ -197,18 +250,27 @@ class limited_task : public scoped_task<T> {
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
     return this->begin_in_scope(awaiting, [this](cancel_scope& opened) {
-      opened.set_deadline(limit_.due(opened.executor()));
+      limit_.begin(opened);
       return std::move(body_);
     });
   }
 
  protected:
   limited_task(const char* name, task<T>&& body, time_limit limit, cancel_scope::kind how) noexcept
-      : scoped_task<T>{name, how}, body_{std::move(body)}, limit_{limit} {}
+      : scoped_task<T>{name, how, &ended}, body_{std::move(body)}, limit_{limit}, name_{name}, how_{how} {}
+  limited_task(limited_task&& other) noexcept  // before it is awaited
+      : limited_task{other.name_, std::move(other.body_), other.limit_, other.how_} {}
 
  private:
+  static next_step ended(boundary& self, ending how) noexcept {
+    static_cast<limited_task&>(static_cast<bounded_task<T>&>(self)).limit_.end();
+    return scoped_task<T>::body_ended(self, how);
+  }
+
   task<T> body_;
   time_limit limit_;
+  const char* name_;
+  cancel_scope::kind how_;
 };
 
 /// The deadline is an error when it has passed.
@@ -236,6 +298,62 @@ class moving_on_task final : public limited_task<T> {
 };
 
 }  // namespace detail
+
+/// A deadline that can be moved while it is waited for: a watchdog, a connection that ends when nothing has come for a
+/// while.
+///
+///   gyre::movable_deadline idle{30s};
+///   …   co_await gyre::with_deadline(idle, client.read(buffer));
+///   …   idle.expires_after(30s);                                    // another coroutine, whenever something was heard
+///
+/// Given to with_deadline(), move_on_at() or ops::link_timeout(), it is read when the wait begins, and followed until
+/// the wait has ended. It can be used again and again, and limits one wait at a time.
+///
+///   it is moved                                     then
+///   while nobody waits                              the next wait begins with the new time
+///   while a task waits                              its scope's deadline is moved
+///   while an operation waits                        its deadline is moved, in the kernel or in the executor's timers
+///   into the past                                   the deadline passes: as soon as the executor looks
+///   when the deadline has passed already, and the   it comes too late: the wait ends as timed out, or with the result
+///   wait has not ended yet                          that crossed. The next wait begins with the new time
+///   when the result is there, but was not resumed   the result is delivered
+///
+/// @tparam Clock  std::chrono::steady_clock, gyre::boot_clock or std::chrono::system_clock.
+template <detail::known_clock Clock = std::chrono::steady_clock>
+class movable_deadline : public detail::movable_base {
+ public:
+  using time_point = std::chrono::time_point<Clock, std::chrono::nanoseconds>;
+
+  /// @param when  time_point::max() for never.
+  explicit movable_deadline(time_point when) noexcept : movable_base{point_in_time{when}} {}
+
+  /// @param from_now  From the call on.
+  /// @threads         In a turn of an executor, whose clock it takes; used on that executor only.
+  explicit movable_deadline(std::chrono::nanoseconds from_now) noexcept
+      : movable_base{detail::id_of_clock<Clock>, from_now} {}
+
+  /// Moves it, to earlier or later.
+  ///
+  /// @threads  The executor's thread.
+  /// @limits   However often it is moved in a turn, the kernel is told once, at its end. It looks for the timeout among
+  ///           all that are linked: 10 us at 2000. Where thousands of operations have such deadlines, keep them in the
+  ///           executor's timers by executor_options::linked_timeout_max of zero: there a move costs some 20 ns.
+  /// @source   io_uring_prep_timeout_update(3), IORING_LINK_TIMEOUT_UPDATE. Linux 5.15.
+  void expires_at(time_point when) noexcept { move_to(when.time_since_epoch().count()); }
+
+  /// The same to so long from now.
+  ///
+  /// @threads  In a turn of the executor.
+  void expires_after(std::chrono::nanoseconds from_now) noexcept { move_from_now(from_now); }
+
+  /// What it was last moved to.
+  [[nodiscard]] time_point expiry() const noexcept { return time_point{std::chrono::nanoseconds{when().at()}}; }
+};
+
+template <class Clock, class Duration>
+movable_deadline(std::chrono::time_point<Clock, Duration>) -> movable_deadline<Clock>;
+template <class Rep, class Period>
+movable_deadline(std::chrono::duration<Rep, Period>) -> movable_deadline<>;
 
 /// Awaits an operation, for at most `duration`.
 ///
@@ -295,6 +413,28 @@ template <detail::own_awaitable Awaitable>
   return with_deadline(when, detail::as_task(std::move(awaitable)));
 }
 
+/// The same on another clock, or with a deadline that can be moved.
+///
+/// @param when  A time_point on gyre::boot_clock, which goes on while the machine is suspended, or on
+///              std::chrono::system_clock, the time of day: when somebody sets that clock, the deadline follows. Or a
+///              movable_deadline, which outlives the wait.
+/// @limits      On these clocks, and with a movable_deadline, an operation whose deadline the kernel keeps posts one
+///              completion more, which says that the deadline has passed.
+/// @source      io_uring_prep_link_timeout(3), IORING_TIMEOUT_BOOTTIME, IORING_TIMEOUT_REALTIME. Linux 5.15.
+template <std::derived_from<operation> Op>
+[[nodiscard]] auto with_deadline(detail::clocked_limit when, Op op) noexcept {
+  return detail::timed_operation<Op, detail::deadline_by::options_on_any_clock>{std::move(op), when};
+}
+template <class T>
+[[nodiscard]] detail::timed_task<T> with_deadline(detail::clocked_limit when, task<T> body) noexcept {
+  return detail::timed_task<T>{"with_deadline", std::move(body), detail::time_limit{when}};
+}
+template <detail::own_awaitable Awaitable>
+  requires(!std::derived_from<Awaitable, operation>)
+[[nodiscard]] auto with_deadline(detail::clocked_limit when, Awaitable awaitable) {
+  return with_deadline(when, detail::as_task(std::move(awaitable)));
+}
+
 /// Awaits an operation, a task, or anything else of gyre's, for at most `duration`, and then goes on without it: where
 /// a deadline is an ordinary outcome and no error.
 ///
@@ -331,6 +471,21 @@ template <class T>
 template <detail::own_awaitable Awaitable>
   requires(!std::derived_from<Awaitable, operation>)
 [[nodiscard]] auto move_on_at(std::chrono::steady_clock::time_point when, Awaitable awaitable) {
+  return move_on_at(when, detail::as_task(std::move(awaitable)));
+}
+
+/// The same on another clock, or with a deadline that can be moved: as with_deadline() on them.
+template <std::derived_from<operation> Op>
+[[nodiscard]] auto move_on_at(detail::clocked_limit when, Op op) noexcept {
+  return detail::moving_on_operation<Op, detail::deadline_by::options_on_any_clock>{std::move(op), when};
+}
+template <class T>
+[[nodiscard]] detail::moving_on_task<T> move_on_at(detail::clocked_limit when, task<T> body) noexcept {
+  return detail::moving_on_task<T>{"move_on_at", std::move(body), detail::time_limit{when}};
+}
+template <detail::own_awaitable Awaitable>
+  requires(!std::derived_from<Awaitable, operation>)
+[[nodiscard]] auto move_on_at(detail::clocked_limit when, Awaitable awaitable) {
   return move_on_at(when, detail::as_task(std::move(awaitable)));
 }
 

@@ -7,6 +7,7 @@
 // lines, and a line is read upwards, from the coroutine that waits to the one that its boundary owns.
 //
 // gyre-gdb.py does the same with the memory of another process; both say the same (tests/debugger/gdb.py).
+#include <gyre/runtime/detail/clocked_deadline.hpp>
 #include <gyre/runtime/diagnosis.hpp>
 #include <gyre/runtime/operation.hpp>
 
@@ -143,11 +144,14 @@ class task_tree {
 
   // Those that the executor keeps. An operation lies in the memory that belongs to its deadline, and in no other's.
   void find_deadlines() {
-    loop_.timers().for_each([&](const timer& each) {
-      const std::size_t bytes = each.its_kind().bytes_with_operation;
-      const auto begin = reinterpret_cast<std::uintptr_t>(&each);
-      if (bytes > 0) deadlines_.push_back({.begin = begin, .end = begin + bytes, .due = each.due()});
-    });
+    for (const clock_id clock : {clock_id::steady, clock_id::boot, clock_id::system}) {
+      loop_.timers_on(clock).for_each([&](const timer& each) {
+        const std::size_t bytes = each.its_kind().bytes_with_operation;
+        const auto begin = reinterpret_cast<std::uintptr_t>(&each);
+        const clock_ns due = loop_.on_steady_clock({clock, each.due()});
+        if (bytes > 0) deadlines_.push_back({.begin = begin, .end = begin + bytes, .due = due});
+      });
+    }
     std::ranges::sort(deadlines_, {}, &deadline::begin);
   }
 
@@ -270,7 +274,7 @@ class task_tree {
 
   // The deadline of a scope, and what it has heard of a stop: of its own, or of one around it that a shield keeps away.
   void tell_state(const cancel_scope& scope, bool tells_inherited_stop) {
-    if (scope.has_deadline_) tell_time_left(scope.deadline_.due());
+    if (const auto due = scope.deadline()) tell_time_left(clock_of(*due));
     const cancel_scope* stopped = &scope;
     while (stopped != nullptr && !stopped->stop_requested()) stopped = stopped->parent();
     if (stopped == nullptr) return;
@@ -288,7 +292,11 @@ class task_tree {
   }
 
   [[nodiscard]] clock_ns deadline_of(const waiter& waiting) const {
-    if (waiting.has(waiter::linked)) return static_cast<const operation&>(waiting).deadline_->due();
+    if (waiting.has(waiter::linked)) {
+      const timer& linked = *static_cast<const operation&>(waiting).deadline_;
+      if (!waiting.has(waiter::heard)) return linked.due();
+      return loop_.on_steady_clock(static_cast<const clocked_deadline&>(linked).when());
+    }
     const auto where = reinterpret_cast<std::uintptr_t>(&waiting);
     const auto behind = std::ranges::upper_bound(deadlines_, where, {}, &deadline::begin);
     if (behind == deadlines_.begin()) return INT64_MAX;

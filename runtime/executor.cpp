@@ -80,6 +80,12 @@ detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds
   return later(loop.now(), duration);
 }
 
+detail::clock_ns executor::on_steady_clock(point_in_time when) noexcept {
+  if (when.clock() == detail::clock_id::steady) return when.at();
+  const detail::clock_ns due = std::max<detail::clock_ns>(when.at(), 0);  // what is long past is past
+  return detail::later(now(), std::chrono::nanoseconds{due - now_on(when.clock())});
+}
+
 bool executor::turn(bool may_park) {
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};

@@ -27,6 +27,7 @@
 #include <gyre/runtime/detail/submission.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/fd_ref.hpp>
+#include <gyre/runtime/point_in_time.hpp>
 #include <gyre/runtime/result.hpp>
 #include <gyre/runtime/root_task.hpp>
 #include <gyre/runtime/task.hpp>
@@ -227,6 +228,19 @@ class executor {
 
   /// Up to this duration a deadline is counted from the very moment, or kept by the kernel; above it, from turn_time().
   [[nodiscard]] std::chrono::nanoseconds short_duration_max() const noexcept { return short_duration_max_; }
+
+  /// A timer on any clock: arms it, or moves it on the same clock; takes it out; looks at the clock.
+  void arm_on(point_in_time when, detail::timer& armed) noexcept { submission_.arm(when, armed); }
+  void disarm_on(detail::clock_id clock, detail::timer& armed) noexcept { submission_.disarm(clock, armed); }
+  [[nodiscard]] detail::clock_ns now_on(detail::clock_id clock) noexcept {
+    return clock == detail::clock_id::steady ? now() : ring_->now_on(clock);
+  }
+
+  /// The same for who only looks: the timers on a clock; a point on it, as it looks now on the steady clock.
+  [[nodiscard]] const detail::timer_heap& timers_on(detail::clock_id clock) const noexcept {
+    return submission_.timers_on(clock);
+  }
+  [[nodiscard]] detail::clock_ns on_steady_clock(point_in_time when) noexcept;
 
   [[nodiscard]] detail::timer_heap& timers() noexcept { return timers_; }
   [[nodiscard]] detail::ring& ring() noexcept { return *ring_; }

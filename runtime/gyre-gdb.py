@@ -29,6 +29,7 @@ FOREIGN = 0x400
 STACKED = 0x800
 EXPIRED = 0x1000
 LINKED = 0x2000
+HEARD = 0x8000
 
 ROLE_BODY = 1
 ROLE_BRANCH = 2
@@ -220,9 +221,14 @@ class Waiter:
     def due(self):
         itself = self.itself()
         try:
-            return int(itself['due_']) if itself is not None else FOREVER
+            return steady(itself['due_']) if itself is not None else FOREVER
         except gdb.error:
             return FOREVER
+
+
+def steady(point_in_time):
+    """When that is. How far the other clocks are from it no debugger knows: of a time on them nothing is told."""
+    return FOREVER if int(point_in_time['clock_']) else int(point_in_time['at_'])
 
 
 def descriptor_in(value, may_follow=True):
@@ -446,7 +452,7 @@ class Tree:
             self.say(f', {count - begun} not begun')
 
     def tell_state(self, scope, tells_inherited_stop):
-        if scope.value['has_deadline_']:
+        if scope.value['has_deadline_'] and not int(scope.value['deadline_clock_']):
             self.tell_time_left(int(scope.value['deadline_']['due']))
         stopped = scope
         while stopped is not None and not stopped.stop_requested():
@@ -465,6 +471,8 @@ class Tree:
         self.say(f', {seconds(due - self.now)} left' if due >= self.now else f', {seconds(self.now - due)} overdue')
 
     def deadline_of(self, waiter):
+        if waiter.state & HEARD:
+            return FOREVER
         if waiter.state & LINKED:
             return int(at('gyre::operation', waiter.where)['deadline_']['due'])
         before = bisect.bisect_right(self.deadlines, (waiter.where, FOREVER)) - 1

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The life of an operation between co_await and its own completion.
+#include <gyre/runtime/detail/clocked_deadline.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/operation.hpp>
 
@@ -59,12 +60,28 @@ bool operation::judge_failure() noexcept {
     set_res(-ECANCELED);
     return true;
   }
-  // One that has fired is never judged to be still running. The executor looked at the clock for the time that was
-  // left, the kernel counted it from a later moment, when it took the operation, and here the executor looks again
-  // after the end. So that time has passed between its two looks, whatever its clock is shifted by.
-  const bool linked_timeout_fired = has(linked) && loop().now() >= deadline_->due();
-  if (has(expired) || linked_timeout_fired) finish_timed_out();
+  if (has(expired) || (has(linked) && linked_time_is_over())) finish_timed_out();
   return false;
+}
+
+// Whether its linked timeout can be what ended it. One that has fired is never judged to be still running. The executor
+// looked at the clock for the time that was left, the kernel counted it from a later moment, when it took the
+// operation, and here the executor looks again after the end. So that time has passed between its two looks, whatever
+// its clock is shifted by. One that is heard says by itself that it has fired, where the clock was set back or it was
+// moved just then.
+bool operation::linked_time_is_over() noexcept {
+  if (!has(heard)) return loop().now() >= deadline_->due();
+  const point_in_time end = static_cast<detail::clocked_deadline&>(*deadline_).when();
+  return loop().now_on(end.clock()) >= end.at();
+}
+
+void operation::link_clocked_deadline(detail::clocked_deadline& deadline) noexcept {
+  link_deadline(deadline);
+  add(heard);
+}
+
+void operation::deadline_has_fired() noexcept {
+  if (is_waiting()) add(expired);
 }
 
 void operation::cancel_waiting(detail::waiter& self) noexcept { static_cast<operation&>(self).request_cancel(); }

@@ -48,6 +48,8 @@ class operation;
 
 namespace detail {
 
+class clocked_deadline;
+
 template <class Op, class Member>
 const Member& of_member(const waiter& self, Member Op::* member) noexcept {
   return static_cast<const Op&>(self).*member;
@@ -101,6 +103,12 @@ class operation : public detail::waiter {
     add(linked);
     deadline_ = &deadline;
   }
+
+  /// The same for a deadline on another clock, or that can be moved.
+  void link_clocked_deadline(detail::clocked_deadline& deadline) noexcept;
+
+  /// The kernel says that its linked timeout has fired: its own completion follows.
+  void deadline_has_fired() noexcept;
 
   /// Whether a deadline is what ended it: the kernel has errors of its own that are called timed_out.
   [[nodiscard]] bool ended_by_deadline() const noexcept { return has(timed_out); }
@@ -164,6 +172,7 @@ class operation : public detail::waiter {
   void finish_stopped() noexcept;
   void finish_timed_out() noexcept;
   [[nodiscard]] bool judge_failure() noexcept;
+  [[nodiscard]] bool linked_time_is_over() noexcept;
   void request_cancel() noexcept;
   static void cancel_waiting(detail::waiter& self) noexcept;
 

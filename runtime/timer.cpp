@@ -11,7 +11,7 @@ namespace gyre {
 
 namespace detail {
 
-void timer_wait::arm() noexcept { loop().timers().arm(*this, due_); }
+void timer_wait::arm() noexcept { loop().arm_on(due_, *this); }
 
 constinit const timer_kind timer_wait::kind_of_timer{&timer_wait::expired};
 
@@ -19,12 +19,13 @@ void timer_wait::expired(timer& self) noexcept { static_cast<timer_wait&>(self).
 
 void timer_wait::cancel_waiting(waiter& self) noexcept {
   auto& wait = static_cast<timer_wait&>(self);
-  wait.loop().timers().disarm(wait);
+  wait.loop().disarm_on(wait.due_.clock(), wait);
   wait.settle(/*as_stopped=*/true);
 }
 
 void timer_wait::describe(const waiter& self, wait_details& told) noexcept {
-  told.due_ns = static_cast<const timer_wait&>(self).due_;
+  const auto& wait = static_cast<const timer_wait&>(self);
+  told.due_ns = wait.loop().on_steady_clock(wait.due_);
 }
 
 void timer_wait::resumed() {
@@ -45,12 +46,10 @@ constinit const detail::waiter_kind sleep_operation::kind_of_sleep{
     {&sleep_operation::run_slowly}, &sleep_operation::cancel_waiting, "sleep", &sleep_operation::describe};
 
 sleep_operation sleep_for(std::chrono::nanoseconds duration) noexcept {
-  return sleep_operation{detail::deadline_after(executor::current(), duration)};
+  return sleep_operation{{detail::clock_id::steady, detail::deadline_after(executor::current(), duration)}};
 }
 
-sleep_operation sleep_until(std::chrono::steady_clock::time_point when) noexcept {
-  return sleep_operation{when.time_since_epoch().count()};
-}
+sleep_operation sleep_until(point_in_time when) noexcept { return sleep_operation{when}; }
 
 // ------------------------------------------------------------------------------------------------------- interval
 
@@ -72,7 +71,8 @@ interval::tick interval::take(detail::clock_ns now) noexcept {
   return {.due = detail::time_point_of(due), .missed_count = static_cast<std::uint64_t>(missed_count)};
 }
 
-interval::next_operation::next_operation(interval& of) noexcept : timer_wait{kind_of_next, of.due_}, interval_{of} {}
+interval::next_operation::next_operation(interval& of) noexcept
+    : timer_wait{kind_of_next, {detail::clock_id::steady, of.due_}}, interval_{of} {}
 
 // Its time has come, or it was stopped. Where reset() has put the tick off meanwhile, the wait goes on: the timer is
 // not moved at each reset(), of which there may be one a message.

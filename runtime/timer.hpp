@@ -2,11 +2,13 @@
 // Sleeping, once and again.
 //
 // A sleep lives in the executor's timer heap: it costs no system call of its own. One that wakes an idle executor is as
-// exact as a timeout of the kernel; one on a busy executor waits for its turn.
+// exact as a timeout of the kernel; one on a busy executor waits for its turn. For sleeps on other clocks there is a
+// heap for each clock, with one timeout of the kernel's: detail/clock_timers.hpp.
 #pragma once
 
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/detail/waiter.hpp>
+#include <gyre/runtime/point_in_time.hpp>
 #include <gyre/runtime/result.hpp>
 
 #include <chrono>
@@ -28,7 +30,8 @@ class timer_wait : public waiter, timer {
   }
 
  protected:
-  timer_wait(const waiter_kind& its_kind, clock_ns due) noexcept : waiter{its_kind}, timer{kind_of_timer}, due_{due} {}
+  timer_wait(const waiter_kind& its_kind, point_in_time due) noexcept
+      : waiter{its_kind}, timer{kind_of_timer}, due_{due} {}
   timer_wait(timer_wait&& other) noexcept
       : waiter{static_cast<const waiter_kind&>(*other.kind), other}, timer{kind_of_timer}, due_{other.due_} {}
   ~timer_wait() { GYRE_ASSERT(!armed(), "a wait has left the timers when it ends"); }
@@ -40,10 +43,11 @@ class timer_wait : public waiter, timer {
   static void cancel_waiting(waiter& self) noexcept;
   static void describe(const waiter& self, wait_details& told) noexcept;
 
-  /// When the wait is over, or would be. From the kind's run(), where that has been put off: wait_again(), and this.
-  [[nodiscard]] clock_ns due_at() const noexcept { return due_; }
+  /// When the wait is over, or would be, on its clock. From the kind's run(), where that has been put off:
+  /// wait_again(), and this.
+  [[nodiscard]] clock_ns due_at() const noexcept { return due_.at(); }
   void put_off(clock_ns due) noexcept {
-    due_ = due;
+    due_ = {due_.clock(), due};
     arm();
   }
 
@@ -52,7 +56,7 @@ class timer_wait : public waiter, timer {
   static void expired(timer& self) noexcept;
   static const timer_kind kind_of_timer;
 
-  clock_ns due_;
+  point_in_time due_;
 };
 
 }  // namespace detail
@@ -60,7 +64,7 @@ class timer_wait : public waiter, timer {
 /// The wait of sleep_for() and sleep_until().
 class [[nodiscard]] sleep_operation final : public detail::timer_wait {
  public:
-  explicit sleep_operation(detail::clock_ns due) noexcept : timer_wait{kind_of_sleep, due} {}
+  explicit sleep_operation(point_in_time due) noexcept : timer_wait{kind_of_sleep, due} {}
 
   void await_resume() { resumed(); }
   [[nodiscard]] result<void> await_result() noexcept { return resumed_with_result(); }
@@ -76,8 +80,16 @@ class [[nodiscard]] sleep_operation final : public detail::timer_wait {
 /// @limits              Never returns early. How late depends on how busy the executor is.
 [[nodiscard]] sleep_operation sleep_for(std::chrono::nanoseconds duration) noexcept;
 
-/// Waits until a point in time on the steady clock (CLOCK_MONOTONIC). Otherwise as sleep_for().
-[[nodiscard]] sleep_operation sleep_until(std::chrono::steady_clock::time_point when) noexcept;
+/// Waits until a point in time. Otherwise as sleep_for().
+///
+/// @param when          A time_point of std::chrono::steady_clock (CLOCK_MONOTONIC), which stands still while the
+///                      machine is suspended; of gyre::boot_clock (CLOCK_BOOTTIME), which goes on then; of
+///                      std::chrono::system_clock (CLOCK_REALTIME), the time of day. When somebody sets that clock, the
+///                      sleep follows: it ends at that time of day.
+/// @limits              The kernel holds one timeout for all sleeps on a clock. One that is past when it begins ends in
+///                      the next turn; on the last two clocks, when the kernel was asked.
+/// @source              io_uring_prep_timeout(3), IORING_TIMEOUT_BOOTTIME, IORING_TIMEOUT_REALTIME. Linux 5.15.
+[[nodiscard]] sleep_operation sleep_until(point_in_time when) noexcept;
 
 /// Points in time at equal distances: for what is to be done every second.
 ///

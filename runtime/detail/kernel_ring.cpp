@@ -25,6 +25,12 @@ __kernel_timespec timespec_of(clock_ns duration) noexcept {
   return {.tv_sec = counted / second, .tv_nsec = counted % second};
 }
 
+clock_ns read_clock(clockid_t clock) noexcept {
+  timespec time{};
+  ::clock_gettime(clock, &time);
+  return time.tv_sec * clock_ns{1'000'000'000} + time.tv_nsec;
+}
+
 }  // namespace
 
 kernel_ring::kernel_ring(const ring_request& request)
@@ -165,10 +171,18 @@ void kernel_ring::wait_for_one_more(clock_ns duration) noexcept {
   static_cast<void>(io_uring_enter(enter_fd_, 0, 0, enter_flags_ | IORING_ENTER_GETEVENTS, nullptr));
 }
 
-clock_ns kernel_ring::now() const noexcept {
-  timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec * clock_ns{1'000'000'000} + time.tv_nsec;
+clock_ns kernel_ring::now() const noexcept { return read_clock(CLOCK_MONOTONIC); }
+
+clock_ns kernel_ring::now_on(clock_id clock) const noexcept {
+  switch (clock) {
+    case clock_id::boot:
+      return read_clock(CLOCK_BOOTTIME);
+    case clock_id::system:
+      return read_clock(CLOCK_REALTIME);
+    case clock_id::steady:
+      break;
+  }
+  return now();
 }
 
 }  // namespace gyre::detail

@@ -30,6 +30,7 @@ class kernel_ring final : public ring {
   void wake() noexcept override;
   int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
   clock_ns now() const noexcept override;
+  clock_ns now_on(clock_id clock) const noexcept override;
   std::string notes() const override { return report_.notes; }
 
  private:

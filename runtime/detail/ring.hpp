@@ -13,6 +13,7 @@
 #pragma once
 
 #include <gyre/runtime/detail/timer_heap.hpp>
+#include <gyre/runtime/point_in_time.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -174,6 +175,9 @@ class ring {
   /// The clock that timers and deadlines go by: CLOCK_MONOTONIC for the kernel. Entries tell spans of it and never
   /// points: a time namespace shifts what a program reads, and not what io_uring goes by.
   [[nodiscard]] virtual clock_ns now() const noexcept = 0;
+
+  /// What another clock says: the one that the kernel's timeouts on it go by, but for what a time namespace shifts.
+  [[nodiscard]] virtual clock_ns now_on(clock_id clock) const noexcept = 0;
 
   /// What was not granted at set-up, in sentences; empty when all was.
   [[nodiscard]] virtual std::string notes() const { return {}; }

@@ -92,7 +92,9 @@ scripted_ring::scripted_ring(const options& chosen)
     : options_{chosen},
       entries_{std::make_unique<std::byte[]>(chosen.sq_entries * sqe_bytes)},
       posted_(chosen.cq_entries),
-      now_{chosen.begin} {
+      now_{chosen.begin},
+      boot_ahead_{chosen.boot_ahead},
+      system_ahead_{chosen.system_begin - chosen.begin} {
   GYRE_ASSERT((chosen.sq_entries & (chosen.sq_entries - 1)) == 0, "a ring has a power of two of entries");
   GYRE_ASSERT((chosen.cq_entries & (chosen.cq_entries - 1)) == 0, "a ring has a power of two of completions");
   set_sqes(entries_.get(), chosen.sq_entries);
@@ -193,33 +195,64 @@ void scripted_ring::take(std::size_t index) {
 
 void scripted_ring::begin(request taken) {
   link_head_ = (taken.flags & IOSQE_IO_LINK) != 0 ? taken.id : 0;
-  if (taken.opcode == IORING_OP_TIMEOUT) taken.due = due_at(taken.addr, taken.op_flags);
+  if (taken.opcode == IORING_OP_TIMEOUT) {
+    const point_in_time when = due_at(taken.addr, taken.op_flags);
+    taken.clock = when.clock();
+    taken.due = when.at();
+  }
   in_flight_.push_back(taken);
   if (!answer || is_own(taken)) return;
   if (const auto res = answer(taken)) complete(taken, *res);
 }
 
-// When the time at `address` has come, on the executor's clock: a point on the kernel's, or a span from now on.
-clock_ns scripted_ring::due_at(std::uint64_t address, std::uint32_t flags) const noexcept {
+// When the time at `address` has come: a point on the kernel's clock, or a span from now on. No namespace shifts the
+// system clock.
+point_in_time scripted_ring::due_at(std::uint64_t address, std::uint32_t flags) const noexcept {
   const clock_ns told = time_at(address);
-  if ((flags & IORING_TIMEOUT_ABS) != 0) return told + options_.clock_shift;
-  return later(now_, std::chrono::nanoseconds{told});
+  const clock_id clock = (flags & IORING_TIMEOUT_BOOTTIME) != 0   ? clock_id::boot
+                         : (flags & IORING_TIMEOUT_REALTIME) != 0 ? clock_id::system
+                                                                  : clock_id::steady;
+  const bool is_span = (flags & IORING_TIMEOUT_ABS) == 0;
+  if (is_span) return {clock, later(now_on(clock), std::chrono::nanoseconds{told})};
+  return {clock, clock == clock_id::system ? told : told + options_.clock_shift};
 }
 
-void scripted_ring::link_timeout(const request& taken) {
+void scripted_ring::link_timeout(request taken) {
   const std::uint64_t head = std::exchange(link_head_, 0);
   if (head == 0) return answer_request(taken, -EINVAL);
+  const bool is_heard = (taken.flags & IOSQE_CQE_SKIP_SUCCESS) == 0;
   const auto linked_to =
       std::find_if(in_flight_.begin(), in_flight_.end(), [&](const request& each) { return each.id == head; });
-  if (linked_to == in_flight_.end()) return;  // it was answered at once, and its timeout is of no use any more
+  if (linked_to == in_flight_.end()) {  // it was answered at once, and its timeout is of no use any more
+    if (is_heard) answer_request(taken, -ECANCELED);
+    return;
+  }
+  const point_in_time when = due_at(taken.addr, taken.op_flags);
   linked_to->linked = true;
-  linked_to->due = due_at(taken.addr, taken.op_flags);
+  linked_to->clock = when.clock();
+  linked_to->due = when.at();
+  if (!is_heard) return;
+  taken.linked_to = head;
+  in_flight_.push_back(taken);
+}
+
+request* scripted_ring::linked_timeout_of(std::uint64_t id) noexcept {
+  for (request& each : in_flight_)
+    if (each.linked_to == id) return &each;
+  return nullptr;
+}
+
+// Of the operation `id`, where there is one that posts a completion.
+void scripted_ring::end_link_of(std::uint64_t id, std::int32_t res) {
+  const request* const link = links_by_hand ? nullptr : linked_timeout_of(id);
+  if (link != nullptr) complete(request{*link}, res);
 }
 
 void scripted_ring::cancel(const request& asking) {
   const bool by_fd = (asking.op_flags & IORING_ASYNC_CANCEL_FD) != 0;
   const bool any = (asking.op_flags & IORING_ASYNC_CANCEL_ANY) != 0;
   const auto is_meant = [&](const request& each) {
+    if (each.linked_to != 0) return false;  // it ends with its operation
     if (any || each.opcode == IORING_OP_ASYNC_CANCEL) return any && each.opcode != IORING_OP_ASYNC_CANCEL;
     return by_fd ? each.fd == asking.fd : each.user_data == asking.addr;
   };
@@ -251,12 +284,21 @@ int scripted_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcep
   return -ETIME;
 }
 
+// io_uring/timeout.c: a move goes by the clock that the timeout has.
 void scripted_ring::move_timeout(const request& asking) {
+  if ((asking.op_flags & (IORING_TIMEOUT_BOOTTIME | IORING_TIMEOUT_REALTIME)) != 0)
+    return answer_request(asking, -EINVAL);
+  const bool is_linked = (asking.op_flags & IORING_LINK_TIMEOUT_UPDATE) != 0;
+  const unsigned opcode = is_linked ? IORING_OP_LINK_TIMEOUT : IORING_OP_TIMEOUT;
   const auto found = std::find_if(in_flight_.begin(), in_flight_.end(), [&](const request& each) {
-    return each.opcode == IORING_OP_TIMEOUT && each.user_data == asking.addr;
+    return each.opcode == opcode && each.user_data == asking.addr;
   });
-  if (found == in_flight_.end()) return answer_request(asking, -ENOENT);
-  found->due = due_at(asking.off, asking.op_flags);
+  const auto has_id = [&](const request& each) { return each.id == found->linked_to; };
+  const auto moved =
+      found != in_flight_.end() && is_linked ? std::find_if(in_flight_.begin(), in_flight_.end(), has_id) : found;
+  if (moved == in_flight_.end() || !moved->due) return answer_request(asking, -ENOENT);
+  constexpr std::uint32_t clock_flags[] = {0, IORING_TIMEOUT_BOOTTIME, IORING_TIMEOUT_REALTIME};
+  moved->due = due_at(asking.off, asking.op_flags | clock_flags[static_cast<std::size_t>(moved->clock)]).at();
   answer_request(asking, 0);
 }
 
@@ -279,6 +321,7 @@ void scripted_ring::complete(const request& done, std::int32_t res, std::uint32_
     std::erase_if(in_flight_, [&](const request& each) { return each.id == ended.id; });
   const bool skipped = res >= 0 && (ended.flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
   if (!skipped) post({.user_data = ended.user_data, .res = res, .flags = cqe_flags});
+  if ((cqe_flags & IORING_CQE_F_MORE) == 0) end_link_of(ended.id, -ECANCELED);
 }
 
 void scripted_ring::deliver(const request& done, std::string_view bytes) {
@@ -346,28 +389,56 @@ clock_ns scripted_ring::now() const noexcept {
   return now_;
 }
 
+clock_ns scripted_ring::now_on(clock_id clock) const noexcept {
+  switch (clock) {
+    case clock_id::boot:
+      return now_ + boot_ahead_;
+    case clock_id::system:
+      return now_ + system_ahead_;
+    case clock_id::steady:
+      break;
+  }
+  return now_;
+}
+
 void scripted_ring::advance(std::chrono::nanoseconds by) {
   now_ += by.count();
   expire();
 }
 
+void scripted_ring::suspend(std::chrono::nanoseconds duration) {
+  boot_ahead_ += duration.count();
+  step_system_clock(duration);
+}
+
+void scripted_ring::step_system_clock(std::chrono::nanoseconds by) {
+  system_ahead_ += by.count();
+  expire();
+}
+
 void scripted_ring::advance_to_next_timeout() {
-  std::optional<clock_ns> earliest = sleeps_until_;
+  std::optional<clock_ns> left;
+  if (sleeps_until_) left = *sleeps_until_ - now_;
   for (const request& each : in_flight_)
-    if (each.due && (!earliest || *each.due < *earliest)) earliest = each.due;
-  GYRE_ASSERT(earliest.has_value(), "the script waits for a timeout: there is none");
-  advance(std::chrono::nanoseconds{std::max<clock_ns>(0, *earliest - now_)});
+    if (each.due && (!left || left_of(each) < *left)) left = left_of(each);
+  GYRE_ASSERT(left.has_value(), "the script waits for a timeout: there is none");
+  advance(std::chrono::nanoseconds{std::max<clock_ns>(0, *left)});
 }
 
 void scripted_ring::expire() {
   for (;;) {
     request* first = nullptr;  // the earliest that is due
     for (request& each : in_flight_)
-      if (each.due && *each.due <= now_ && (first == nullptr || *each.due < *first->due)) first = &each;
+      if (each.due && left_of(each) <= 0 && (first == nullptr || left_of(each) < left_of(*first))) first = &each;
     if (first == nullptr) return;
     first->due.reset();
-    if (first->opcode == IORING_OP_TIMEOUT && !first->linked) complete(request{*first}, -ETIME);
-    else ask_to_stop(*first, options_.on_cancel == cancels::like_the_kernel);
+    if (first->opcode == IORING_OP_TIMEOUT && !first->linked) {
+      complete(request{*first}, -ETIME);
+    } else {
+      const std::uint64_t id = first->id;
+      end_link_of(id, -ETIME);
+      ask_to_stop(find(id), options_.on_cancel == cancels::like_the_kernel);
+    }
   }
 }
 

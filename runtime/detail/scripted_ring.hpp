@@ -6,8 +6,11 @@
 //   enter()       takes the entries in their order, or as many as the script lets it; runs what was left to it by
 //                 complete_on_enter(); moves overflowed completions into the queue.
 //   complete()    posts a completion at once, as the kernel does while the executor's thread is elsewhere.
-//   advance()     moves the clock. Timeouts that are due post -ETIME; an operation whose linked timeout is due is asked
-//                 to stop, as by a cancel.
+//   advance()     moves the clocks, all of them. Timeouts that are due post -ETIME; an operation whose linked timeout
+//                 is due is asked to stop, as by a cancel. suspend() moves those that go on while a machine is
+//                 suspended, step_system_clock() is somebody who sets the time of day.
+//   linked ones   that post completions do so as in the kernel: -ETIME before their operation's when they fire,
+//                 -ECANCELED behind it when it ends by itself. With links_by_hand the script answers them.
 //   cancels       are answered as the kernel does: the one asked for ends with -ECANCELED, -ENOENT when there is none.
 //                 With cancels::by_hand they stay in the list, and the script answers both; but for those of the
 //                 executor's own timeout and poll, and the one that it ends with, of everything.
@@ -46,6 +49,8 @@ class scripted_ring final : public ring {
     cancels on_cancel = cancels::like_the_kernel;
     clock_ns begin = 1'000'000'000;  // what the clock says at first
     clock_ns clock_shift = 0;  // what a time namespace adds to the kernel's clock, by which it takes points in time
+    clock_ns boot_ahead = 0;   // of the boot clock before the executor's
+    clock_ns system_begin = 1'700'000'000'000'000'000;  // what the system clock says at first
   };
 
   /// A submission entry that enter() took, in the words of struct io_uring_sqe.
@@ -60,9 +65,11 @@ class scripted_ring final : public ring {
     std::int32_t fd = -1;
     std::uint8_t opcode = 0;
     std::uint8_t flags = 0;
-    bool linked = false;          // a link timeout follows it
-    bool stop_asked = false;      // by a cancel or its linked timeout, which the script has to answer
-    std::optional<clock_ns> due;  // of a timeout, or of the timeout that is linked to it
+    bool linked = false;                // a link timeout follows it
+    bool stop_asked = false;            // by a cancel or its linked timeout, which the script has to answer
+    std::optional<clock_ns> due;        // of a timeout, or of the timeout that is linked to it
+    clock_id clock = clock_id::steady;  // by which it is due
+    std::uint64_t linked_to = 0;        // of a linked timeout that posts a completion: the id of its operation
   };
 
   scripted_ring();
@@ -112,6 +119,16 @@ class scripted_ring final : public ring {
   /// In on_sleep: when the executor will wake by itself; none: never.
   [[nodiscard]] std::optional<clock_ns> sleeps_until() const noexcept { return sleeps_until_; }
 
+  /// The machine sleeps for so long: the boot clock and the system clock go on, the executor's does not.
+  void suspend(std::chrono::nanoseconds duration);
+
+  /// Somebody sets the system clock, forth or back.
+  void step_system_clock(std::chrono::nanoseconds by);
+
+  /// Whether the script completes linked timeouts that post completions, in its own order. One whose operation has
+  /// ended stays in flight until then.
+  bool links_by_hand = false;
+
   // ----------------------------------------------------------------- between the steps of the executor's own protocols
 
   std::function<void()> on_now;                // it looks at the clock: in each turn that has timers
@@ -137,6 +154,7 @@ class scripted_ring final : public ring {
   void wake() noexcept override;
   int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
   clock_ns now() const noexcept override;
+  clock_ns now_on(clock_id clock) const noexcept override;
 
  private:
   static constexpr int its_event_fd = 1'000'000;  // no descriptor at all: nobody may use it but as a number
@@ -157,8 +175,11 @@ class scripted_ring final : public ring {
   void sleep_out(std::optional<clock_ns> until);
   void take(std::size_t index);
   void begin(request taken);
-  [[nodiscard]] clock_ns due_at(std::uint64_t address, std::uint32_t flags) const noexcept;
-  void link_timeout(const request& taken);
+  [[nodiscard]] point_in_time due_at(std::uint64_t address, std::uint32_t flags) const noexcept;
+  [[nodiscard]] clock_ns left_of(const request& each) const noexcept { return *each.due - now_on(each.clock); }
+  request* linked_timeout_of(std::uint64_t id) noexcept;
+  void end_link_of(std::uint64_t id, std::int32_t res);
+  void link_timeout(request taken);
   void cancel(const request& asking);
   void move_timeout(const request& asking);
   void answer_request(const request& asking, std::int32_t res);
@@ -194,6 +215,8 @@ class scripted_ring final : public ring {
   std::uint64_t link_head_ = 0;  // the id of an entry whose link waits for the next one
   bool notifying_ = false;
   clock_ns now_;
+  clock_ns boot_ahead_;    // of now_
+  clock_ns system_ahead_;  // the same
 
   // Touched by any thread.
   std::atomic<std::uint64_t> event_count_ = 0;  // what an eventfd would hold

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Into the ring: operations with their linked timeouts, the requests of handlers, cancels; and what waits for a place.
 #include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/clocked_deadline.hpp>
 #include <gyre/runtime/detail/submission.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/operation.hpp>
@@ -8,13 +9,18 @@
 #include <liburing.h>
 
 #include <cerrno>
+#include <new>
 #include <utility>
 
 namespace gyre::detail {
 
 submission::submission(ring& its_ring, coarse_clock& its_clock, timer_heap& its_timers)
-    : ring_{its_ring}, clock_{its_clock}, times_{its_ring, its_clock, its_timers} {
+    : ring_{its_ring}, clock_{its_clock}, timers_{its_timers}, times_{its_ring, its_clock} {
   GYRE_ASSERT(ring_.sq_entries() > 1, "an operation and its linked timeout go into the ring together");
+}
+
+submission::~submission() {
+  while (completion_handler* const spare = spare_links_.pop_front()) delete static_cast<linked_timeout*>(spare);
 }
 
 // ------------------------------------------------------------------------------------------------ operations
@@ -34,9 +40,11 @@ void submission::describe(operation& op) noexcept {
   ring::blank(described, reinterpret_cast<std::uint64_t>(&op));
   op.its_kind().prepare_entry(op, described);
   if (!op.has(operation::linked)) return;
+  if (op.has(operation::heard)) [[unlikely]]
+    return link_heard(op, described);
   described.flags |= IOSQE_IO_LINK;
   io_uring_sqe& sqe = take_nobodys_sqe();
-  kernel_span& left = times_.set_linked(ring_.index_of(ring_.sq_tail() - 1), op.deadline_->due());
+  kernel_span& left = times_.set_linked(last_index(), op.deadline_->due());
   io_uring_prep_link_timeout(&sqe, left.as_timespec(), 0);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
@@ -91,6 +99,112 @@ void submission::end_request(completion_handler& handler) noexcept {
   if (std::exchange(handler.cancel_queued, false)) handler_cancels_.remove(handler);
 }
 
+// -------------------------------------------------------------------------------------------- times on any clock
+
+void submission::arm(point_in_time when, timer& armed) noexcept {
+  switch (when.clock()) {
+    case clock_id::steady:
+      return timers_.arm(armed, when.at());
+    case clock_id::boot:
+      return boot_timers_.arm(armed, when.at());
+    case clock_id::system:
+      return system_timers_.arm(armed, when.at());
+  }
+}
+
+void submission::disarm(clock_id clock, timer& armed) noexcept {
+  switch (clock) {
+    case clock_id::steady:
+      return timers_.disarm(armed);
+    case clock_id::boot:
+      return boot_timers_.disarm(armed);
+    case clock_id::system:
+      return system_timers_.disarm(armed);
+  }
+}
+
+const timer_heap& submission::timers_on(clock_id clock) const noexcept {
+  switch (clock) {
+    case clock_id::boot:
+      return boot_timers_.heap();
+    case clock_id::system:
+      return system_timers_.heap();
+    case clock_id::steady:
+      break;
+  }
+  return timers_;
+}
+
+void submission::describe_timeout(movable_timeout& described, io_uring_sqe& sqe) noexcept {
+  kernel_span& time = times_.set(last_index(), described.when);
+  io_uring_prep_timeout(&sqe, time.as_timespec(), 0, timeout_flags_of(described.when.clock()));
+}
+
+// An operation that goes on has another one than before. Where there is no memory for one, the timers keep its deadline
+// from here on, as they do where the kernel has lost it.
+void submission::link_heard(operation& op, io_uring_sqe& described) noexcept {
+  auto& deadline = static_cast<clocked_deadline&>(*op.deadline_);
+  if (deadline.armed()) return;
+  if (deadline.link_ != nullptr) forget_operation(*deadline.link_);
+  linked_timeout* const link = link_or_null();
+  if (link == nullptr) return arm(deadline.when(), deadline);
+  link->of = &deadline;
+  link->when = deadline.when();
+  link->where = completion_handler::place::in_kernel;
+  deadline.link_ = link;
+
+  described.flags |= IOSQE_IO_LINK;
+  io_uring_sqe& sqe = take_sqe();
+  ring::blank(sqe, tagged(*link));
+  kernel_span& time = times_.set(last_index(), link->when);
+  io_uring_prep_link_timeout(&sqe, time.as_timespec(), timeout_flags_of(link->when.clock()));
+}
+
+linked_timeout* submission::link_or_null() noexcept {
+  if (completion_handler* const spare = spare_links_.pop_front()) return static_cast<linked_timeout*>(spare);
+  return new (std::nothrow) linked_timeout{*this};
+}
+
+void submission::forget_operation(linked_timeout& link) noexcept {
+  forget_move(link);
+  link.of->link_ = nullptr;
+  link.of = nullptr;
+}
+
+void submission::take_back(linked_timeout& link) noexcept {
+  if (link.of != nullptr) forget_operation(link);
+  link.where = completion_handler::place::none;
+  spare_links_.push_back(link);
+}
+
+// Its entry is nobody's by now.
+void submission::keep_lost_deadline(operation& op) noexcept {
+  timer& deadline = *op.deadline_;
+  if (!op.has(operation::heard)) return timers_.arm(deadline, deadline.due());
+  auto& heard = static_cast<clocked_deadline&>(deadline);
+  take_back(*heard.link_);
+  ++not_requests_;
+  arm(heard.when(), heard);
+}
+
+void submission::submit_move(movable_timeout& moved) noexcept {
+  if (std::exchange(moved.move_queued, true)) return;
+  moves_.push_back(moved);
+  may_have_queued_ = true;
+}
+
+void submission::forget_move(movable_timeout& moved) noexcept {
+  if (std::exchange(moved.move_queued, false)) moves_.remove(moved);
+}
+
+void submission::describe_move(movable_timeout& moved) noexcept {
+  const unsigned of_what = moved.is_linked ? IORING_LINK_TIMEOUT_UPDATE : 0;
+  io_uring_sqe& sqe = take_nobodys_sqe();
+  kernel_span& time = times_.set(last_index(), moved.when);
+  io_uring_prep_timeout_update(&sqe, time.as_timespec(), tagged(moved), move_flags_of(moved.when.clock()) | of_what);
+  sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;  // -ENOENT, -EALREADY: it has ended, or does, and says so itself
+}
+
 // --------------------------------------------------------------------------------------------------- entries
 
 // Where there is known to be a free entry.
@@ -124,7 +238,7 @@ void submission::submit_cancel_of_all() noexcept {
 // ------------------------------------------------------------------------------------------------------ flush
 
 bool submission::has_listed() const noexcept {
-  return !backlog_.empty() || !handler_backlog_.empty() || !operation_cancels_.empty() || !handler_cancels_.empty();
+  return !backlog_.empty() || !handler_backlog_.empty() || has_cancels() || !moves_.empty();
 }
 
 void submission::flush_and_queue() noexcept {
@@ -138,6 +252,7 @@ void submission::flush_and_queue() noexcept {
 
 void submission::flush_queued() noexcept {
   flush_cancels();
+  flush_moves();
   flush_backlogs();
 }
 
@@ -169,6 +284,16 @@ bool submission::finish_cancelled() noexcept {
   return has_room();
 }
 
+void submission::flush_moves() noexcept {
+  while (ring_.free_sqes() > 0) {
+    completion_handler* const first = moves_.pop_front();
+    if (first == nullptr) return;
+    auto& moved = static_cast<movable_timeout&>(*first);
+    moved.move_queued = false;
+    describe_move(moved);
+  }
+}
+
 void submission::flush_backlogs() noexcept {
   while (ring_.free_sqes() > 0) {
     auto* const handler = handler_backlog_.pop_front();
@@ -195,7 +320,8 @@ bool submission::refused(int error) noexcept {
   if (!wants_room) fatal_errno(error, "executor: io_uring_enter(2) fails for a reason that no retry mends");
   ++counted_.refusals;
   times_are_old_ = ring_.unsubmitted() > 0;
-  if (times_are_old_) times_.keep_lost_deadline();
+  if (times_are_old_)
+    if (operation* const op = times_.take_out_lost_link()) keep_lost_deadline(*op);
   if (!backlog_.empty()) ring_.hold_back();  // else those that begin in the next turn would take its places
   return true;
 }

@@ -6,6 +6,7 @@
 //   flush()           cancels first, so that a full queue never delays one; then the backlogs, oldest first; and one
 //                     enter() gives the kernel all of it. Again, as long as something waits and the kernel takes all.
 //                     Between cancels it runs what they have caused in the kernel: see flush_cancels()
+//   submit_move()     into a list of timeouts to be moved, which goes out with the cancels: one request a turn for each
 //   refused           for want of room: what is left stays where it is. Completions that are taken make room, and the
 //                     next flush() goes on
 //
@@ -13,6 +14,7 @@
 // operation::begin_plainly().
 #pragma once
 
+#include <gyre/runtime/detail/clock_timers.hpp>
 #include <gyre/runtime/detail/coarse_clock.hpp>
 #include <gyre/runtime/detail/completion_handler.hpp>
 #include <gyre/runtime/detail/intrusive.hpp>
@@ -20,6 +22,7 @@
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace gyre {
@@ -27,6 +30,8 @@ class operation;
 }
 
 namespace gyre::detail {
+
+struct linked_timeout;
 
 class submission {
  public:
@@ -40,6 +45,7 @@ class submission {
   };
 
   submission(ring& its_ring, coarse_clock& its_clock, timer_heap& its_timers);
+  ~submission();
 
   /// Describes `op` to the ring, or lets it wait for a place.
   void submit(operation& op) noexcept;
@@ -56,6 +62,22 @@ class submission {
   /// The same for a handler's request. One that is still waiting for a place ends at once, with -ECANCELED.
   void submit(completion_handler& handler) noexcept;
   void submit_cancel(completion_handler& handler) noexcept;
+
+  /// Arms `armed` on the clock of `when`, or moves it there on the same clock. Takes it out.
+  void arm(point_in_time when, timer& armed) noexcept;
+  void disarm(clock_id clock, timer& armed) noexcept;
+  [[nodiscard]] const timer_heap& timers_on(clock_id clock) const noexcept;
+
+  /// Describes a timeout that is not linked, in an entry of its own that was taken last.
+  void describe_timeout(movable_timeout& described, io_uring_sqe& sqe) noexcept;
+
+  /// Has the kernel told of what `moved.when` says now. The move is forgotten when its timeout has ended.
+  void submit_move(movable_timeout& moved) noexcept;
+  void forget_move(movable_timeout& moved) noexcept;
+
+  /// The operation of `link` is back: it hears nothing more of it. The kernel has ended `link`.
+  void forget_operation(linked_timeout& link) noexcept;
+  void take_back(linked_timeout& link) noexcept;
 
   /// Counts a cancel request that an operation has described.
   void count_cancel() noexcept { ++counted_.cancels; }
@@ -117,8 +139,14 @@ class submission {
   void describe(operation& op) noexcept;
   void describe(completion_handler& handler) noexcept;
   void describe_cancel(std::uint64_t user_data) noexcept;
+  void describe_move(movable_timeout& moved) noexcept;
+  [[gnu::cold]] void link_heard(operation& op, io_uring_sqe& described) noexcept;
+  [[nodiscard]] linked_timeout* link_or_null() noexcept;
+  [[gnu::cold]] void keep_lost_deadline(operation& op) noexcept;
+  [[nodiscard]] std::size_t last_index() const noexcept { return ring_.index_of(ring_.sq_tail() - 1); }
   void flush_cancels() noexcept;
   [[nodiscard]] bool finish_cancelled() noexcept;
+  void flush_moves() noexcept;
   void flush_backlogs() noexcept;
   [[gnu::cold]] bool refused(int error) noexcept;
   [[gnu::cold]] void set_times_anew() noexcept;
@@ -128,7 +156,8 @@ class submission {
 
   ring& ring_;
   coarse_clock& clock_;
-  bool may_have_queued_ = false;  // something was put into one of the four lists of what has no entry yet
+  timer_heap& timers_;
+  bool may_have_queued_ = false;  // something was put into one of the lists of what has no entry yet
   bool times_are_old_ = false;    // entries were refused: what they say of timeouts counts from a moment that is past
   unsigned not_requests_ = 0;     // entries that are nobody's request, less completions that ended no request
   counts counted_;
@@ -137,6 +166,10 @@ class submission {
   intrusive_queue<runnable> operation_cancels_;  // of operations in the kernel, newest first
   intrusive_queue<completion_handler> handler_backlog_;
   intrusive_queue<completion_handler> handler_cancels_;
+  intrusive_queue<completion_handler> moves_;        // of timeouts in the kernel
+  intrusive_queue<completion_handler> spare_links_;  // linked_timeouts, as many as were in flight at a time
+  clock_timers boot_timers_{clock_id::boot, ring_, *this};
+  clock_timers system_timers_{clock_id::system, ring_, *this};
 };
 
 }  // namespace gyre::detail

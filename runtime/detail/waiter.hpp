@@ -104,7 +104,8 @@ class waiter : public runnable {
     stacked = 0x800,        // it is not the only one that waits below its boundary
     expired = 0x1000,       // operations: a deadline asked for the end
     linked = 0x2000,        // operations: a linked timeout goes with it
-    timed_out = 0x4000      // operations: a deadline ended it
+    timed_out = 0x4000,     // operations: a deadline ended it
+    heard = 0x8000          // operations: that linked timeout tells of its end (detail/clocked_deadline.hpp)
   };
 
   // Links and awaiter are set by begin(): whoever awaits pays for each store, and nobody looks before.

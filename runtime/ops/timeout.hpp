@@ -11,6 +11,15 @@
 #include <chrono>
 #include <cstdint>
 
+namespace gyre::detail {
+
+inline void expect_to_reach(const operation& op) noexcept {
+  GYRE_ASSERT(op.its_kind().where_it_runs == runs_in::ring,
+              "a linked timeout never fires on what a kernel worker runs: use with_timeout()");
+}
+
+}  // namespace gyre::detail
+
 namespace gyre::ops {
 
 /// Completes after a duration.
@@ -51,9 +60,29 @@ class [[nodiscard]] timeout final : public operation_of<timeout, void> {
 template <class Op>
   requires std::derived_from<Op, operation>
 [[nodiscard]] auto link_timeout(Op op, std::chrono::nanoseconds duration) noexcept {
-  GYRE_ASSERT(op.its_kind().where_it_runs == runs_in::ring,
-              "a linked timeout never fires on what a kernel worker runs: use with_timeout()");
+  detail::expect_to_reach(op);
   return detail::timed_operation<Op, detail::deadline_by::kernel>{std::move(op), duration};
+}
+
+/// The same at a point in time.
+///
+/// @param when  A time_point on std::chrono::steady_clock, gyre::boot_clock (IORING_TIMEOUT_BOOTTIME) or
+///              std::chrono::system_clock (IORING_TIMEOUT_REALTIME: follows when somebody sets that clock).
+/// @source      io_uring_prep_link_timeout(3). Linux 5.15 for the last two.
+template <class Op>
+  requires std::derived_from<Op, operation>
+[[nodiscard]] auto link_timeout(Op op, point_in_time when) noexcept {
+  detail::expect_to_reach(op);
+  return detail::timed_operation<Op, detail::deadline_by::kernel_on_any_clock>{std::move(op),
+                                                                               detail::clocked_limit{when}};
+}
+
+/// The same with a deadline that can be moved while the operation waits.
+template <class Op>
+  requires std::derived_from<Op, operation>
+[[nodiscard]] auto link_timeout(Op op, detail::movable_base& when) noexcept {
+  detail::expect_to_reach(op);
+  return detail::timed_operation<Op, detail::deadline_by::kernel_on_any_clock>{std::move(op), when};
 }
 
 }  // namespace gyre::ops

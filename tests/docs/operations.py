@@ -62,7 +62,7 @@ def declarations(text):
             yield found[1], doc, f"`{found[2]}`"
         elif "next_operation next()" in stripped:
             yield "accept_stream", doc, "`unique_fd`"
-        elif stripped.startswith("[[nodiscard]] auto link_timeout("):
+        elif stripped.startswith("[[nodiscard]] auto link_timeout(Op op, std::chrono::nanoseconds"):  # of three
             yield "link_timeout", doc, "what it is given"
         elif stripped.startswith(("template", "requires")):
             continue  # between a docstring and what it is for

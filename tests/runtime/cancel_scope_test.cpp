@@ -531,4 +531,35 @@ TEST_CASE("who cancels a shield from inside is told so, also when the scope outs
   }
 }
 
+// ------------------------------------------------------------------------------------ its deadline on other clocks
+
+TEST_CASE("a scope's deadline can be on the boot clock or the system clock, and be moved from one clock to another") {
+  using detail::clock_id;
+  const std::array clocks{clock_id::steady, clock_id::boot, clock_id::system};
+  for (const clock_id before : clocks) {
+    for (const clock_id after : clocks) {
+      CAPTURE(static_cast<int>(before));
+      CAPTURE(static_cast<int>(after));
+      scope_in_flight subject;
+      const auto at = [&](clock_id clock, std::chrono::nanoseconds from_now) {
+        return point_in_time{clock, subject.on.script.now_on(clock) + from_now.count()};
+      };
+      subject.scope->set_deadline(at(before, 10ms));
+      CHECK(subject.scope->deadline() == in(subject.on, 10ms));
+      subject.scope->set_deadline(at(after, 20ms));
+      CHECK(subject.scope->deadline() == in(subject.on, 20ms));
+      CHECK(subject.scope->nearest_deadline() == in(subject.on, 20ms));
+
+      subject.on.loop.run_ready();
+      subject.on.script.advance(20ms - 1ns);
+      subject.on.loop.run_ready();
+      CHECK(!subject.scope->stop_requested());
+      subject.on.script.advance(1ns);
+      subject.on.loop.run_ready();
+
+      CHECK(subject.noted.how == ended::stopped);
+    }
+  }
+}
+
 }  // namespace gyre

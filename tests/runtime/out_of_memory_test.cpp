@@ -43,6 +43,9 @@ void* scarce_allocation(std::size_t bytes, std::align_val_t alignment = by_defau
 void* operator new(std::size_t bytes) { return scarce_allocation(bytes); }
 void* operator new[](std::size_t bytes) { return scarce_allocation(bytes); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) { return scarce_allocation(bytes, alignment); }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return heap_is_empty ? nullptr : std::malloc(bytes != 0 ? bytes : 1);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
@@ -233,6 +236,33 @@ TEST_CASE("a deadline on a task begins and ends without memory") {
   on.script.advance(1s);
   on.loop.run_ready();
   CHECK(timed_out_count == waits_count);
+}
+
+TEST_CASE("without memory, a deadline on another clock that the kernel was to keep is kept by the executor") {
+  for (const detail::clock_id clock : {detail::clock_id::boot, detail::clock_id::system}) {
+    scripted_executor on{{}, {.linked_timeout_max = 1h}};
+    int timed_out_count = 0;
+    roots receiving;
+    receiving.push_back(std::make_unique<root_task<void>>(on.loop, [](detail::clocked_limit when, int& to) -> task<> {
+      try {
+        std::array<std::byte, 4> buffer;
+        co_await with_deadline(when, ops::recv(some_socket, buffer));
+      } catch (const std::system_error& error) {
+        to += is_timed_out(error) ? 1 : 0;
+      }
+    }(detail::clocked_limit{point_in_time{clock, on.script.now_on(clock) + 10'000'000}}, timed_out_count)));
+
+    turn_without_memory(on);
+    CHECK(!on.script.only(IORING_OP_RECV).linked);
+    on.loop.run_ready();
+    on.script.advance(10ms - 1ns);
+    on.loop.run_ready();
+    CHECK(timed_out_count == 0);
+    on.script.advance(1ns);
+    on.loop.run_ready();
+
+    CHECK(timed_out_count == 1);
+  }
 }
 
 }  // namespace gyre

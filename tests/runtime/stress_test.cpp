@@ -9,6 +9,7 @@
 // some seconds.
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/detail/clocked_deadline.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
@@ -97,6 +98,16 @@ struct tally {
   std::uint64_t failures_count = 0;
 };
 
+// A deadline on any clock that anybody may move while it is waited for.
+struct open_deadline : detail::movable_base {
+  open_deadline(point_in_time when) noexcept : movable_base{when}, earliest{when.at()} {}
+  void move(clock_ns to) noexcept {
+    earliest = std::min(earliest, to);
+    move_to(to);
+  }
+  clock_ns earliest;  // that it ever was; a move to later can come too late
+};
+
 class world {
  public:
   explicit world(executor& its_loop, std::array<int, 4> its_sockets, bool on_script) noexcept
@@ -111,6 +122,24 @@ class world {
     if (sort == 0) return 0ns;
     if (sort == 3) return 100ms + std::chrono::milliseconds{random.below(2000)};
     return std::chrono::microseconds{random.below(scripted ? 50'000 : 1'500)};
+  }
+  point_in_time in_some_time(detail::clock_id clock, dice& random) {
+    return {clock, loop.now_on(clock) + some_time(random).count()};
+  }
+  void move_some_deadline(dice& random) {
+    if (deadlines.empty()) return;
+    open_deadline& chosen = *deadlines[random.below(static_cast<unsigned>(deadlines.size()))];
+    chosen.move(in_some_time(chosen.when().clock(), random).at());
+  }
+  void look_at_system_clock() {
+    latest_system_time = std::max(latest_system_time, loop.now_on(detail::clock_id::system));
+  }
+  // Also where the clock was set back since.
+  bool has_passed(const open_deadline& deadline) {
+    look_at_system_clock();
+    const auto clock = deadline.when().clock();
+    const clock_ns latest = clock == detail::clock_id::system ? latest_system_time : loop.now_on(clock);
+    return latest >= deadline.earliest;
   }
   bool has_passed(clock_ns begin, nanoseconds duration) { return loop.now() - begin >= duration.count(); }
   void cancel_some_scope(dice& random) {
@@ -127,6 +156,8 @@ class world {
   unsigned nodes_left = 80;
   bool root_cancelled = false;
   std::vector<open_scope*> scopes;
+  std::vector<open_deadline*> deadlines;
+  clock_ns latest_system_time = 0;
   std::stop_source stops;
   tally seen;
   std::string broken;  // the first rule that did not hold
@@ -232,14 +263,67 @@ task<int> sleep(world& in, nanoseconds duration) {
   co_return 1;
 }
 
+// In a frame: a deadline that is moved as long as it is there.
+class movable_in_frame {
+ public:
+  movable_in_frame(world& in, dice& random) : deadline{in.in_some_time(some_clock(random), random)}, in_{in} {
+    in_.deadlines.push_back(&deadline);
+  }
+  movable_in_frame(const movable_in_frame&) = delete;
+  movable_in_frame& operator=(const movable_in_frame&) = delete;
+  ~movable_in_frame() { std::erase(in_.deadlines, &deadline); }
+
+  static detail::clock_id some_clock(dice& random) { return static_cast<detail::clock_id>(random.below(3)); }
+
+  open_deadline deadline;
+
+ private:
+  world& in_;
+};
+
+task<int> transfer_until_moved(world& in, dice random, int fd) {
+  in_frame here{in, co_await this_task::scope()};
+  movable_in_frame moved{in, random};
+  std::array<std::byte, 4> buffer{};
+  try {
+    if (random.one_in(2)) co_await with_deadline(moved.deadline, ops::recv(fd, buffer));
+    else co_await with_deadline(moved.deadline, ops::recv_all(fd, buffer));
+  } catch (const std::system_error& error) {
+    const bool late = is(error, std::errc::timed_out);
+    if (late) ++in.seen.operations_timed_out_count;
+    in.expect(!late || in.has_passed(moved.deadline), "an operation times out when its moved time has passed");
+    in.expect(late || in.scripted, "no operation fails on the kernel");
+    const bool at_end = error.code() == errc::end_of_stream || error.code() == errc::no_progress;
+    in.expect(late || at_end || is(error, std::errc::connection_reset), "an operation fails as the kernel says");
+  }
+  here.ended();
+  co_return 1;
+}
+
+task<int> sleep_until_some_time(world& in, dice random) {
+  in_frame here{in, co_await this_task::scope()};
+  const open_deadline until{in.in_some_time(movable_in_frame::some_clock(random), random)};
+  co_await sleep_until(until.when());
+  in.expect(in.has_passed(until), "a sleep on any clock does not end early");
+  here.ended();
+  co_return 1;
+}
+
 task<int> leaf(world& in, dice random) {
   in_frame here{in, co_await this_task::scope()};
   std::array<std::byte, 4> buffer{};
   const int fd = in.sockets[random.below(4)];
   const nanoseconds limit = in.some_time(random);
-  switch (random.below(14)) {
+  switch (random.below(17)) {
     case 0:
       co_await sleep(in, limit);
+      break;
+    case 14:
+    case 15:
+      co_await transfer_until_moved(in, random.fork(), fd);
+      break;
+    case 16:
+      co_await sleep_until_some_time(in, random.fork());
       break;
     case 1:
       co_await this_task::yield();
@@ -336,10 +420,12 @@ task<> limited(world& in, dice random, unsigned depth) {
   const nanoseconds limit = in.some_time(random);
   const clock_ns begin = in.loop.now();
   const auto when = detail::time_point_of(begin) + limit;
+  movable_in_frame moved{in, random};
+  bool by_moved = false;
   auto body = node(in, random.fork(), depth);
   bool whole = true;
   try {
-    switch (random.below(5)) {
+    switch (random.below(7)) {
       case 0:
         co_await with_timeout(limit, std::move(body));
         break;
@@ -355,13 +441,22 @@ task<> limited(world& in, dice random, unsigned depth) {
       case 4:
         co_await shield(limit, std::move(body));
         break;
+      case 5:
+        by_moved = true;
+        co_await with_deadline(moved.deadline, std::move(body));
+        break;
+      case 6:
+        by_moved = true;
+        whole = (co_await move_on_at(moved.deadline, std::move(body))).has_value();
+        break;
     }
   } catch (const std::system_error& error) {
     in.expect(is(error, std::errc::timed_out), "what a deadline ends is timed out");
     whole = false;
   }
   if (!whole) ++in.seen.tasks_timed_out_count;
-  in.expect(whole || in.has_passed(begin, limit), "a task times out when its time has passed");
+  const bool has_passed = by_moved ? in.has_passed(moved.deadline) : in.has_passed(begin, limit);
+  in.expect(whole || has_passed, "a task times out when its time has passed");
   here.ended();
 }
 
@@ -546,8 +641,15 @@ void answer_some(scripted_ring& script, dice& random) {
 
 // To the very moment when something is due, as often as not: one that comes early shows there.
 void let_time_pass(world& in, scripted_ring& script, dice& random) {
+  if (random.one_in(8)) {
+    in.look_at_system_clock();
+    const auto by = in.some_time(random);
+    if (random.one_in(4)) return script.suspend(by);
+    return script.step_system_clock(random.one_in(2) ? by : -by);
+  }
   clock_ns due = in.loop.timers().earliest();
-  for (const auto& each : script.in_flight()) due = std::min(due, each.due.value_or(due));
+  for (const auto& each : script.in_flight())
+    if (each.due) due = std::min(due, script.now() + *each.due - script.now_on(each.clock));
   const bool to_the_moment = due != detail::timer_links::end_of_time && random.one_in(2);
   script.advance(to_the_moment ? nanoseconds{std::max<clock_ns>(0, due - script.now())} : in.some_time(random));
 }
@@ -582,6 +684,7 @@ ended_program run_on_script(std::uint64_t seed) {
         break;
       case 3:
         if (random.one_in(8)) cancel_something(in, root, random);
+        else if (random.one_in(2)) in.move_some_deadline(random);
         break;
       case 4:
         if (random.one_in(8)) on.script.refuse(random.one_in(2) ? EBUSY : EAGAIN, random.below(3));
@@ -610,10 +713,11 @@ ended_program run_on_kernel(std::uint64_t seed) {
     const int fd = in.sockets[random.below(4)];
     if (random.one_in(4)) static_cast<void>(::send(fd, "abcd", 1 + random.below(4), MSG_DONTWAIT | MSG_NOSIGNAL));
     if (random.one_in(20)) cancel_something(in, root, random);
+    if (random.one_in(4)) in.move_some_deadline(random);
     loop.turn(/*may_park=*/false);
   }
   check_end(in, root);
-  in.expect(loop.in_kernel_count() <= 2, "the kernel has nothing but the executor's own timeout and poll");
+  in.expect(loop.in_kernel_count() <= 4, "the kernel has nothing but the timeout of each clock and the poll");
   return {in.broken, in.seen};
 }
 
@@ -659,6 +763,17 @@ TEST_CASE("random programs on the kernel end by the rules, and leave nothing") {
   for_each_seed(1'000'000, 2'000, &run_on_kernel);
 }
 
+namespace {
+
+// A transfer in a shield that sends, and that nobody cancels, waits for room.
+void empty(const socket_pair& pair) {
+  std::array<std::byte, 1024> drained{};
+  for (const auto* const each : {&pair.here, &pair.there})
+    static_cast<void>(::recv(each->get(), drained.data(), drained.size(), MSG_DONTWAIT));
+}
+
+}  // namespace
+
 TEST_CASE("random programs end by the rules while another thread asks them to stop and posts to them") {
   for_each_seed(2'000'000, 300, [](std::uint64_t seed) -> ended_program {
     dice random{seed};
@@ -694,6 +809,7 @@ TEST_CASE("random programs end by the rules while another thread asks them to st
         loop.turn(/*may_park=*/false);
         static_cast<void>(::send(pair.here.get(), "a", 1, MSG_DONTWAIT | MSG_NOSIGNAL));
         static_cast<void>(::send(pair.there.get(), "b", 1, MSG_DONTWAIT | MSG_NOSIGNAL));
+        if (in.root_cancelled) empty(pair);
       }
       root_ended = true;
     }

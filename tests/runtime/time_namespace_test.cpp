@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Sleeps and deadlines on the kernel, in a time namespace that shifts the clock which a program reads.
 #include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/boot_clock.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/task_group.hpp>
@@ -41,7 +42,7 @@ std::chrono::seconds monotonic_clock() {
 bool shift_the_clock_of_children(std::chrono::seconds shift) {
   if (::unshare(CLONE_NEWUSER | CLONE_NEWTIME) != 0) return false;
   std::ofstream offsets{"/proc/self/timens_offsets"};
-  offsets << "monotonic " << shift.count() << " 0" << std::endl;
+  offsets << "monotonic " << shift.count() << " 0\nboottime " << shift.count() << " 0" << std::endl;
   return offsets.good();
 }
 
@@ -52,6 +53,25 @@ task<> sleep_beside_a_longer_sleep() {
     co_await sleep_for(1ms);
     co_await sleep_for(5ms);
   });
+}
+
+template <class Clock>
+task<bool> recv_is_timed_out_on_other_clock() {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) co_return false;
+  const unique_fd here{ends[0]};
+  const unique_fd there{ends[1]};
+  std::array<std::byte, 4> buffer;
+  const auto when = Clock::now() + 5ms;
+  const auto received = co_await as_result(with_deadline(when, ops::recv(here, buffer)));
+  co_return received.error() == std::errc::timed_out&& Clock::now() >= when;
+}
+
+template <class Clock>
+task<bool> sleeps_until_its_time() {
+  const auto when = Clock::now() + 5ms;
+  co_await sleep_until(when);
+  co_return Clock::now() >= when;
 }
 
 task<bool> recv_is_timed_out(std::chrono::nanoseconds duration) {
@@ -72,6 +92,10 @@ end_of_child use_every_keeper() {
       loop.run(sleep_beside_a_longer_sleep());
       if (std::chrono::steady_clock::now() - began < 20ms) return sleep_was_short;
       if (!loop.run(recv_is_timed_out(5ms))) return no_deadline;
+      if (!loop.run(recv_is_timed_out_on_other_clock<boot_clock>())) return no_deadline;
+      if (!loop.run(recv_is_timed_out_on_other_clock<std::chrono::system_clock>())) return no_deadline;
+      if (!loop.run(sleeps_until_its_time<boot_clock>())) return sleep_was_short;
+      if (!loop.run(sleeps_until_its_time<std::chrono::system_clock>())) return sleep_was_short;
     }
   }
   return all_is_well;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Sleeps, and how long an executor sleeps for them: on the scripted ring's clock.
 #include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/boot_clock.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/timer.hpp>
@@ -567,6 +568,248 @@ TEST_CASE("the longest of periods does not wrap round") {
 
   root.cancel();
   on.loop.run_ready();
+}
+
+// ------------------------------------------------------------------------------------------------- other clocks
+
+namespace {
+
+using detail::clock_id;
+constexpr clock_id other_clocks[] = {clock_id::boot, clock_id::system};
+
+point_in_time in(scripted_executor& on, clock_id clock, std::chrono::nanoseconds from_now) {
+  return {clock, on.script.now_on(clock) + from_now.count()};
+}
+
+task<> sleep_until_and_note(point_in_time when, int name, std::vector<int>& woken) {
+  co_await sleep_until(when);
+  woken.push_back(name);
+}
+
+task<> sleep_until_observed(point_in_time when, outcome& noted) { co_await observe(sleep_until(when), noted); }
+
+}  // namespace
+
+TEST_CASE("on the boot clock and the system clock, too, a sleep ends when its time has come, and not before") {
+  for (const clock_id clock : other_clocks) {
+    scripted_executor on;
+    std::vector<int> woken;
+    auto root = on.loop.start(sleep_until_and_note(in(on, clock, 10ms), 1, woken));
+    on.loop.run_ready();
+
+    on.script.advance(10ms - 1ns);
+    on.loop.run_ready();
+    CHECK(woken.empty());
+
+    on.script.advance(1ns);
+    on.loop.run_ready();
+    CHECK(woken.size() == 1);
+    CHECK(on.script.in_flight().empty());
+  }
+}
+
+TEST_CASE("sleep_until() takes the time points of three clocks") {
+  scripted_executor on{{.boot_ahead = 7'000'000'000}};
+  std::vector<int> woken;
+  auto root = on.loop.start([](scripted_executor& its, std::vector<int>& to) -> task<> {
+    const auto now = [&](clock_id clock) { return std::chrono::nanoseconds{its.script.now_on(clock)}; };
+    co_await sleep_until(std::chrono::steady_clock::time_point{now(clock_id::steady) + 1ms});
+    to.push_back(1);
+    co_await sleep_until(boot_clock::time_point{now(clock_id::boot) + 1ms});
+    to.push_back(2);
+    co_await sleep_until(std::chrono::sys_time<std::chrono::nanoseconds>{now(clock_id::system) + 1ms});
+    to.push_back(3);
+  }(on, woken));
+
+  turn_with_jumps(on, {&root});
+
+  CHECK(woken == std::vector{1, 2, 3});
+  CHECK(on.script.now() == 1'003'000'000);
+}
+
+TEST_CASE("on other clocks, a sleep into the past, or from before all time, lasts until the kernel was asked once") {
+  for (const clock_id clock : other_clocks) {
+    for (const detail::clock_ns when : {detail::clock_ns{1}, detail::clock_ns{0}, -1'000'000'000L, INT64_MIN}) {
+      CAPTURE(when);
+      scripted_executor on;
+      std::vector<int> woken;
+      auto root = on.loop.start(sleep_until_and_note({clock, when}, 1, woken));
+
+      on.loop.run_ready();
+
+      CHECK(woken.size() == 1);
+    }
+  }
+}
+
+TEST_CASE("sleeps on another clock share one timeout of the kernel's, which is moved to the earliest") {
+  for (const clock_id clock : other_clocks) {
+    scripted_executor on;
+    const auto began = on.script.now_on(clock);
+    std::vector<int> woken;
+    auto slow = on.loop.start(sleep_until_and_note(in(on, clock, 30ms), 3, woken));
+    on.loop.run_ready();
+    CHECK(on.script.only(IORING_OP_TIMEOUT).due == began + 30'000'000);
+
+    auto fast = on.loop.start(sleep_until_and_note(in(on, clock, 10ms), 1, woken));
+    auto middle = on.loop.start(sleep_until_and_note(in(on, clock, 20ms), 2, woken));
+    on.loop.run_ready();
+    CHECK(on.script.only(IORING_OP_TIMEOUT).due == began + 10'000'000);
+    CHECK(on.script.taken_count(IORING_OP_TIMEOUT_REMOVE) == 1);
+    turn_with_jumps(on, {&slow, &fast, &middle});
+
+    CHECK(woken == std::vector{1, 2, 3});
+    CHECK(on.script.taken_count(IORING_OP_TIMEOUT) == 3);
+  }
+}
+
+TEST_CASE("a sleep on another clock that is cancelled ends at once, and its timeout wakes nobody") {
+  for (const clock_id clock : other_clocks) {
+    scripted_executor on;
+    outcome noted;
+    auto root = on.loop.start(sleep_until_observed(in(on, clock, 10ms), noted));
+    on.loop.run_ready();
+
+    root.cancel();
+    on.loop.run_ready();
+    CHECK(noted.how == ended::stopped);
+
+    on.script.advance(10ms);
+    on.loop.run_ready();
+    CHECK(on.script.in_flight().empty());
+  }
+}
+
+TEST_CASE("a sleep on another clock that is due when the cancel comes is over, or stopped, by who came first") {
+  for (const clock_id clock : other_clocks) {
+    for (const bool taken : {true, false}) {
+      CAPTURE(taken);
+      scripted_executor on;
+      outcome noted;
+      auto root = on.loop.start(sleep_until_observed(in(on, clock, 10ms), noted));
+      on.loop.run_ready();
+
+      on.script.advance(10ms);
+      auto ready_before = on.loop.start([]() -> task<> { co_return; }());
+      if (taken) on.loop.post([&] { root.cancel(); });
+      else root.cancel();
+      on.loop.run_ready();
+
+      CHECK(noted.how == (taken ? ended::with_value : ended::stopped));
+    }
+  }
+}
+
+TEST_CASE("a sleep on the system clock follows that clock when somebody sets it, forth and back") {
+  scripted_executor on;
+  std::vector<int> woken;
+  auto first = on.loop.start(sleep_until_and_note(in(on, clock_id::system, 1h), 1, woken));
+  auto second = on.loop.start(sleep_until_and_note(in(on, clock_id::system, 2h), 2, woken));
+  auto other = on.loop.start(sleep_until_and_note(in(on, clock_id::boot, 1h), 3, woken));
+  on.loop.run_ready();
+
+  on.script.step_system_clock(1h);
+  on.loop.run_ready();
+  CHECK(woken == std::vector{1});
+  on.script.step_system_clock(-1h);
+  on.script.advance(1h);
+  on.loop.run_ready();
+  CHECK(woken == std::vector{1, 3});
+  on.script.advance(1h);
+  on.loop.run_ready();
+  CHECK(woken == std::vector{1, 3, 2});
+}
+
+TEST_CASE("time that the machine is suspended counts for sleeps on the boot clock, and not on the steady clock") {
+  scripted_executor on;
+  std::vector<int> woken;
+  auto boot = on.loop.start(sleep_until_and_note(in(on, clock_id::boot, 1h), 1, woken));
+  auto steady = on.loop.start(sleep_until_and_note(in(on, clock_id::steady, 1h), 2, woken));
+  on.loop.run_ready();
+
+  on.script.suspend(1h);
+  on.loop.run_ready();
+  CHECK(woken == std::vector{1});
+  steady.cancel();
+  on.loop.run_ready();
+}
+
+TEST_CASE("a timeout of another clock that fires while it is being moved is armed for who is left") {
+  for (const clock_id clock : other_clocks) {
+    scripted_executor on;
+    std::vector<int> woken;
+    auto late = on.loop.start(sleep_until_and_note(in(on, clock, 30ms), 2, woken));
+    on.loop.run_ready();
+    auto early = on.loop.start(sleep_until_and_note(in(on, clock, 10ms), 1, woken));
+    on.script.on_enter = [&] {
+      on.script.on_enter = nullptr;
+      on.script.complete(on.script.only(IORING_OP_TIMEOUT), -ETIME);  // so that the move finds nothing
+    };
+
+    turn_with_jumps(on, {&late, &early});
+
+    CHECK(woken == std::vector{1, 2});
+  }
+}
+
+TEST_CASE("a timeout of another clock that the kernel refuses, or finds no place, is for the time that is left") {
+  for (const clock_id clock : other_clocks) {
+    for (const bool refused : {true, false}) {
+      CAPTURE(refused);
+      scripted_executor on{{.sq_entries = 2}};
+      std::array<outcome, 2> fillers;
+      const auto due = in(on, clock, 20ms);
+      auto first = on.loop.start(observe(ops::nop(), fillers[0]));
+      auto second = on.loop.start(observe(ops::nop(), fillers[1]));
+      std::vector<int> woken;
+      auto root = on.loop.start(sleep_until_and_note(due, 1, woken));
+      on.script.on_enter = [&] {
+        on.script.on_enter = nullptr;
+        on.script.advance(15ms);
+      };
+      if (refused) on.script.refuse(EBUSY, /*taken_count=*/2);
+
+      on.loop.run_ready();
+
+      CHECK(on.script.only(IORING_OP_TIMEOUT).due == due.at());
+      for (const auto& each : on.script.in_flight(IORING_OP_NOP)) on.script.complete(each, 0);
+      on.script.advance(5ms);
+      on.loop.run_ready();
+      CHECK(woken.size() == 1);
+    }
+  }
+}
+
+TEST_CASE("in a time namespace, sleeps on other clocks end when their time has come") {
+  for (const clock_id clock : other_clocks) {
+    scripted_executor on{{.clock_shift = 100'000'000'000'000L}};
+    std::vector<int> woken;
+    auto late = on.loop.start(sleep_until_and_note(in(on, clock, 20ms), 2, woken));
+    on.loop.run_ready();
+    auto early = on.loop.start(sleep_until_and_note(in(on, clock, 5ms), 1, woken));
+    const auto began = on.script.now();
+
+    turn_with_jumps(on, {&late, &early});
+
+    CHECK(woken == std::vector{1, 2});
+    CHECK(on.script.now() == began + 20'000'000);
+  }
+}
+
+TEST_CASE("a sleep on another clock can be as long as its type can say") {
+  for (const clock_id clock : other_clocks) {
+    scripted_executor on;
+    outcome noted;
+    auto root = on.loop.start(sleep_until_observed({clock, INT64_MAX}, noted));
+    on.loop.run_ready();
+
+    on.script.advance(std::chrono::hours{24 * 365 * 100});
+    on.loop.run_ready();
+    CHECK(noted.how == ended::not_yet);
+    root.cancel();
+    on.loop.run_ready();
+    CHECK(noted.how == ended::stopped);
+  }
 }
 
 }  // namespace gyre
