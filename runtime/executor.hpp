@@ -7,9 +7,9 @@
 //      became so
 //   2  take what other threads posted; expire timers
 //   3  flush (detail/submission.hpp): cancels first, then operations that found the queue full; one enter() submits all
-//      and runs the kernel's task work; none when there is nothing to tell the kernel. If nothing is ready, one kernel
-//      timeout is armed for the earliest timer first
-//   4  if nothing is ready and nothing has completed: park (detail/parker.hpp), and then flush once more
+//      and runs the kernel's task work; none when there is nothing to tell the kernel
+//   4  if nothing is ready and nothing has completed: park (detail/parker.hpp) until the earliest timer is due at the
+//      latest, and then flush once more
 //
 // Nothing is resumed in steps 2 to 4, and nothing that is resumed in step 1 can bring in more completions: no
 // coroutine runs inside another's co_await of an operation.

@@ -77,7 +77,8 @@ class [[nodiscard]] sleep_operation final : public detail::timer_wait {
 ///
 /// @param duration      Zero or less: until the next turn.
 /// @cancellation        Safe; at once.
-/// @limits              Never returns early. How late depends on how busy the executor is.
+/// @limits              Never returns early. Late by up to executor_options::timer_slack, and by as long as the
+///                      executor is busy.
 [[nodiscard]] sleep_operation sleep_for(std::chrono::nanoseconds duration) noexcept;
 
 /// Waits until a point in time. Otherwise as sleep_for().
@@ -86,8 +87,8 @@ class [[nodiscard]] sleep_operation final : public detail::timer_wait {
 ///                      machine is suspended; of gyre::boot_clock (CLOCK_BOOTTIME), which goes on then; of
 ///                      std::chrono::system_clock (CLOCK_REALTIME), the time of day. When somebody sets that clock, the
 ///                      sleep follows: it ends at that time of day.
-/// @limits              The kernel holds one timeout for all sleeps on a clock. One that is past when it begins ends in
-///                      the next turn; on the last two clocks, when the kernel was asked.
+/// @limits              One that is past when it begins ends in the next turn; on the last two clocks, when the kernel
+///                      was asked.
 /// @source              io_uring_prep_timeout(3), IORING_TIMEOUT_BOOTTIME, IORING_TIMEOUT_REALTIME. Linux 5.15.
 [[nodiscard]] sleep_operation sleep_until(point_in_time when) noexcept;
 

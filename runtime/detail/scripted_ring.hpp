@@ -13,7 +13,7 @@
 //                 -ECANCELED behind it when it ends by itself. With links_by_hand the script answers them.
 //   cancels       are answered as the kernel does: the one asked for ends with -ECANCELED, -ENOENT when there is none.
 //                 With cancels::by_hand they stay in the list, and the script answers both; but for those of the
-//                 executor's own timeout and poll, and the one that it ends with, of everything.
+//                 executor's own poll, and the one that it ends with, of everything.
 //   cancel_sync() ends what is in flight on a descriptor, as the kernel does. With cancels::by_hand it asks for that,
 //                 and waits in on_cancel_sync(); for what is there still after that, until its time is up.
 //   sleep()       returns when the event descriptor was signalled: by wake(), or by a completion while they notify.

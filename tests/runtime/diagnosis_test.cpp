@@ -423,6 +423,37 @@ TEST_CASE("a deadline of a single operation is told, however it is written") {
   CHECK(contains(told, "      recv on fd 1000123 for 1.0 s, 16.0 s left\n"));
 }
 
+namespace {
+
+task<> limited_on_other_clocks() {
+  using detail::clock_id;
+  const auto in = [](std::chrono::nanoseconds time, clock_id clock) {
+    return point_in_time{clock, executor::current().now_on(clock) + time.count()};
+  };
+  const auto limit = [&](std::chrono::nanoseconds time, clock_id clock) {
+    return detail::clocked_limit{in(time, clock)};
+  };
+  co_await when_all(with_deadline(limit(11s, clock_id::boot), ops::recv(some_socket, bytes)),
+                    with_deadline(limit(12s, clock_id::system), ops::recv(some_socket, bytes)),
+                    with_deadline(limit(900ms, clock_id::boot), ops::recv(some_socket, bytes)),
+                    sleep_until(in(14s, clock_id::system)), with_deadline(limit(15s, clock_id::boot), receive()));
+}
+
+}  // namespace
+
+TEST_CASE("deadlines and sleeps on other clocks are told with the time that is left there") {
+  in_flight subject{limited_on_other_clocks()};
+  subject.on.script.suspend(500ms);
+
+  const std::string told = subject.told_after(100ms);
+
+  CHECK(contains(told, "    branch 0: recv on fd 1000123 for 0.1 s, 10.4 s left\n"));
+  CHECK(contains(told, "    branch 1: recv on fd 1000123 for 0.1 s, 11.4 s left\n"));
+  CHECK(contains(told, "    branch 2: recv on fd 1000123 for 0.1 s, 0.3 s left\n"));
+  CHECK(contains(told, "sleep for 0.1 s, 13.4 s left\n"));
+  CHECK(contains(told, ": with_deadline, 14.4 s left\n"));
+}
+
 TEST_CASE("each of many operations is told with its own deadline, wherever that stands in the timers") {
   in_flight subject{many_limited()};
 
