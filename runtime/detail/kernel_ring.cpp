@@ -58,13 +58,13 @@ kernel_ring::kernel_ring(const ring_request& request)
 
 kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }
 
-// Returns 0, or what the machine says against it. Edge-triggered: a signal ends a sleep without being read, and one
-// that nobody has read does not end the next.
+// Returns 0, or what the machine says against it. Who sleeps in the ring needs the descriptor only. The epoll set
+// is edge-triggered: a signal ends a sleep without being read, and one that nobody has read does not end the next.
 int kernel_ring::make_event_fd(bool completions_signal_it) noexcept {
   event_fd_.reset(::eventfd(0, EFD_CLOEXEC));
   if (!event_fd_) return errno;
-  if (completions_signal_it)
-    if (const int rc = io_uring_register_eventfd(ring_.get(), event_fd_.get()); rc != 0) return -rc;
+  if (!completions_signal_it) return 0;
+  if (const int rc = io_uring_register_eventfd(ring_.get(), event_fd_.get()); rc != 0) return -rc;
 
   event_poll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   epoll_event signalled{.events = EPOLLIN | EPOLLET, .data = {}};
