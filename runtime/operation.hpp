@@ -173,6 +173,7 @@ class operation : public detail::waiter {
   void finish_timed_out() noexcept;
   [[nodiscard]] bool judge_failure() noexcept;
   [[nodiscard]] bool linked_time_is_over() noexcept;
+  [[nodiscard]] bool linked_timeout_may_wait() noexcept;
   void request_cancel() noexcept;
   static void cancel_waiting(detail::waiter& self) noexcept;
 

@@ -24,6 +24,7 @@ class kernel_ring final : public ring {
 
   using ring::enter;
   int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
+  void run_task_work() noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return event_fd_.get(); }
   void sleep(clock_ns longest) noexcept override;
@@ -37,7 +38,6 @@ class kernel_ring final : public ring {
   [[nodiscard]] int make_event_fd(bool completions_signal_it) noexcept;
   [[nodiscard]] int enter_within(clock_ns wait_max, unsigned entries_count, unsigned wait_count,
                                  unsigned flags) noexcept;
-  void run_task_work() noexcept;
   void wait_for_one_more(clock_ns duration) noexcept;
 
   std::unique_ptr<::io_uring> ring_;

@@ -151,6 +151,9 @@ class ring {
   [[nodiscard]] virtual int enter(unsigned wait_count, clock_ns wait_max) noexcept = 0;
   [[nodiscard]] int enter(unsigned wait_count) noexcept { return enter(wait_count, for_ever); }
 
+  /// Runs a portion of the kernel's task work, and submits nothing.
+  virtual void run_task_work() noexcept = 0;
+
   /// Whether completions signal the event descriptor.
   virtual void notify_completions(bool on) noexcept = 0;
 
