@@ -113,7 +113,7 @@ void kernel_ring::notify_completions(bool on) noexcept {
 void kernel_ring::sleep(clock_ns longest) noexcept {
   std::uint64_t signals = 0;
   epoll_event signalled{};
-  const __kernel_timespec span = timespec_of(longest);
+  const __kernel_timespec span = timespec_of(epoll_sleep_within(longest));
   const timespec time{.tv_sec = span.tv_sec, .tv_nsec = span.tv_nsec};
   const bool ended = longest == for_ever ? ::read(event_fd_.get(), &signals, sizeof signals) == sizeof signals
                                          : ::epoll_pwait2(event_poll_.get(), &signalled, 1, &time, nullptr) >= 0;

@@ -6,12 +6,24 @@
 #include <gyre/runtime/detail/ring_setup.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 
 struct io_uring;
 
 namespace gyre::detail {
+
+/// How long to ask epoll_pwait2(2) to sleep, so that it ends no later than a sleep of `longest` may, by 50 us.
+///
+/// Linux lets it come later than any other sleep: by a thousandth of its length, by five for a thread that is nice, by
+/// 100 ms at most (fs/select.c, select_estimate_accuracy()). So what is long is asked for shorter, and the rest is
+/// another sleep.
+[[nodiscard]] constexpr clock_ns epoll_sleep_within(clock_ns longest) noexcept {
+  constexpr clock_ns millisecond = 1'000'000;
+  if (longest <= 50 * millisecond) return longest;
+  return longest - std::min(longest / 200, 100 * millisecond);
+}
 
 class kernel_ring final : public ring {
  public:
