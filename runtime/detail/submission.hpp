@@ -151,6 +151,7 @@ class submission {
   [[gnu::cold]] void keep_lost_deadline(operation& op) noexcept;
   [[nodiscard]] std::size_t last_index() const noexcept { return ring_.index_of(ring_.sq_tail() - 1); }
   void flush_cancels() noexcept;
+  [[nodiscard]] operation* pop_cancel() noexcept;
   [[nodiscard]] bool finish_cancelled() noexcept;
   void flush_moves() noexcept;
   void flush_backlogs() noexcept;
@@ -159,7 +160,7 @@ class submission {
   [[gnu::cold]] void set_times_anew() noexcept;
   void flush_queued() noexcept;
   [[nodiscard]] bool has_listed() const noexcept;
-  [[nodiscard]] bool has_cancels() const noexcept { return !operation_cancels_.empty() || !handler_cancels_.empty(); }
+  [[nodiscard]] bool has_cancels() const noexcept { return newest_cancel_ != nullptr || !handler_cancels_.empty(); }
 
   ring& ring_;
   coarse_clock& clock_;
@@ -170,8 +171,8 @@ class submission {
   unsigned not_requests_ = 0;     // entries that are nobody's request, less completions that ended no request
   counts counted_;
   kernel_times times_;
-  intrusive_queue<runnable> backlog_;            // operations without a submission entry
-  intrusive_queue<runnable> operation_cancels_;  // of operations in the kernel, newest first
+  intrusive_queue<runnable> backlog_;   // operations without a submission entry
+  operation* newest_cancel_ = nullptr;  // of operations in the kernel: a list, newest first
   intrusive_queue<completion_handler> handler_backlog_;
   intrusive_queue<completion_handler> handler_cancels_;
   intrusive_queue<completion_handler> moves_;        // of timeouts in the kernel
