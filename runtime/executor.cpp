@@ -225,6 +225,7 @@ void executor::complete_with_care(const detail::completion& done) noexcept {
   auto& op = *reinterpret_cast<operation*>(done.user_data);
   GYRE_ASSERT(op.current() >= operation::stage::in_kernel, "a completion for something that is not in flight");
   submission_.forget_cancel(op);
+  if (op.has(operation::linked) && ring_->has_task_work() && op.linked_timeout_may_wait()) submission_.note_late_link();
   op.finish(done.res, done.flags);
 }
 

@@ -75,6 +75,13 @@ bool operation::linked_time_is_over() noexcept {
   return loop().now_on(end.clock()) >= end.at();
 }
 
+// Whether its linked timeout may have fired when it had completed, and have done nothing yet. One that is heard says
+// when it has.
+bool operation::linked_timeout_may_wait() noexcept {
+  if (!has(heard)) return loop().now() >= deadline_->due();
+  return static_cast<detail::clocked_deadline&>(*deadline_).link_ != nullptr;
+}
+
 void operation::link_clocked_deadline(detail::clocked_deadline& deadline) noexcept {
   link_deadline(deadline);
   add(heard);

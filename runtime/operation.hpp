@@ -38,6 +38,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 struct io_uring_sqe;
@@ -173,17 +174,27 @@ class operation : public detail::waiter {
   void finish_timed_out() noexcept;
   [[nodiscard]] bool judge_failure() noexcept;
   [[nodiscard]] bool linked_time_is_over() noexcept;
+  [[nodiscard]] bool linked_timeout_may_wait() noexcept;
   void request_cancel() noexcept;
   static void cancel_waiting(detail::waiter& self) noexcept;
+
+  // While its cancel waits to be sent: whose was asked for next. Lies where the answer will be.
+  [[nodiscard]] operation* newer_cancel() const noexcept {
+    operation* newer = nullptr;
+    std::memcpy(&newer, &answer_, sizeof newer);
+    return newer;
+  }
+  void set_newer_cancel(operation* newer) noexcept { std::memcpy(&answer_, &newer, sizeof newer); }
 
   [[nodiscard]] unsigned entries_count() const noexcept { return has(linked) ? 2 : 1; }
 
   [[nodiscard]] bool is_whole(std::int32_t res) const noexcept { return res >= least_res_; }
 
   std::int32_t least_res_ = 0;
-  detail::completion::answer answer_;  // set by the completion: nobody looks before
+  detail::completion::answer answer_;  // set by the completion: nobody looks before, see newer_cancel()
   detail::timer* deadline_;            // set with the flag `linked`
 };
+static_assert(sizeof(detail::completion::answer) >= sizeof(operation*));
 static_assert(sizeof(operation) <= 72, "every suspended operation pays for each byte");
 
 constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where, describe_fn about,

@@ -28,12 +28,6 @@ class intrusive_queue {
     tail_ = &element.next;
   }
 
-  void push_front(T& element) noexcept {
-    element.next = head_;
-    if (head_ == nullptr) tail_ = &element.next;
-    head_ = &element;
-  }
-
   /// The first element, or null when there is none.
   T* pop_front() noexcept {
     T* const first = head_;

@@ -100,6 +100,11 @@ int kernel_ring::enter_within(clock_ns wait_max, unsigned entries_count, unsigne
                          reinterpret_cast<sigset_t*>(&arg), sizeof arg);
 }
 
+// No answer tells more than the queues and their flags do.
+void kernel_ring::run_task_work() noexcept {
+  static_cast<void>(io_uring_enter(enter_fd_, 0, 0, enter_flags_ | IORING_ENTER_GETEVENTS, nullptr));
+}
+
 void kernel_ring::notify_completions(bool on) noexcept {
   // Relaxed: the order against the look at the queues is the parking protocol's business (parker.hpp).
   std::atomic_ref{*ring_->cq.kflags}.store(on ? 0 : IORING_CQ_EVENTFD_DISABLED, std::memory_order_relaxed);
@@ -108,7 +113,7 @@ void kernel_ring::notify_completions(bool on) noexcept {
 void kernel_ring::sleep(clock_ns longest) noexcept {
   std::uint64_t signals = 0;
   epoll_event signalled{};
-  const __kernel_timespec span = timespec_of(longest);
+  const __kernel_timespec span = timespec_of(epoll_sleep_within(longest));
   const timespec time{.tv_sec = span.tv_sec, .tv_nsec = span.tv_nsec};
   const bool ended = longest == for_ever ? ::read(event_fd_.get(), &signals, sizeof signals) == sizeof signals
                                          : ::epoll_pwait2(event_poll_.get(), &signalled, 1, &time, nullptr) >= 0;
@@ -142,7 +147,9 @@ int kernel_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept 
   int found = cancel_now(*ring_, fd, IORING_ASYNC_CANCEL_ALL);
   if (found < 0) return found == -ENOENT ? 0 : found;
   for (;;) {
-    run_task_work();
+    do {
+      run_task_work();
+    } while (has_task_work());
     const int one = cancel_now(*ring_, fd, 0);
     if (one == -ENOENT) return found;
     const bool runs_on = one == -ETIME || one == -EALREADY;
@@ -154,12 +161,6 @@ int kernel_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept 
   }
 }
 
-void kernel_ring::run_task_work() noexcept {
-  do {
-    if (enter(/*wait_count=*/0) != 0) return;
-  } while (has_task_work());
-}
-
 // Until there is a completion besides those that are there to be taken, or the time is up.
 void kernel_ring::wait_for_one_more(clock_ns duration) noexcept {
   // Whatever the answer is, -ETIME or another, the caller looks for itself.
@@ -168,7 +169,7 @@ void kernel_ring::wait_for_one_more(clock_ns duration) noexcept {
   // io_run_local_work_continue), and an executor would never sleep again. Who adds work from here on sets it anew; what
   // was added before is run by the enter that follows.
   std::atomic_ref{*ring_->sq.kflags}.fetch_and(~sq_task_work);
-  static_cast<void>(io_uring_enter(enter_fd_, 0, 0, enter_flags_ | IORING_ENTER_GETEVENTS, nullptr));
+  run_task_work();
 }
 
 clock_ns kernel_ring::now() const noexcept { return read_clock(CLOCK_MONOTONIC); }

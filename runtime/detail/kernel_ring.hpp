@@ -6,12 +6,24 @@
 #include <gyre/runtime/detail/ring_setup.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 
 struct io_uring;
 
 namespace gyre::detail {
+
+/// How long to ask epoll_pwait2(2) to sleep, so that it ends no later than a sleep of `longest` may, by 50 us.
+///
+/// Linux lets it come later than any other sleep: by a thousandth of its length, by five for a thread that is nice, by
+/// 100 ms at most (fs/select.c, select_estimate_accuracy()). So what is long is asked for shorter, and the rest is
+/// another sleep.
+[[nodiscard]] constexpr clock_ns epoll_sleep_within(clock_ns longest) noexcept {
+  constexpr clock_ns millisecond = 1'000'000;
+  if (longest <= 50 * millisecond) return longest;
+  return longest - std::min(longest / 200, 100 * millisecond);
+}
 
 class kernel_ring final : public ring {
  public:
@@ -24,6 +36,7 @@ class kernel_ring final : public ring {
 
   using ring::enter;
   int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
+  void run_task_work() noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return event_fd_.get(); }
   void sleep(clock_ns longest) noexcept override;
@@ -37,7 +50,6 @@ class kernel_ring final : public ring {
   [[nodiscard]] int make_event_fd(bool completions_signal_it) noexcept;
   [[nodiscard]] int enter_within(clock_ns wait_max, unsigned entries_count, unsigned wait_count,
                                  unsigned flags) noexcept;
-  void run_task_work() noexcept;
   void wait_for_one_more(clock_ns duration) noexcept;
 
   std::unique_ptr<::io_uring> ring_;

@@ -151,6 +151,9 @@ class ring {
   [[nodiscard]] virtual int enter(unsigned wait_count, clock_ns wait_max) noexcept = 0;
   [[nodiscard]] int enter(unsigned wait_count) noexcept { return enter(wait_count, for_ever); }
 
+  /// Runs a portion of the kernel's task work, and submits nothing.
+  virtual void run_task_work() noexcept = 0;
+
   /// Whether completions signal the event descriptor.
   virtual void notify_completions(bool on) noexcept = 0;
 
@@ -159,7 +162,7 @@ class ring {
   [[nodiscard]] virtual int event_fd() const noexcept = 0;
 
   /// Sleeps until the event descriptor is signalled, and takes the signal; no longer than `longest` and what the kernel
-  /// adds to a sleep: prctl(2), PR_SET_TIMERSLACK. May return without a signal.
+  /// adds to a sleep: prctl(2), PR_SET_TIMERSLACK. May return before that, and without a signal.
   virtual void sleep(clock_ns longest) noexcept = 0;
 
   /// Signals the event descriptor. From any thread, and from a signal handler.

@@ -340,7 +340,7 @@ void scripted_ring::complete_on_enter(const request& done, std::int32_t res, std
   signal();
 }
 
-void scripted_ring::run_task_work() {
+void scripted_ring::run_task_work() noexcept {
   set_flag(sq_task_work, false);
   for (const late_completion& late : std::exchange(task_work_, {})) {
     const auto is_it = [&](const request& each) { return each.id == late.id; };

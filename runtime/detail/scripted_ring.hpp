@@ -148,6 +148,7 @@ class scripted_ring final : public ring {
 
   using ring::enter;
   int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
+  void run_task_work() noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return its_event_fd; }
   void sleep(clock_ns longest) noexcept override;
@@ -185,7 +186,6 @@ class scripted_ring final : public ring {
   void answer_request(const request& asking, std::int32_t res);
   void ask_to_stop(request& victim, bool by_kernel);
   void expire();
-  void run_task_work();
   void poll_event_fd();
   void flush_overflow();
   void post(const completion& posted);

@@ -51,12 +51,29 @@ void submission::describe(operation& op) noexcept {
 
 void submission::submit_cancel(operation& op) noexcept {
   op.set(operation::stage::cancel_queued);
-  operation_cancels_.push_front(op);  // newest first: see flush_cancels()
+  op.next = newest_cancel_;  // newest first: see flush_cancels()
+  op.set_newer_cancel(nullptr);
+  if (newest_cancel_ != nullptr) newest_cancel_->set_newer_cancel(&op);
+  newest_cancel_ = &op;
   may_have_queued_ = true;
 }
 
+operation* submission::pop_cancel() noexcept {
+  operation* const newest = newest_cancel_;
+  if (newest == nullptr) return nullptr;
+  newest_cancel_ = static_cast<operation*>(newest->next);
+  if (newest_cancel_ != nullptr) newest_cancel_->set_newer_cancel(nullptr);
+  return newest;
+}
+
+// In constant time, as all that are cancelled may be back before they are asked, and the oldest first.
 void submission::forget_cancel(operation& op) noexcept {
-  if (op.current() == operation::stage::cancel_queued) operation_cancels_.remove(op);
+  if (op.current() != operation::stage::cancel_queued) return;
+  auto* const older = static_cast<operation*>(op.next);
+  operation* const newer = op.newer_cancel();
+  if (older != nullptr) older->set_newer_cancel(newer);
+  if (newer != nullptr) newer->next = older;
+  else newest_cancel_ = older;
 }
 
 void submission::drop_queued(operation& op) noexcept {
@@ -263,7 +280,7 @@ void submission::flush_cancels() noexcept {
   constexpr unsigned few = 16;
   const bool is_behind = ring_.has_task_work() || ring_.ready_completions() > ring_.cq_entries() / 2;
   for (unsigned left = is_behind ? few : ring_.free_sqes(); left > 0 && ring_.free_sqes() > 0; --left) {
-    if (auto* const op = static_cast<operation*>(operation_cancels_.pop_front())) {
+    if (operation* const op = pop_cancel()) {
       op->set(operation::stage::cancel_sent);
       describe_cancel(reinterpret_cast<std::uint64_t>(op));
     } else if (auto* const handler = handler_cancels_.pop_front()) {
@@ -282,6 +299,20 @@ bool submission::finish_cancelled() noexcept {
   while (ring_.has_task_work() && has_room())
     if (!enter(/*wait_count=*/0)) return false;
   return has_room();
+}
+
+// A linked timeout that has fired ends its operation by user_data, and not before its task work runs (6.18,
+// io_uring/timeout.c, io_req_task_link_timeout). One enter() runs some 20 pieces of that, behind what it submits. So
+// where the operation has completed in an earlier portion, the timeout would end whoever began at the same address
+// meanwhile. Nothing is submitted until all has run. Returns whether it has: completions that are taken make room.
+bool submission::end_late_links() noexcept {
+  while (ring_.has_task_work()) {
+    if (ring_.ready_completions() > ring_.cq_entries() / 2) return false;
+    ++counted_.enters;
+    ring_.run_task_work();
+  }
+  has_late_link_ = false;
+  return true;
 }
 
 void submission::flush_moves() noexcept {

@@ -104,9 +104,15 @@ class submission {
   /// flush() when has_queued().
   [[gnu::cold]] void flush_and_queue() noexcept;
 
+  /// An operation is back, and its linked timeout may have fired and wait for its turn in the kernel: see
+  /// end_late_links().
+  void note_late_link() noexcept { has_late_link_ = true; }
+
   /// Submits what is described, and waits for `wait_count` completions, no longer than `wait_max`. Returns whether the
-  /// kernel took all.
+  /// kernel took all: none, where completions are to be taken before.
   bool enter(unsigned wait_count, clock_ns wait_max = for_ever) noexcept {
+    if (has_late_link_) [[unlikely]]
+      if (!end_late_links()) return false;
     if (times_are_old_) [[unlikely]]
       set_times_anew();
     ++counted_.enters;
@@ -145,25 +151,28 @@ class submission {
   [[gnu::cold]] void keep_lost_deadline(operation& op) noexcept;
   [[nodiscard]] std::size_t last_index() const noexcept { return ring_.index_of(ring_.sq_tail() - 1); }
   void flush_cancels() noexcept;
+  [[nodiscard]] operation* pop_cancel() noexcept;
   [[nodiscard]] bool finish_cancelled() noexcept;
   void flush_moves() noexcept;
   void flush_backlogs() noexcept;
+  [[gnu::cold]] [[nodiscard]] bool end_late_links() noexcept;
   [[gnu::cold]] bool refused(int error) noexcept;
   [[gnu::cold]] void set_times_anew() noexcept;
   void flush_queued() noexcept;
   [[nodiscard]] bool has_listed() const noexcept;
-  [[nodiscard]] bool has_cancels() const noexcept { return !operation_cancels_.empty() || !handler_cancels_.empty(); }
+  [[nodiscard]] bool has_cancels() const noexcept { return newest_cancel_ != nullptr || !handler_cancels_.empty(); }
 
   ring& ring_;
   coarse_clock& clock_;
   timer_heap& timers_;
   bool may_have_queued_ = false;  // something was put into one of the lists of what has no entry yet
   bool times_are_old_ = false;    // entries were refused: what they say of timeouts counts from a moment that is past
+  bool has_late_link_ = false;    // work of the kernel comes before entries: see end_late_links()
   unsigned not_requests_ = 0;     // entries that are nobody's request, less completions that ended no request
   counts counted_;
   kernel_times times_;
-  intrusive_queue<runnable> backlog_;            // operations without a submission entry
-  intrusive_queue<runnable> operation_cancels_;  // of operations in the kernel, newest first
+  intrusive_queue<runnable> backlog_;   // operations without a submission entry
+  operation* newest_cancel_ = nullptr;  // of operations in the kernel: a list, newest first
   intrusive_queue<completion_handler> handler_backlog_;
   intrusive_queue<completion_handler> handler_cancels_;
   intrusive_queue<completion_handler> moves_;        // of timeouts in the kernel

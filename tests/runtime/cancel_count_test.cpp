@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -163,6 +164,49 @@ TEST_CASE("a hundred thousand tasks that wait on sockets end at one cancel of th
     CHECK(loop.statistics().overflows == 0);
     MESSAGE(count, " operations cancelled: ", cancel.sqes(), " entries, ", cancel.enters(), " calls of the kernel");
   }
+}
+
+TEST_CASE("a hundred thousand tasks whose peers are gone as they are cancelled end once each") {
+  constexpr unsigned each_count = 250;
+  const std::vector<socket_pair> pairs(400);
+  const auto count = static_cast<unsigned>(pairs.size()) * each_count;
+  unsigned running_count = 0;
+  executor loop;
+  auto root = loop.start(receive_from_all(ends_of(pairs), each_count, running_count));
+  while (loop.in_kernel_count() < count) loop.turn(/*may_park=*/false);
+  for (const auto& pair : pairs) REQUIRE(::shutdown(pair.there.get(), SHUT_RDWR) == 0);
+  const since cancel{loop};
+
+  root.cancel();
+  turn_until_done(loop, root);
+
+  CHECK(running_count == 0);
+  CHECK(loop.in_kernel_count() == 0);
+  CHECK(cancel.cancels() < count);  // most are back before they are asked
+}
+
+TEST_CASE("of cancels that wait to be sent any can be forgotten: the first, the last, and one in the middle") {
+  constexpr std::array<std::size_t, 6> in_some_order{2, 0, 5, 3, 1, 4};
+  scripted_executor on{by_hand};
+  unsigned running_count = 0;
+  std::vector<std::unique_ptr<root_task<void>>> roots;
+  for (int i = 0; i < 6; ++i)
+    roots.push_back(std::make_unique<root_task<void>>(on.loop, receive(some_socket + i, running_count)));
+  on.loop.run_ready();
+  const auto waiting = on.script.in_flight(IORING_OP_RECV);
+  CHECK(running_count == 6);
+
+  for (const auto& root : roots) root->cancel();
+  for (const std::size_t i : in_some_order)
+    if (i != 3) on.script.complete(waiting[i], 1);
+  on.loop.run_ready();
+
+  CHECK(running_count == 1);
+  CHECK(on.script.only(IORING_OP_ASYNC_CANCEL).addr == waiting[3].user_data);
+  on.script.complete(on.script.only(IORING_OP_ASYNC_CANCEL), 0);
+  on.script.complete(waiting[3], -ECANCELED);
+  on.loop.run_ready();
+  CHECK(running_count == 0);
 }
 
 // -------------------------------------------------------------------------------------------- all of one descriptor

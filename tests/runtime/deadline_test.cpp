@@ -48,6 +48,12 @@ task<> recv_within(std::chrono::nanoseconds duration, outcome& noted) {
   co_await observe(with_timeout(duration, ops::recv(some_socket, buffer)), noted);
 }
 
+template <class Limit>
+task<> recv_until(Limit& until, outcome& noted) {
+  std::vector<std::byte> buffer(4);
+  co_await observe(with_deadline(until, ops::recv(some_socket, buffer)), noted);
+}
+
 task<> do_nothing() { co_return; }
 
 // A recv in flight with 10 ms to go. The script answers cancels.
@@ -464,6 +470,35 @@ TEST_CASE("an executor that sleeps wakes for the operation that the kernel took 
   while (!subject.root.done()) subject.on.loop.turn(/*may_park=*/true);
 
   CHECK(subject.noted.error == std::errc::timed_out);
+}
+
+TEST_CASE("an operation whose deadline is the beginning of time, taken without its timeout, keeps nobody asleep") {
+  scripted_executor on{{}, {.park = parking::ring_wait, .linked_timeout_max = 1h}};
+  outcome moved;
+  outcome late;
+  movable_deadline idle{detail::time_point_of(on.script.now()) + 10s};
+  auto watched = on.loop.start(recv_until(idle, moved));
+  on.loop.run_ready();
+  const auto move_and_recv = [&]() -> task<> {
+    idle.expires_at(idle.expiry() + 10s);  // is described in the park, behind the operation
+    on.script.refuse(EAGAIN, /*taken_count=*/1);
+    constexpr auto beginning_of_time = std::chrono::steady_clock::time_point::min();
+    co_await recv_until(beginning_of_time, late);
+  };
+  auto root = on.loop.start(move_and_recv());
+  int sleeps_count = 0;
+  on.script.on_sleep = [&] {
+    ++sleeps_count;
+    on.loop.post([] {});
+  };
+
+  while (!root.done() && sleeps_count == 0) on.loop.turn(/*may_park=*/true);
+
+  CHECK(sleeps_count == 0);
+  CHECK(late.error == std::errc::timed_out);
+  CHECK(on.loop.statistics().refusals == 1);
+  on.stop(root);
+  on.stop(watched);
 }
 
 TEST_CASE("a result, an error, or a stop of an operation without its timeout forgets the deadline") {

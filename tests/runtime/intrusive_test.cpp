@@ -50,19 +50,6 @@ struct numbered final : runnable {
 
 }  // namespace
 
-TEST_CASE("a queue gives back what was put to its front before all others") {
-  auto elements = named_elements();
-  intrusive_queue<element> queue;
-
-  queue.push_front(elements[1]);
-  queue.push_back(elements[2]);
-  queue.push_front(elements[0]);
-  CHECK(queue.remove(elements[2]));
-  queue.push_back(elements[3]);
-
-  CHECK(popped(queue) == std::vector{0, 1, 3});
-}
-
 TEST_CASE("a queue gives back what came first, first") {
   auto elements = named_elements();
   intrusive_queue<element> queue;

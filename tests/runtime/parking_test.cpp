@@ -2,6 +2,7 @@
 // Parking: every order of a wake and a step of the protocol, and threads that post without mercy.
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/kernel_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/misc.hpp>
@@ -20,6 +21,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -241,6 +243,27 @@ TEST_CASE("a root task that ends makes turn() return instead of parking") {
 
     CHECK(root.done());
     CHECK(on.script.sleeps_count() == 0);
+  }
+}
+
+TEST_CASE("however late epoll lets a long sleep come, it is over in time, after three of them at the most") {
+  constexpr detail::clock_ns latest = std::chrono::nanoseconds{100ms}.count();
+  for (const detail::clock_ns divisor : {1000, 200}) {  // of a thread as it is, and of one that is nice
+    for (const std::chrono::nanoseconds longest : {49ms, 51ms, 1000ms, 10'000ms, 100'000ms, 3'600'000ms}) {
+      CAPTURE(divisor);
+      CAPTURE(longest.count());
+      detail::clock_ns left = longest.count();
+      int sleeps_count = 0;
+      while (left > 50'000'000) {
+        const detail::clock_ns asked = detail::epoll_sleep_within(left);
+        CHECK(asked > 0);
+        left -= asked + std::min(asked / divisor, latest);
+        CHECK(left >= 0);
+        ++sleeps_count;
+      }
+      CHECK(detail::epoll_sleep_within(left) == left);
+      CHECK(sleeps_count <= 2);
+    }
   }
 }
 

@@ -96,6 +96,7 @@ struct tally {
   std::uint64_t scopes_emptied_count = 0;
   std::uint64_t frames_stopped_count = 0;
   std::uint64_t failures_count = 0;
+  std::uint64_t sleeps_count = 0;
 };
 
 // A deadline on any clock that anybody may move while it is waited for.
@@ -667,12 +668,31 @@ void cancel_something(world& in, root_task<int>& root, dice& random) {
   }
 }
 
+// The executor has gone to sleep: as it may, and no longer than to its earliest timer. Time, a completion, or a post
+// wakes it.
+void end_sleep(world& in, scripted_executor& on, dice& random) {
+  const clock_ns earliest = on.loop.timers().earliest();
+  const clock_ns slack = on.loop.options().timer_slack.count();
+  in.expect(!on.script.has_completions(), "nobody sleeps when there are completions");
+  in.expect(on.script.unsubmitted() == 0, "nobody sleeps when there is something to submit");
+  in.expect(earliest > on.script.now(), "nobody sleeps when a timer is due");
+  const auto until = on.script.sleeps_until();
+  const bool has_timers = earliest != detail::timer_links::end_of_time;
+  in.expect(until.has_value() == has_timers, "a sleep ends by itself where there are timers");
+  if (until) in.expect(*until >= earliest && *until - earliest <= slack, "a sleep ends with the earliest timer");
+  ++in.seen.sleeps_count;
+  if (until && random.one_in(2)) return;
+  if (random.one_in(2)) answer_some(on.script, random);
+  on.loop.post([] {});
+}
+
 ended_program run_on_script(std::uint64_t seed) {
   dice random{seed};
   const chosen_options options{random};
   scripted_executor on{options.ring, options.loop};
   world in{on.loop, {1'000'001, 1'000'002, 1'000'003, 1'000'004}, /*on_script=*/true};
   auto root = on.loop.start(node(in, random.fork(), whole_depth));
+  on.script.on_sleep = [&] { end_sleep(in, on, random); };
   for (int steps_left = 20'000; steps_left > 0 && !root.done(); --steps_left) {
     switch (random.below(8)) {
       case 0:
@@ -690,7 +710,7 @@ ended_program run_on_script(std::uint64_t seed) {
         if (random.one_in(8)) on.script.refuse(random.one_in(2) ? EBUSY : EAGAIN, random.below(3));
         break;
       default:
-        on.loop.turn(/*may_park=*/false);
+        on.loop.turn(/*may_park=*/random.one_in(4));
     }
   }
   check_end(in, root);
@@ -739,10 +759,11 @@ tally for_each_seed(std::uint64_t first, std::uint64_t count, ended_program (*ru
     all.scopes_emptied_count += seen.scopes_emptied_count;
     all.frames_stopped_count += seen.frames_stopped_count;
     all.failures_count += seen.failures_count;
+    all.sleeps_count += seen.sleeps_count;
   }
   MESSAGE(all.nodes_count, " nodes, ", all.frames_stopped_count, " frames stopped, ", all.operations_timed_out_count,
           " operations and ", all.tasks_timed_out_count, " tasks timed out, ", all.scopes_emptied_count,
-          " scopes emptied, ", all.failures_count, " failures");
+          " scopes emptied, ", all.failures_count, " failures, ", all.sleeps_count, " sleeps");
   return all;
 }
 
@@ -757,6 +778,7 @@ TEST_CASE("random programs on the scripted ring end by the rules, and leave noth
   CHECK(all.scopes_emptied_count > 0);
   CHECK(all.frames_stopped_count > 0);
   CHECK(all.failures_count > 0);
+  CHECK(all.sleeps_count > 0);
 }
 
 TEST_CASE("random programs on the kernel end by the rules, and leave nothing") {
