@@ -81,7 +81,7 @@ detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds
 }
 
 detail::clock_ns executor::on_steady_clock(point_in_time when) noexcept {
-  if (when.clock() == detail::clock_id::steady) return when.at();
+  if (when.clock() == detail::clock_id::steady || when.at() == detail::for_ever) return when.at();
   const detail::clock_ns due = std::max<detail::clock_ns>(when.at(), 0);  // what is long past is past
   return detail::later(now(), std::chrono::nanoseconds{due - now_on(when.clock())});
 }

@@ -436,7 +436,8 @@ task<> limited_on_other_clocks() {
   co_await when_all(with_deadline(limit(11s, clock_id::boot), ops::recv(some_socket, bytes)),
                     with_deadline(limit(12s, clock_id::system), ops::recv(some_socket, bytes)),
                     with_deadline(limit(900ms, clock_id::boot), ops::recv(some_socket, bytes)),
-                    sleep_until(in(14s, clock_id::system)), with_deadline(limit(15s, clock_id::boot), receive()));
+                    sleep_until(in(14s, clock_id::system)), with_deadline(limit(15s, clock_id::boot), receive()),
+                    sleep_until(point_in_time{clock_id::boot, INT64_MAX}));
 }
 
 }  // namespace
@@ -452,6 +453,7 @@ TEST_CASE("deadlines and sleeps on other clocks are told with the time that is l
   CHECK(contains(told, "    branch 2: recv on fd 1000123 for 0.1 s, 0.3 s left\n"));
   CHECK(contains(told, "sleep for 0.1 s, 13.4 s left\n"));
   CHECK(contains(told, ": with_deadline, 14.4 s left\n"));
+  CHECK(contains(told, "sleep for 0.1 s\n"));  // one that never ends
 }
 
 TEST_CASE("each of many operations is told with its own deadline, wherever that stands in the timers") {
