@@ -121,6 +121,7 @@ def plain_function_name(name):
             depth -= 1
         elif depth == 0:
             plain += each
+    plain = plain.replace('lambda::operator', 'lambda')
     for suffix in (' noexcept', ' const'):
         plain = plain.removesuffix(suffix)
     return re.split(r'[ *&]', plain)[-1]
