@@ -110,7 +110,7 @@ void when_any_2_floor(benchmark::State& state) {
 
 gyre::task<> await_first(benchmark::State& state) {
   for ([[maybe_unused]] auto _ : state) {
-    const auto first = co_await gyre::when_any(slow_child(), gyre_child(1));
+    auto first = co_await gyre::when_any(slow_child(), gyre_child(1));
     benchmark::DoNotOptimize(first.index);
   }
 }

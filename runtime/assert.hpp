@@ -5,6 +5,11 @@
 // can cause is an error (error.hpp).
 #pragma once
 
+// Here, as nearly every header of gyre comes to this one first: without it a compiler only says what it does not know.
+#if __cplusplus < 202002L
+#error "gyre needs C++20: compile with -std=c++20 or newer"
+#endif
+
 #include <source_location>
 
 namespace gyre::detail {

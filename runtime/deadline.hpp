@@ -119,8 +119,8 @@ class limited_operation : protected operation_deadline {
   }
 
  protected:
-  limited_operation(Op&& op, std::chrono::nanoseconds limit) noexcept
-      : operation_deadline{kind_of_deadline, limit}, op_{std::move(op)} {}
+  limited_operation(Op&& op, std::chrono::nanoseconds until) noexcept
+      : operation_deadline{kind_of_deadline, until}, op_{std::move(op)} {}
   limited_operation(limited_operation&&) noexcept = default;
   ~limited_operation() {
     if (armed()) disarm(op_);

@@ -50,6 +50,7 @@ std::string plain_function_name(std::string name) {
     else if (each == ')' || each == '>') --depth;
     else if (depth == 0) plain += each;
   }
+  replace_all(plain, "lambda::operator", "lambda");  // g++ 14 says so of a lambda that is a coroutine, and of no other
   for (const std::string_view suffix : {" noexcept", " const"})
     if (plain.ends_with(suffix)) plain.resize(plain.size() - suffix.size());
   plain.erase(0, plain.find_last_of(" *&") + 1);

@@ -121,6 +121,7 @@ def plain_function_name(name):
             depth -= 1
         elif depth == 0:
             plain += each
+    plain = plain.replace('lambda::operator', 'lambda')
     for suffix in (' noexcept', ' const'):
         plain = plain.removesuffix(suffix)
     return re.split(r'[ *&]', plain)[-1]
@@ -534,8 +535,8 @@ class TasksCommand(gdb.Command):
         try:
             found = executors()
         except gdb.error as error:
-            raise gdb.GdbError(f'No executors are found: {error}. The program uses no gyre, or gyre has no debug '
-                               'information here.')
+            raise gdb.GdbError(f'No executors are found: {error}. The program uses no gyre, or gyre was built without '
+                               'debug information: meson setup -Ddebug=true gives it some.')
         print(f"{len(found)} executor{'' if len(found) == 1 else 's'}")
         for executor in found:
             print(f'executor at {address(executor.address):#x}')

@@ -378,17 +378,18 @@ TEST_CASE("a deadline of a single operation is told, whoever keeps it") {
 namespace {
 
 // All that takes an operation and a deadline.
-constexpr int all_limits_line = __LINE__ + 3;
 task<> with_all_limits() {
   const auto when = detail::time_point_of(executor::current().now()) + 15s;
-  co_await when_all(with_timeout(11s, ops::recv(some_socket, bytes)),             //
-                    as_result(with_timeout(12s, ops::recv(some_socket, bytes))),  //
-                    with_timeout(13s, ops::recv_all(some_socket, bytes)),         //
-                    move_on_after(14s, ops::recv(some_socket, bytes)),            //
-                    with_deadline(when, ops::recv(some_socket, bytes)),           //
-                    move_on_at(when + 1s, ops::recv(some_socket, bytes)),         //
-                    stopped_as_error(with_timeout(17s, ops::recv(some_socket, bytes))));
+  auto all = when_all(with_timeout(11s, ops::recv(some_socket, bytes)),             //
+                      as_result(with_timeout(12s, ops::recv(some_socket, bytes))),  //
+                      with_timeout(13s, ops::recv_all(some_socket, bytes)),         //
+                      move_on_after(14s, ops::recv(some_socket, bytes)),            //
+                      with_deadline(when, ops::recv(some_socket, bytes)),           //
+                      move_on_at(when + 1s, ops::recv(some_socket, bytes)),         //
+                      stopped_as_error(with_timeout(17s, ops::recv(some_socket, bytes))));
+  co_await std::move(all);
 }
+constexpr int all_limits_line = __LINE__ - 2;
 
 constexpr int timeouts_count = 12;  // more than there are lanes
 task<> limit(int seconds) { co_await with_timeout(seconds * 1s, ops::fsync(some_file)); }

@@ -5,7 +5,7 @@
     must_not_compile.py BUILD_FOLDER SOURCE COMPILER...
 
 The source names the text in a comment `// must say: ...`. The text has to stand in an error or its notes: any other
-refusal is a failure, and so is a source that compiles.
+refusal is a failure, and so is a source that compiles. With `// compile with: ...` it names options of its own.
 """
 import json
 import pathlib
@@ -30,6 +30,8 @@ def main():
         sys.exit(f"{source}: name what the compiler must say, in a comment '// must say: ...'")
 
     options, where = options_of_tests(build)
+    own = re.search(r"// compile with: (.+)", source.read_text(encoding="utf-8"))
+    options += shlex.split(own[1]) if own else []
     command = [*compiler, *options, "-fsyntax-only", source.resolve()]
     refused = subprocess.run(command, cwd=where, capture_output=True, text=True, errors="replace", check=False)
     print(refused.stderr, end="")
