@@ -5,6 +5,7 @@
 #include <gyre/runtime/error.hpp>
 
 #include <liburing.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -58,8 +59,9 @@ kernel_ring::kernel_ring(const ring_request& request)
 
 kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }
 
-// Returns 0, or what the machine says against it. Who sleeps in the ring needs the descriptor only. The epoll set
-// is edge-triggered: a signal ends a sleep without being read, and one that nobody has read does not end the next.
+// Returns 0, or what the machine says against it. Who sleeps in the ring needs the descriptor only. The epoll set is
+// edge-triggered: a signal ends a sleep without being read, and one that nobody has read does not end the next. There
+// is none where epoll_pwait2(2) is not to be had: valgrind 3.19 does not know it, nor do old filters of sandboxes.
 int kernel_ring::make_event_fd(bool completions_signal_it) noexcept {
   event_fd_.reset(::eventfd(0, EFD_CLOEXEC));
   if (!event_fd_) return errno;
@@ -68,10 +70,10 @@ int kernel_ring::make_event_fd(bool completions_signal_it) noexcept {
 
   event_poll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   epoll_event signalled{.events = EPOLLIN | EPOLLET, .data = {}};
+  if (!event_poll_ || ::epoll_ctl(event_poll_.get(), EPOLL_CTL_ADD, event_fd_.get(), &signalled) != 0) return errno;
   const timespec no_time{};
-  const bool made = event_poll_ && ::epoll_ctl(event_poll_.get(), EPOLL_CTL_ADD, event_fd_.get(), &signalled) == 0 &&
-                    ::epoll_pwait2(event_poll_.get(), &signalled, 1, &no_time, nullptr) == 0;
-  return made ? 0 : errno;
+  if (::epoll_pwait2(event_poll_.get(), &signalled, 1, &no_time, nullptr) < 0) event_poll_.reset();
+  return 0;
 }
 
 int kernel_ring::enter(unsigned wait_count, clock_ns wait_max) noexcept {
@@ -111,14 +113,24 @@ void kernel_ring::notify_completions(bool on) noexcept {
 }
 
 void kernel_ring::sleep(clock_ns longest) noexcept {
-  std::uint64_t signals = 0;
-  epoll_event signalled{};
-  const __kernel_timespec span = timespec_of(epoll_sleep_within(longest));
-  const timespec time{.tv_sec = span.tv_sec, .tv_nsec = span.tv_nsec};
-  const bool ended = longest == for_ever ? ::read(event_fd_.get(), &signals, sizeof signals) == sizeof signals
-                                         : ::epoll_pwait2(event_poll_.get(), &signalled, 1, &time, nullptr) >= 0;
+  const bool ended = longest == for_ever ? take_signal() : sleep_within(epoll_sleep_within(longest));
   if (!ended && errno != EINTR)
     fatal_errno(errno, "executor: it cannot sleep on its eventfd, which belongs to it alone");
+}
+
+bool kernel_ring::take_signal() noexcept {
+  std::uint64_t signals = 0;
+  return ::read(event_fd_.get(), &signals, sizeof signals) == sizeof signals;
+}
+
+bool kernel_ring::sleep_within(clock_ns longest) noexcept {
+  const __kernel_timespec span = timespec_of(longest);
+  const timespec time{.tv_sec = span.tv_sec, .tv_nsec = span.tv_nsec};
+  epoll_event signalled{};
+  if (event_poll_) return ::epoll_pwait2(event_poll_.get(), &signalled, 1, &time, nullptr) >= 0;
+  pollfd waited_for{.fd = event_fd_.get(), .events = POLLIN, .revents = 0};
+  const int count = ::ppoll(&waited_for, 1, &time, nullptr);
+  return count > 0 ? take_signal() : count == 0;
 }
 
 void kernel_ring::wake() noexcept {

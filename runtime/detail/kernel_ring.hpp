@@ -48,6 +48,8 @@ class kernel_ring final : public ring {
 
  private:
   [[nodiscard]] int make_event_fd(bool completions_signal_it) noexcept;
+  bool take_signal() noexcept;
+  bool sleep_within(clock_ns longest) noexcept;
   [[nodiscard]] int enter_within(clock_ns wait_max, unsigned entries_count, unsigned wait_count,
                                  unsigned flags) noexcept;
   void wait_for_one_more(clock_ns duration) noexcept;
@@ -55,7 +57,7 @@ class kernel_ring final : public ring {
   std::unique_ptr<::io_uring> ring_;
   ring_report report_;
   unique_fd event_fd_;
-  unique_fd event_poll_;  // an epoll set of it alone, for sleeps that end in time
+  unique_fd event_poll_;  // an epoll set of it alone, for sleeps that end in time; none: ppoll(2) does
   unsigned enter_flags_ = 0;
   unsigned enter_fd_ = 0;
   unsigned* sq_tail_told_ = nullptr;  // up to where the kernel may take entries, and has taken them

@@ -205,7 +205,7 @@ setup_diagnosis diagnose_eventfd(int error, const machine_facts& machine) {
   const bool refused = error == EPERM || error == EACCES || error == ENOSYS;
   if (refused && machine.seccomp_filtered) {
     return {"A seccomp filter of this process forbids the eventfd that an executor sleeps on, or its registration",
-            "Allow eventfd2, io_uring_register, epoll_create1, epoll_ctl and epoll_pwait2 in the filter, beside "
+            "Allow eventfd2, io_uring_register, epoll_create1 and epoll_ctl in the filter, beside "
             "io_uring_setup and io_uring_enter"};
   }
   switch (error) {
