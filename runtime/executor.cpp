@@ -9,7 +9,9 @@
 #include <liburing.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace gyre {
@@ -157,7 +159,7 @@ executor& executor::begin(detail::waiter& entering, std::coroutine_handle<> awai
               "an executor was used from another thread than its own, or from a turn of another executor");
   entering.set_coroutine(awaiter);
   entering.bound_ = &bound;
-  entering.since_ms_ = loop.clock_.last_look_ms();
+  entering.note_since(loop.clock_.last_look_ms());
   entering.enter_boundary();
   return loop;
 }
@@ -209,14 +211,23 @@ void executor::queue_completed(std::span<const detail::completion> batch) noexce
   }
 }
 
+// The end and the answer lie side by side, so that one store writes both.
+[[gnu::always_inline]] inline void operation::complete_plainly(const detail::completion& done) noexcept {
+  using two_words [[gnu::vector_size(16)]] = std::uint64_t;
+  const two_words end{plain_state(stage::done), std::bit_cast<std::uint64_t>(done.its_answer())};
+  auto* const state = reinterpret_cast<std::byte*>(&state_);
+  GYRE_ASSERT(reinterpret_cast<std::byte*>(&answer_) == state + sizeof state_, "the answer follows the state");
+  std::memcpy(state, &end, sizeof end);
+  detail::promise_of(known_coroutine()).bound->waiting = nullptr;
+}
+
 // The way of nearly every completion: of an operation, with a result that is no error, and nobody has asked it to end.
 // Null for any other, to which nothing has happened.
 inline operation* executor::plainly_completed(const detail::completion& done) noexcept {
   if ((done.user_data & detail::handler_tag) != 0) return nullptr;
   auto& op = *reinterpret_cast<operation*>(done.user_data);
-  if (!op.is_plainly(operation::stage::in_kernel) || !op.is_whole(done.res)) return nullptr;
-  op.answer_ = done.its_answer();
-  op.bound_->waiting = nullptr;
+  if (!op.plainly_ends_with(done.res)) return nullptr;
+  op.complete_plainly(done);
   return &op;
 }
 
