@@ -9,9 +9,7 @@
 #include <liburing.h>
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 namespace gyre {
@@ -209,16 +207,6 @@ void executor::queue_completed(std::span<const detail::completion> batch) noexce
       complete_with_care(done);
     }
   }
-}
-
-// The end and the answer lie side by side, so that one store writes both.
-[[gnu::always_inline]] inline void operation::complete_plainly(const detail::completion& done) noexcept {
-  using two_words [[gnu::vector_size(16)]] = std::uint64_t;
-  const two_words end{plain_state(stage::done), std::bit_cast<std::uint64_t>(done.its_answer())};
-  auto* const state = reinterpret_cast<std::byte*>(&state_);
-  GYRE_ASSERT(reinterpret_cast<std::byte*>(&answer_) == state + sizeof state_, "the answer follows the state");
-  std::memcpy(state, &end, sizeof end);
-  detail::promise_of(known_coroutine()).bound->waiting = nullptr;
 }
 
 // The way of nearly every completion: of an operation, with a result that is no error, and nobody has asked it to end.

@@ -207,7 +207,11 @@ class operation : public detail::waiter {
   }
 
   /// Its own completion, where nothing is out of the ordinary: it is done, and its coroutine to be resumed at once.
-  void complete_plainly(const detail::completion& done) noexcept;
+  void complete_plainly(const detail::completion& done) noexcept {
+    answer_ = done.its_answer();
+    set_plainly(stage::done);
+    detail::promise_of(known_coroutine()).bound->waiting = nullptr;
+  }
 
   detail::completion::answer answer_;  // set by the completion: nobody looks before, see newer_cancel()
   std::int32_t least_res_;             // set with the flag `composed`

@@ -159,7 +159,7 @@ class waiter : public runnable {
   /// The boundary that it waits below. From the co_await on.
   [[nodiscard]] boundary& bound() const noexcept { return has(foreign) ? *bound_ : *promise_of(coroutine()).bound; }
 
-  [[nodiscard]] stage current() const noexcept { return static_cast<stage>(state_ & stage_mask); }
+  [[nodiscard]] stage current() const noexcept { return static_cast<stage>(lower_half() & stage_mask); }
   void set(stage next_stage) noexcept { state_ = (state_ & ~stage_mask) | static_cast<std::uint64_t>(next_stage); }
   [[nodiscard]] bool has(flag asked) const noexcept { return (state_ & asked) != 0; }
   void add(flag added) noexcept { state_ |= added; }
