@@ -263,9 +263,12 @@ void executor::post(std::function<void()> fn) { post(*std::make_unique<posted_fu
 
 // --------------------------------------------------------------------------------------------------- its end
 
-// The kernel must be done with all memory before the ring is closed: closing it waits for nothing.
+// The kernel must be done with all memory before the ring is closed: closing it waits for nothing. So must who posts.
 void executor::drain() noexcept {
-  run_ready();
+  do {
+    run_ready();
+    parker_.wait_for_posters();
+  } while (parker_.has_posted());
   const turn_guard guard{*this};
   cancel_all_in_kernel();
   while (in_kernel_count() > 0) {

@@ -169,13 +169,14 @@ class executor {
   /// Has `work` run in a turn of this executor.
   ///
   /// @param work  Kept alive by the caller until it has run.
-  /// @threads     Any thread, and signal handlers. Writes the eventfd only if the executor sleeps. The executor stays
-  ///              until post() has returned, which may be after `work` has run: join who posts, then destroy it.
+  /// @threads     Any thread, and signal handlers. Writes the eventfd only if the executor sleeps. `work` may have run
+  ///              before post() has returned; the executor's destructor waits for those who are in post(), and runs
+  ///              what they leave. So `work` may be what says that the executor is no longer needed.
   void post(detail::runnable& work) noexcept { parker_.post(work); }
 
   /// Has `fn()` called in a turn of this executor. Allocates; fn must not throw.
   ///
-  /// @threads  Any thread; the executor stays until post() has returned, as above.
+  /// @threads  Any thread; as above.
   void post(std::function<void()> fn);
 
   /// Whether the calling thread is the one that made it, and may use it.
