@@ -10,6 +10,7 @@
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/operation.hpp>
 
+#include <atomic>
 #include <cstdint>
 
 namespace gyre {
@@ -29,7 +30,11 @@ class ring_message : detail::completion_handler {
  private:
   friend class msg_ring;
   static void completed(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept;
+
   arrival_fn on_arrival_;
+
+  // What the sender has written before is seen where it arrives. The kernel sees to that, too; this says it in C++.
+  std::atomic<std::uint32_t> sent_count_ = 0;
 };
 
 /// Puts a completion into another ring's queue.
@@ -62,7 +67,7 @@ class [[nodiscard]] msg_ring final : public operation_of<msg_ring, void> {
   fd_ref ring_;
   std::uint64_t user_data_;
   std::int32_t res_;
-  std::uint32_t cqe_flags_ = 0;
+  ring_message* message_ = nullptr;  // to an executor
 };
 
 }  // namespace ops
