@@ -35,6 +35,8 @@ LINES = {
     ('recv_waiting', ''): ('recv that waits for its byte, no deadline', None),
     ('recv_waiting_by_timers', ''): ('the same with a deadline kept by timers; floor: linked', ('ratio', 1.00)),
     ('recv_waiting_linked', ''): ('the same with a linked timeout', ('ratio', 1.20)),
+    ('offload', '1'): ('a function on another thread, one after the other', ('ratio', 1.10)),
+    ('offload', '32'): ('the same, 32 at a time, each', ('ratio', 1.00)),
     ('cancel', '100'): ('100 receiving tasks cancelled, each', None),
     ('cancel', '10000'): ('10,000 receiving tasks cancelled, each', None),
     ('cancel', '100000'): ('100,000 receiving tasks cancelled, each', ('gyre', 2000)),
