@@ -72,6 +72,7 @@ executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
 executor::~executor() {
   GYRE_ASSERT(!in_turn_, "an executor is not destroyed in its own turn");
   GYRE_ASSERT(belongs_to_this_thread(), "an executor is destroyed on the thread that made it");
+  send_guests_home();
   GYRE_ASSERT(root_scope_.empty(), "an executor was destroyed while tasks are still running on it");
   drain();
 }
@@ -262,6 +263,23 @@ struct posted_function final : detail::runnable {
 void executor::post(std::function<void()> fn) { post(*std::make_unique<posted_function>(std::move(fn)).release()); }
 
 // --------------------------------------------------------------------------------------------------- its end
+
+bool executor::receive(std::optional<detail::guest>& arriving) noexcept {
+  if (is_ending_ || root_scope_.stop_requested()) return false;
+  arriving.emplace(guests_, root_scope_);
+  return true;
+}
+
+void executor::part_with(std::optional<detail::guest>& leaving) noexcept {
+  leaving.reset();
+  if (is_ending_) return_soon();  // it waits for this, and for nothing else
+}
+
+void executor::send_guests_home() noexcept {
+  is_ending_ = true;
+  guests_.for_each([](detail::guest& each) { each.scope.cancel("its executor is destroyed"); });
+  while (!guests_.empty()) turn(/*may_park=*/true);
+}
 
 // The kernel must be done with all memory before the ring is closed: closing it waits for nothing. So must who posts.
 void executor::drain() noexcept {
