@@ -5,7 +5,7 @@
 // between the two executors are messages, each a post() to the other one. All of it lies in the awaiting frame, which
 // stays until the last message has come back: nothing is allocated, and nothing dangles.
 //
-//   begin      here -> there   begins the task, or drops it when its stop was asked for, or there is no staying there
+//   begin      here -> there   begins the task; drops it where a stop was asked for, or that executor ends
 //   stop       here -> there   the scope here was cancelled, by hand or a deadline: cancels the task's scope
 //   come back  there -> here   the task has ended, and a stop that was sent has arrived: the coroutine goes on
 //
@@ -206,8 +206,8 @@ auto call_there(Fn fn) -> task<awaited_t<std::invoke_result_t<Fn&>>> {
 ///                from beginning. A value or exception that crosses the cancel is delivered. this_task::deadline() over
 ///                there tells of no deadline of here.
 /// @threads       Awaited on the executor's thread; there, the task runs on the thread of `there`.
-/// @limits        Two posts a visit, and one more to stop it; allocates nothing but the task's frame. Between two threads
-///                that sleep it is two wakes: see benchmarks/README.md.
+/// @limits        Two posts a visit, and one more to stop it; allocates nothing but the task's frame. Between two
+///                threads that sleep it is two wakes: see benchmarks/README.md.
 template <class T>
 [[nodiscard]] detail::visit<T> on(executor& there, task<T> body) noexcept {
   return {there, std::move(body)};

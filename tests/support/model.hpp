@@ -120,20 +120,29 @@ class world {
       return std::optional<value>{0};
     });
   }
+  void own_store(std::size_t cell, value stored) {
+    step_or_go_on(true, [=](state& at, actor_state&) {
+      at.memory[cell] = stored;
+      return std::optional<value>{0};
+    });
+  }
+  value own_load(std::size_t cell) {
+    return step_or_go_on(true, [cell](state& at, actor_state&) { return std::optional{at.memory[cell]}; });
+  }
   void fence() {
     step_or_go_on(true,
                   [](state&, actor_state& me) { return me.buffer.empty() ? std::optional<value>{0} : std::nullopt; });
   }
   /// Puts change(before) there, and answers what was there. While `change` gives nothing, the actor waits.
   template <class Change>
-  value modify(std::size_t cell, Change change) {
+  value modify(std::size_t cell, Change change, bool answers = true) {
     return step([=](state& at, actor_state& me) {
       if (!me.buffer.empty()) return std::optional<value>{};
       const value before = at.memory[cell];
       const std::optional<value> after = change(before);
       if (!after) return std::optional<value>{};
       at.memory[cell] = *after;
-      return std::optional{before};
+      return std::optional{answers ? before : 0};
     });
   }
   /// Waits until done(what is there).
@@ -248,15 +257,16 @@ T from_value(value from) {
   else return static_cast<T>(from);
 }
 
-/// Memory that nobody shares but by agreement: a pointer in a list.
+/// Memory that belongs to one actor at a time, and is handed over by the atomics: a link of a list. Nobody else looks,
+/// so that an access is no step of its own.
 template <class T>
 class plain {
  public:
   plain& operator=(T stored) {
-    world::current->plain_store(cell_, value_of(stored));
+    world::current->own_store(cell_, value_of(stored));
     return *this;
   }
-  operator T() const { return from_value<T>(world::current->load(cell_)); }
+  operator T() const { return from_value<T>(world::current->own_load(cell_)); }
 
  private:
   std::size_t cell_ = world::current->new_cell(0);
@@ -275,17 +285,18 @@ class atomic {
   T exchange(T stored, std::memory_order) {
     return modify([=](value) { return std::optional{value_of(stored)}; });
   }
-  T fetch_add(T added, std::memory_order) {
-    return modify([=](value before) { return std::optional{before + added}; });
+  // These answer nothing, as nobody asks: what an actor does not know makes no difference between two states.
+  void fetch_add(T added, std::memory_order) {
+    change([=](value before) { return std::optional{before + added}; });
   }
-  T fetch_sub(T taken, std::memory_order) {
-    return modify([=](value before) { return std::optional{before - taken}; });
+  void fetch_sub(T taken, std::memory_order) {
+    change([=](value before) { return std::optional{before - taken}; });
   }
-  T fetch_and(T mask, std::memory_order) {
-    return modify([=](value before) { return std::optional{before & mask}; });
+  void fetch_and(T mask, std::memory_order) {
+    change([=](value before) { return std::optional{before & mask}; });
   }
-  T fetch_or(T bits, std::memory_order) {
-    return modify([=](value before) { return std::optional{before | bits}; });
+  void fetch_or(T bits, std::memory_order) {
+    change([=](value before) { return std::optional{before | bits}; });
   }
   bool compare_exchange_weak(T& expected, T desired, std::memory_order, std::memory_order) {
     const value wanted = value_of(expected);
@@ -300,6 +311,10 @@ class atomic {
   template <class Change>
   T modify(Change change) {
     return from_value<T>(world::current->modify(cell_, change));
+  }
+  template <class Change>
+  void change(Change change) {
+    world::current->modify(cell_, change, /*answers=*/false);
   }
 
   std::size_t cell_;
