@@ -117,7 +117,7 @@ void connect_and_take_bytes(benchmark::State& state, const gyre::net::address& a
   state.SetItemsProcessed(state.iterations() * std::int64_t{connections_at_a_time});
 }
 
-// ------------------------------------------------------------------------------------------------------------ the sides
+// ----------------------------------------------------------------------------------------------------------- the sides
 const gyre::net::listen_options on_loopback{.at = gyre::net::address::loopback(0)};
 
 void alone(benchmark::State& state) {

@@ -7,6 +7,10 @@
 
 namespace gyre::net {
 
+executor_list::executor_list(gyre::runtime& all) {
+  for (std::size_t i = 0; i < all.size(); ++i) all_.push_back(&all[i]);
+}
+
 namespace detail {
 
 task<std::optional<tcp_stream>> connection_source::next() {

@@ -19,6 +19,7 @@
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/on.hpp>
+#include <gyre/runtime/runtime.hpp>
 #include <gyre/runtime/task.hpp>
 #include <gyre/runtime/task_group.hpp>
 
@@ -27,6 +28,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -38,6 +40,21 @@ namespace gyre::net {
 namespace detail {
 class counted_connection;
 }
+
+/// The executors that connections are spread over: those of a runtime, or some of the program's own.
+class executor_list {
+ public:
+  executor_list(gyre::runtime& all);  // NOLINT(google-explicit-constructor)
+  executor_list(std::initializer_list<executor*> some) : all_{some} {}
+  executor_list(std::vector<executor*> some) noexcept  // NOLINT(google-explicit-constructor)
+      : all_{std::move(some)} {}
+
+  [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
+  [[nodiscard]] executor& operator[](std::size_t index) const noexcept { return *all_[index]; }
+
+ private:
+  std::vector<executor*> all_;
+};
 
 /// How many connections each executor has, for who wants to look: see spread_options. Outlives the spread().
 class spread_counts {
@@ -137,9 +154,9 @@ class least_loaded {
 /// All that a spread() has: lives until the last session has ended.
 template <class Serve>
 struct spreading {
-  spreading(std::vector<executor*>&& its_executors, Serve&& its_serve, spread_options&& its_options)
+  spreading(executor_list&& its_executors, Serve&& its_serve, spread_options&& its_options)
       : over{std::move(its_executors)}, serve{std::move(its_serve)}, options{std::move(its_options)} {
-    GYRE_ASSERT(!over.empty(), "connections are spread over executors: there is none");
+    GYRE_ASSERT(over.size() > 0, "connections are spread over executors: there is none");
     GYRE_ASSERT(options.connections_max > 0, "an executor that may have no connection serves none");
     if (options.counts == nullptr) options.counts = &own_counts.emplace(over.size());
     GYRE_ASSERT(options.counts->size() == over.size(), "there are as many counts as executors");
@@ -154,7 +171,7 @@ struct spreading {
             .max_tasks = countable ? options.connections_max * executors_count : SIZE_MAX};
   }
 
-  const std::vector<executor*> over;
+  const executor_list over;
   const Serve serve;
   spread_options options;
   std::optional<spread_counts> own_counts;
@@ -164,7 +181,7 @@ struct spreading {
 
 template <class Serve>
 task<> serve_there(const spreading<Serve>& shared, std::size_t index, tcp_stream client, counted_connection) {
-  co_await on(*shared.over[index], [&] { return std::invoke(shared.serve, std::move(client)); });
+  co_await on(shared.over[index], [&] { return std::invoke(shared.serve, std::move(client)); });
 }
 
 template <class Serve>
@@ -205,14 +222,14 @@ task<> serve_all_here(const spreading<Serve>& shared, std::size_t index, tcp_lis
 
 template <class Serve>
 task<> serve_all_there(const spreading<Serve>& shared, std::size_t index, tcp_listener listener) {
-  co_await on(*shared.over[index], serve_all_here(shared, index, std::move(listener)));
+  co_await on(shared.over[index], serve_all_here(shared, index, std::move(listener)));
 }
 
 }  // namespace detail
 
 /// Listens several times on one port, for as many executors: see spread().
 ///
-/// @param options  As for tcp_listener::bind(); with port 0 the kernel chooses one for all. The backlog is that of each.
+/// @param options  As for tcp_listener::bind(), for each of them; with port 0 the kernel chooses one for all.
 /// @errors         As tcp_listener::bind().
 [[nodiscard]] std::vector<tcp_listener> bind_each(std::size_t listeners_count, listen_options options);
 
@@ -223,12 +240,13 @@ concept serves_connections =
 
 /// Accepts connections here and has each served by the executor that has the fewest.
 ///
-///   co_await spread(executors, tcp_listener::bind({.port = 7000}), echo);
+///   co_await spread(all, tcp_listener::bind({.port = 7000}), echo);
 ///
 /// Of several that have as few the next in the list gets it. What has just ended over there counts until the news of it
 /// has come here.
 ///
-/// @param over      The executors; this one may be among them or not. Each is turned by its thread until this is over.
+/// @param over      A runtime, or a list of executors; this one may be among them or not. Each is turned by its thread
+///                  until this is over.
 /// @param listener  Closed as soon as this is stopped.
 /// @param serve     Called with each connection, on the thread of its executor, by several at once: what it refers to
 ///                  is shared. The session's task runs there, and so does everything that it awaits.
@@ -237,11 +255,10 @@ concept serves_connections =
 ///                  memory have run out it waits, and goes on.
 /// @cancellation    Stops accepting, and all sessions, and waits for them. A connection that was accepted and not
 ///                  served is closed.
-/// @limits          Without connections_max some hundred connections may be accepted ahead: see ops::accept_stream. With
-///                  it they are accepted one by one, and those that there is no room for stay in the backlog.
+/// @limits          Without connections_max some hundred connections may be accepted ahead: see ops::accept_stream.
+///                  With it they are accepted one by one, and those that there is no room for stay in the backlog.
 template <serves_connections Serve>
-[[nodiscard]] task<> spread(std::vector<executor*> over, tcp_listener listener, Serve serve,
-                            spread_options options = {}) {
+[[nodiscard]] task<> spread(executor_list over, tcp_listener listener, Serve serve, spread_options options = {}) {
   const detail::spreading<Serve> shared{std::move(over), std::move(serve), std::move(options)};
   co_await with_task_group(shared.group_of(shared.over.size()), [&](task_group& sessions) {
     return detail::hand_over(shared, std::move(listener), sessions);
@@ -250,14 +267,14 @@ template <serves_connections Serve>
 
 /// The same with a listener for each executor, that accepts and serves what comes to it.
 ///
-///   co_await spread(executors, bind_each(executors.size(), {.port = 7000}), echo);
+///   co_await spread(all, bind_each(all.size(), {.port = 7000}), echo);
 ///
 /// @param listeners  As many as there are executors, on one port: bind_each().
 /// @return           When all listeners were shut down, and the last session has ended.
 /// @errors           As above. What ends one executor's accepting ends all.
 /// @source           socket(7), SO_REUSEPORT.
 template <serves_connections Serve>
-[[nodiscard]] task<> spread(std::vector<executor*> over, std::vector<tcp_listener> listeners, Serve serve,
+[[nodiscard]] task<> spread(executor_list over, std::vector<tcp_listener> listeners, Serve serve,
                             spread_options options = {}) {
   GYRE_ASSERT(listeners.size() == over.size(), "each executor has a listener of its own");
   const detail::spreading<Serve> shared{std::move(over), std::move(serve), std::move(options)};

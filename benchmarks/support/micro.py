@@ -37,6 +37,8 @@ LINES = {
     ('recv_waiting_linked', ''): ('the same with a linked timeout', ('ratio', 1.20)),
     ('offload', '1'): ('a function on another thread, one after the other', ('ratio', 1.10)),
     ('offload', '32'): ('the same, 32 at a time, each', ('ratio', 1.00)),
+    ('spread_handed_over', ''): ('a short connection, handed over; floor: one executor', None),
+    ('spread_each_its_own', ''): ('a short connection, a listener for each; floor: one executor', None),
     ('cancel', '100'): ('100 receiving tasks cancelled, each', None),
     ('cancel', '10000'): ('10,000 receiving tasks cancelled, each', None),
     ('cancel', '100000'): ('100,000 receiving tasks cancelled, each', ('gyre', 2000)),

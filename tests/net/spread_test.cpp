@@ -5,6 +5,7 @@
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/log.hpp>
+#include <gyre/runtime/runtime.hpp>
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/timer.hpp>
 
@@ -19,8 +20,10 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <deque>
@@ -518,6 +521,31 @@ TEST_CASE("on threads of their own, executors serve many connections at once, an
     CHECK(root.stopped());
     CHECK(echoed_count == connections_count);
   }
+}
+
+TEST_CASE("a runtime's executors all serve, and end when the root task that spreads has ended") {
+  runtime all{{.executors = 3}};
+  auto listener = on_loopback();
+  const auto at = listener.local_address();
+  const unique_fd same{::fcntl(listener.fd().get(), F_DUPFD_CLOEXEC, 0)};
+  std::vector<unique_fd> clients;
+  for (int i = 0; i < 6; ++i) clients.push_back(connect_to(at));
+  served sessions;
+  const auto once_each = [&, serve = sessions.session()](tcp_stream client) -> task<> {
+    co_await serve(std::move(client));
+  };
+  std::thread ends{[&] {
+    while (sessions.count() < clients.size()) std::this_thread::yield();
+    ::shutdown(same.get(), SHUT_RDWR);
+    clients.clear();
+  }};
+
+  all.run([&](std::size_t index) -> task<> {
+    if (index == 0) co_await spread(all, std::move(listener), once_each);
+  });
+  ends.join();
+
+  for (std::size_t i = 0; i < all.size(); ++i) CHECK(std::ranges::count(sessions.on, &all[i]) == 2);
 }
 
 }  // namespace gyre::net
