@@ -97,10 +97,14 @@ void offload_call::resumed() {
 
 // ----------------------------------------------------------------------------------------------------------- the pool
 
-// What a thread shows of itself while it is idle.
+// A thread's own: what it shows of itself while it is idle.
 struct offload_pool::worker {
+  explicit worker(std::list<std::thread>::iterator its_handle) noexcept : handle{its_handle} {}
+
+  const std::list<std::thread>::iterator handle;  // in the pool's lists
   std::condition_variable woken;
   call* given = nullptr;
+  std::list<std::thread> to_be_joined;
 };
 
 offload_pool::offload_pool(offload_pool_options options) : options_{std::move(options)} {
@@ -215,14 +219,14 @@ void offload_pool::start_thread() {
 
 void offload_pool::work(std::list<std::thread>::iterator its_handle) noexcept {
   name_this_thread(options_.thread_name);
-  worker self;
+  worker self{its_handle};
   for (call* current = wait_for_call(self); current != nullptr;) {
     current->its_kind().call(*current);
     call* const following = finish(*current);
     current->deliver();  // from here on it may be gone
     current = following != nullptr ? following : wait_for_call(self);
   }
-  retire(its_handle);
+  for (std::thread& each : self.to_be_joined) each.join();
 }
 
 offload_pool::call* offload_pool::finish(call& done) noexcept {
@@ -244,7 +248,8 @@ offload_pool::call* offload_pool::first_in_line() noexcept {
   return first;
 }
 
-// Null: it has been idle for too long, or the pool goes.
+// Null: it has been idle for too long, or the pool goes. Then it has left the pool, too: nobody counts on a thread that
+// would not look again.
 offload_pool::call* offload_pool::wait_for_call(worker& self) noexcept {
   std::unique_lock lock{guard_};
   if (call* const first = first_in_line()) return first;
@@ -253,19 +258,15 @@ offload_pool::call* offload_pool::wait_for_call(worker& self) noexcept {
   self.woken.wait_until(lock, after(options_.idle_time), is_over);
   if (call* const given = std::exchange(self.given, nullptr)) return given;
   std::erase(idle_, &self);
+  retire(self);
   return nullptr;
 }
 
-// Nobody can join itself. Each that ends joins the one before it, so that one at most is left to be joined.
-void offload_pool::retire(std::list<std::thread>::iterator its_handle) noexcept {
-  std::list<std::thread> earlier;
-  {
-    const std::lock_guard lock{guard_};
-    if (!closing_) earlier.swap(ended_);
-    ended_.splice(ended_.end(), threads_, its_handle);
-    if (threads_.empty()) has_none_.notify_one();
-  }
-  for (std::thread& each : earlier) each.join();
+// With the lock held. Nobody can join itself: each that ends joins the one before it, so that one at most is left.
+void offload_pool::retire(worker& leaving) noexcept {
+  if (!closing_) leaving.to_be_joined.swap(ended_);
+  ended_.splice(ended_.end(), threads_, leaving.handle);
+  if (threads_.empty()) has_none_.notify_one();
 }
 
 }  // namespace gyre

@@ -203,7 +203,7 @@ class offload_pool {
   call* finish(call& done) noexcept;
   call* wait_for_call(worker& self) noexcept;
   call* first_in_line() noexcept;
-  void retire(std::list<std::thread>::iterator its_handle) noexcept;
+  void retire(worker& leaving) noexcept;
   /// How many calls may be in the line before one is behind the queue: the others are as good as on a thread.
   [[nodiscard]] std::size_t room_in_line() const noexcept;
 

@@ -9,6 +9,7 @@
 #include <gyre/runtime/task_group.hpp>
 #include <gyre/runtime/this_task.hpp>
 #include <gyre/runtime/timer.hpp>
+#include <gyre/runtime/when_all.hpp>
 
 #include "../support/foreign_task.hpp"
 #include "../support/gate.hpp"
@@ -20,6 +21,7 @@
 
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
@@ -33,7 +35,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
-#include <type_traits>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -371,6 +373,41 @@ TEST_CASE("a thread without work ends after its idle time, and another one is st
   run_now(call_once(pool));
 
   CHECK(pool.statistics().threads_started == 2);
+}
+
+TEST_CASE("a call that comes while the only thread gives up waiting for one finds that thread, or another") {
+  constexpr int calls_count = 4000;
+  offload_pool pool{{.threads_max = 1, .idle_time = 1us}};
+
+  // Each comes a little later after the one before it, from at once to after the thread has surely gone.
+  run_now([](offload_pool& its_pool) -> task<> {
+    for (int i = 0; i < calls_count; ++i) {
+      const auto next = std::chrono::steady_clock::now() + (i % 1000) * 100ns;
+      while (std::chrono::steady_clock::now() < next) {
+      }
+      co_await offload(its_pool, [] {});
+    }
+  }(pool));
+
+  CHECK(pool.statistics().finished == calls_count);
+}
+
+TEST_CASE("calls that are awaited side by side run at the same time") {
+  offload_pool pool{{.threads_max = 2}};
+  std::barrier<> both{2};
+
+  const auto [first, second] = run_now([](offload_pool& its_pool, std::barrier<>& meet) -> task<std::tuple<int, int>> {
+    const auto meet_and_give = [&](int given) {
+      return offload(its_pool, [&meet, given] {
+        meet.arrive_and_wait();
+        return given;
+      });
+    };
+    co_return co_await when_all(meet_and_give(1), meet_and_give(2));
+  }(pool, both));
+
+  CHECK(first == 1);
+  CHECK(second == 2);
 }
 
 TEST_CASE("a pool that never ran anything has no thread, and goes at once") {
