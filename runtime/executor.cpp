@@ -70,6 +70,7 @@ executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
 }
 
 executor::~executor() {
+  if (ring_->is_parents()) return;  // in the child of a fork: it is the parent's to drain
   GYRE_ASSERT(!in_turn_, "an executor is not destroyed in its own turn");
   GYRE_ASSERT(belongs_to_this_thread(), "an executor is destroyed on the thread that made it");
   send_guests_home();
@@ -88,6 +89,7 @@ detail::clock_ns executor::on_steady_clock(point_in_time when) noexcept {
 }
 
 bool executor::turn(bool may_park) {
+  detail::refuse_child(*ring_);
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};
   take_turn(may_park);
@@ -95,6 +97,7 @@ bool executor::turn(bool may_park) {
 }
 
 void executor::run_until(const bool& done) {
+  detail::refuse_child(*ring_);
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};
   while (!done) take_turn(/*may_park=*/true);

@@ -110,6 +110,8 @@ namespace detail {
 
 }  // namespace detail
 
+/// The child of a fork(2) has none of its parent's executors: there a use of one stops the program, with a sentence. It
+/// can make its own, exec, or leave. See docs/several-executors.md.
 class executor {
  public:
   /// An executor of the calling thread, which is the only one that may run it.

@@ -5,12 +5,12 @@
 // between the two executors are messages, each a post() to the other one. All of it lies in the awaiting frame, which
 // stays until the last message has come back: nothing is allocated, and nothing dangles.
 //
-//   begin      here -> there   begins the task; drops it where a stop was asked for, or that executor ends
+//   begin      here -> there   begins the task; drops it when a stop was asked for, or the executor ends
 //   stop       here -> there   the scope here was cancelled, by hand or a deadline: cancels the task's scope
 //   come back  there -> here   the task has ended, and a stop that was sent has arrived: the coroutine goes on
 //
-// Both ends may act at once, and the word `said_` decides which of them was first: each adds its bit, and reads what the
-// other has added before.
+// Both ends may act at once, and the word `said_` decides which of them was first: each adds its bit, and reads what
+// the other has added before.
 //
 //   said first       said second      what goes between them
 //   stop             –                stop; the task ends, by it or by itself; come back

@@ -33,7 +33,7 @@ namespace gyre {
 
 /// Whether each executor's thread stays on one CPU.
 enum class pinning : std::uint8_t {
-  if_one_each,  ///< When there are as many executors as CPUs: with fewer of them, the kernel knows better which are idle.
+  if_one_each,  ///< Where there are as many executors as CPUs. With fewer the kernel knows better which are idle.
   always,
   never
 };

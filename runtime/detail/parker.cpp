@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Both ways to sleep, step by step, and the post that ends them.
+#include <gyre/runtime/detail/live_executor.hpp>
 #include <gyre/runtime/detail/parker.hpp>
 
 #include <liburing.h>
@@ -65,6 +66,7 @@ void parker::flush_and_sleep_in_ring() noexcept {
 }
 
 void parker::post(runnable& work) noexcept {
+  refuse_child(ring_);
   posted_.post(work, [this]() noexcept {
     wakes_written_.fetch_add(1, std::memory_order_relaxed);
     ring_.wake();

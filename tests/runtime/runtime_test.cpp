@@ -9,18 +9,21 @@
 
 #include "../support/captured_log.hpp"
 #include "../support/child.hpp"
+#include "../support/forbidden.hpp"
 #include "../support/outcome.hpp"
-#include "../support/scarce_descriptors.hpp"
 #include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
@@ -256,34 +259,32 @@ TEST_CASE("each executor's counts can be had") {
   CHECK(counted[0].cqes < 100);
 }
 
-TEST_CASE("where one ring is refused there is no runtime, and no thread is left") {
-  for (const bool first_is_made : {false, true}) {
-    CAPTURE(first_is_made);
+TEST_CASE("where a ring is refused, the first or a later one, there is no runtime, and nothing is left of it") {
+  for (const int granted_count : {0, 1, 2}) {
+    CAPTURE(granted_count);
     const auto descriptors_before = open_descriptors_count();
-    const auto make = [&] {
-      if (first_is_made) {
-        ::rlimit before{};
-        ::getrlimit(RLIMIT_NOFILE, &before);
-        ::rlimit few = before;
-        few.rlim_cur = descriptors_before + 3;  // those of one executor
-        ::setrlimit(RLIMIT_NOFILE, &few);
-        try {
-          const runtime all{several(3)};
-        } catch (...) {
-          ::setrlimit(RLIMIT_NOFILE, &before);
-          throw;
-        }
-        ::setrlimit(RLIMIT_NOFILE, &before);
-      } else {
-        const no_descriptor_left none;
-        const runtime all{several(3)};
-      }
-    };
+    int asked_count = 0;
+    const auto judge = [&](const io_uring_params&) { return ++asked_count > granted_count ? EPERM : 0; };
 
-    CHECK_THROWS_AS(make(), std::system_error);
+    CHECK_THROWS_AS(on_a_kernel_that(judge, [] { return runtime{several(3)}.size(); }), std::system_error);
 
     CHECK(open_descriptors_count() == descriptors_before);
   }
+}
+
+TEST_CASE("where a thread is refused there is no runtime") {
+  const auto ended = child{[] {
+                       if (install_filter({SYS_clone3}, SECCOMP_RET_ERRNO | EAGAIN) != 0) return 3;
+                       const auto descriptors_before = open_descriptors_count();
+                       try {
+                         const runtime all{several(3)};
+                         return 4;
+                       } catch (const std::system_error&) {
+                         return open_descriptors_count() == descriptors_before ? 0 : 5;
+                       }
+                     }}.wait();
+
+  CHECK(ended.exit_status == 0);
 }
 
 // ------------------------------------------------------------------------------------------------------------- CPUs
