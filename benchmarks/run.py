@@ -4,8 +4,8 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, task, when, timer, deadline, cancel, sleepers, yield, cross, echo, instructions; without one, all
-run.
+NAME is one of nop, task, when, timer, deadline, cancel, sleepers, yield, cross, offload, spread, echo, instructions;
+without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -33,6 +33,10 @@ BENCHMARKS = {
     'sleepers': ('Many tasks that sleep', lambda build, quick: micro.measure(build, 'sleepers', quick)),
     'yield': ('Giving way to the next coroutine', lambda build, quick: micro.measure(build, 'yield', quick)),
     'cross': ('From one executor to another', lambda build, quick: micro.measure(build, 'cross', quick)),
+    'offload': ('A function on another thread, there and back',
+                lambda build, quick: micro.measure(build, 'offload', quick)),
+    'spread': ('Short connections over two executors, beside one',
+               lambda build, quick: micro.measure(build, 'spread', quick)),
     'echo': ('Echo of 64 bytes: the server\'s CPU time for a message', echo.measure),
     'instructions': (f'Echo of 64 bytes, {instructions.CONNECTIONS} connections: what a message costs, counted',
                      instructions.measure),

@@ -165,10 +165,10 @@ gyre::task<answer> site::folder(const request& asked, std::string path, gyre::fs
     throw std::system_error{index.error()};
   }
 
-  std::string page;
   auto directory = opened.release();
   const auto title = path == "." ? "/" : '/' + path + '/';
-  co_await directory_reader_.run([&] { page = listing_of(std::move(directory), title); });
+  // Reading a directory is what io_uring cannot do.
+  auto page = co_await gyre::offload(directory_reader_, [&] { return listing_of(std::move(directory), title); });
   co_return answer::page(status::ok, std::move(page));
 }
 

@@ -2,10 +2,10 @@
 // The served folder: turns requests into answers. Knows files and HTTP's conditions; knows nothing of connections.
 #pragma once
 
-#include "blocking_thread.hpp"
 #include "message.hpp"
 
 #include <gyre/fs/file.hpp>
+#include <gyre/runtime/offload.hpp>
 #include <gyre/runtime/task.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
@@ -28,7 +28,7 @@ class site {
   gyre::task<gyre::fs::file> open(std::string path) const;
 
   gyre::unique_fd root_;
-  blocking_thread directory_reader_;
+  gyre::offload_pool directory_reader_{{.threads_max = 1, .thread_name = "directories"}};
 };
 
 }  // namespace http

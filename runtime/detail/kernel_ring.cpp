@@ -137,6 +137,8 @@ bool kernel_ring::sleep_within(clock_ns longest) noexcept {
   return count > 0 ? take_signal() : count == 0;
 }
 
+int kernel_ring::descriptor() const noexcept { return ring_->ring_fd; }
+
 void kernel_ring::wake() noexcept {
   const std::uint64_t one = 1;
   const bool written = ::write(event_fd_.get(), &one, sizeof one) == sizeof one;

@@ -39,6 +39,7 @@ class kernel_ring final : public ring {
   void run_task_work() noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return event_fd_.get(); }
+  int descriptor() const noexcept override;
   void sleep(clock_ns longest) noexcept override;
   void wake() noexcept override;
   int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;

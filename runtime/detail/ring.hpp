@@ -165,6 +165,9 @@ class ring {
   /// adds to a sleep: prctl(2), PR_SET_TIMERSLACK. May return before that, and without a signal.
   virtual void sleep(clock_ns longest) noexcept = 0;
 
+  /// The descriptor of the ring itself, which other rings send messages to. From any thread.
+  [[nodiscard]] virtual int descriptor() const noexcept = 0;
+
   /// Signals the event descriptor. From any thread, and from a signal handler.
   virtual void wake() noexcept = 0;
 

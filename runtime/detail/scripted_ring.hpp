@@ -151,6 +151,7 @@ class scripted_ring final : public ring {
   void run_task_work() noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return its_event_fd; }
+  int descriptor() const noexcept override { return its_descriptor; }
   void sleep(clock_ns longest) noexcept override;
   void wake() noexcept override;
   int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
@@ -159,6 +160,7 @@ class scripted_ring final : public ring {
 
  private:
   static constexpr int its_event_fd = 1'000'000;  // no descriptor at all: nobody may use it but as a number
+  static constexpr int its_descriptor = 1'000'001;
 
   struct refusal {
     int error;

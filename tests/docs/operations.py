@@ -17,7 +17,7 @@ from collections import namedtuple
 PAGE = "docs/operations.md"
 
 # The opcodes of preparing functions that are called otherwise: io_uring_prep_X is IORING_OP_X in nearly all cases.
-OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL"}
+OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL", "msg_ring_cqe_flags": "MSG_RING"}
 
 # What is no class with an operation_kind has no place of its own to say where it runs.
 RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring"}

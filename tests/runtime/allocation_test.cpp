@@ -6,6 +6,7 @@
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/detail/frame_pool.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/offload.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/scope.hpp>
@@ -19,17 +20,19 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <stop_token>
 #include <utility>
 #include <vector>
 
 namespace {
 
-std::uint64_t allocations_count = 0;
+std::atomic<std::uint64_t> allocations_count = 0;
 
 constexpr std::align_val_t by_default{__STDCPP_DEFAULT_NEW_ALIGNMENT__};
 
@@ -174,6 +177,18 @@ TEST_CASE("tasks and operations side by side allocate nothing; a list of them, i
 
   CHECK(allocations_of(loop, of_several_types) == 0);
   CHECK(allocations_of(loop, of_one_type) == 3 * rounds_count);
+}
+
+TEST_CASE("an offloaded call allocates nothing, on this thread and on the other; a stop token, its state") {
+  if (nothing_to_count()) return;
+  offload_pool pool{{.threads_max = 1}};
+  executor loop;
+
+  const auto plain = [&]() -> task<> { static_cast<void>(co_await offload(pool, [] { return 1; })); };
+  const auto with_token = [&]() -> task<> { co_await offload(pool, [](std::stop_token) {}); };
+
+  CHECK(allocations_of(loop, plain) == 0);
+  CHECK(allocations_of(loop, with_token) == rounds_count);
 }
 
 TEST_CASE("a cancel allocates nothing") {

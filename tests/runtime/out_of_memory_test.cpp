@@ -5,6 +5,7 @@
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
+#include <gyre/runtime/offload.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/timer.hpp>
@@ -263,6 +264,28 @@ TEST_CASE("without memory, a deadline on another clock that the kernel was to ke
 
     CHECK(timed_out_count == 1);
   }
+}
+
+TEST_CASE("without memory for a first thread an offloaded call fails, and the next one with memory runs") {
+  scripted_executor on;
+  offload_pool pool;
+  std::error_code error;
+  int value = 0;
+  auto root = on.loop.start([](offload_pool& its_pool, std::error_code& noted, int& to) -> task<> {
+    try {
+      co_await offload(its_pool, [] {});
+    } catch (const std::system_error& failure) {
+      noted = failure.code();
+    }
+    to = co_await offload(its_pool, [] { return 3; });
+  }(pool, error, value));
+
+  turn_without_memory(on);
+  CHECK(pool.statistics().threads == 0);
+  while (!root.done()) on.loop.turn(/*may_park=*/false);
+
+  CHECK(error == std::errc::resource_unavailable_try_again);
+  CHECK(value == 3);
 }
 
 }  // namespace gyre

@@ -9,6 +9,7 @@
 #include <gyre/runtime/ops/cancel.hpp>
 #include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/misc.hpp>
+#include <gyre/runtime/ops/msg_ring.hpp>
 #include <gyre/runtime/ops/path.hpp>
 #include <gyre/runtime/ops/poll.hpp>
 #include <gyre/runtime/ops/socket.hpp>
@@ -112,6 +113,7 @@ inline task<> of_send_all(outcome& noted) {
 }
 inline task<> of_shutdown(outcome& noted) { co_await observe(ops::shutdown(some_number, SHUT_WR), noted); }
 inline task<> of_timeout(outcome& noted) { co_await observe(ops::timeout(std::chrono::hours{1}), noted); }
+inline task<> of_msg_ring(outcome& noted) { co_await observe(ops::msg_ring(some_number, 1, 1), noted); }
 inline task<> of_cancel_fd(outcome& noted) { co_await observe(ops::cancel_fd(some_number), noted); }
 
 inline constexpr std::array every_operation{
@@ -135,6 +137,7 @@ inline constexpr std::array every_operation{
     some_operation{"recv_all", IORING_OP_RECV, &of_recv_all, &four_bytes},
     some_operation{"send_all", IORING_OP_SEND, &of_send_all, &four_bytes},
     some_operation{"shutdown", IORING_OP_SHUTDOWN, &of_shutdown, &zero},
+    some_operation{"msg_ring", IORING_OP_MSG_RING, &of_msg_ring, &zero},
     some_operation{"timeout", IORING_OP_TIMEOUT, &of_timeout, &time_has_come},
 };
 

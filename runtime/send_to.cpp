@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// How an executor lets go of a descriptor.
+#include <gyre/runtime/ops/cancel.hpp>
+#include <gyre/runtime/send_to.hpp>
+
+namespace gyre::detail {
+
+// A transfer that has crossed its cancel with a part goes on with the rest, which the next round finds. When nothing
+// more is found, all that was found before has been reaped.
+task<> end_all_on(fd_ref descriptor) {
+  while (co_await ops::cancel_fd{descriptor} > 0) {
+  }
+}
+
+}  // namespace gyre::detail

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// send_to(): a descriptor changes executors, together with the task that uses it from then on.
+//
+// A descriptor is the process's, and may be used by any executor; what is in flight on it is the business of the one
+// ring that has it. So it can change hands when its old executor has nothing in flight on it any more, and the kernel
+// alone knows that: send_to() asks it, as tcp_stream::close() does.
+#pragma once
+
+#include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/fd_ref.hpp>
+#include <gyre/runtime/on.hpp>
+#include <gyre/runtime/task.hpp>
+
+#include <concepts>
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+namespace gyre {
+namespace detail {
+
+template <class T>
+concept lends_descriptor = requires(const T& owner) {
+  { owner.fd() } -> std::convertible_to<fd_ref>;
+};
+
+template <class T>
+[[nodiscard]] fd_ref descriptor_of(const T& owner) noexcept {
+  if constexpr (lends_descriptor<T>) return owner.fd();
+  else return owner;
+}
+
+/// Ends all that this executor has in flight on a descriptor.
+task<> end_all_on(fd_ref descriptor);
+
+}  // namespace detail
+
+/// What owns a descriptor: unique_fd, net::tcp_stream, net::tcp_listener, fs::file, and types like them. It can be
+/// moved and not copied, and lends the descriptor by fd(), or as an fd_ref.
+template <class T>
+concept owns_descriptor = std::move_constructible<T> && !std::copy_constructible<T> &&
+                          (detail::lends_descriptor<T> || std::convertible_to<const T&, fd_ref>);
+
+/// Takes a descriptor to another executor, where `use(std::move(sent))` is called and its task runs; gives what that
+/// returns, here.
+///
+///   co_await gyre::send_to(least_busy(), std::move(stream), relay);
+///
+/// Who has used the descriptor here lets go of it first: what is in flight on it ends with operation_canceled, or with
+/// the result that it had already. For a descriptor on which nothing was ever in flight there is no need to ask, and
+/// on(there, use(std::move(sent))) does the rest.
+///
+/// @param there  As for on(). Its own executor: lets go all the same, and calls `use` here.
+/// @param sent   Its owner. Destroyed, and so closed, when `use` was not called.
+/// @param use    Takes the owner and returns a task. Called on the thread of `there`; kept here until the task has
+///               ended.
+/// @return       What the task returns: to send it on, or back, it can return the owner.
+/// @errors       What the task throws; bad_file_descriptor where nothing is owned; as on().
+/// @cancellation As on(). One that comes before `use` is called closes the descriptor.
+/// @limits       Looks through all that is in flight on this executor, as ops::cancel_fd does: 0.3 ms at 20,000
+///               operations. What a task of this executor begins on the descriptor after that is not seen.
+/// @source       io_uring_prep_cancel_fd(3). Linux 5.19.
+template <owns_descriptor Owner, class Fn>
+  requires std::invocable<Fn&, Owner> && detail::is_task<std::invoke_result_t<Fn&, Owner>>
+[[nodiscard]] auto send_to(executor& there, Owner sent, Fn use)
+    -> task<detail::awaited_t<std::invoke_result_t<Fn&, Owner>>> {
+  co_await detail::for_caller(detail::end_all_on(detail::descriptor_of(sent)));
+  const auto call = [&] { return std::invoke(use, std::move(sent)); };
+  co_return co_await detail::for_caller(on(there, call));
+}
+
+}  // namespace gyre
