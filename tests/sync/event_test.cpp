@@ -230,7 +230,7 @@ TEST_CASE("a hundred thousand who wait are stopped, or let through, each in cons
   }
 }
 
-// ----------------------------------------------------------------------------------------------------------- auto_event
+// ---------------------------------------------------------------------------------------------------------- auto_event
 
 TEST_CASE_TEMPLATE("each set() lets one through: who has waited longest, or who comes next", Event, auto_event,
                    local_auto_event) {
@@ -331,7 +331,7 @@ TEST_CASE("no set() of an auto_event is lost, in every order with every cancel")
   CHECK(orders_count > 100);
 }
 
-// -------------------------------------------------------------------------------------------------------------- threads
+// ------------------------------------------------------------------------------------------------------------- threads
 
 TEST_CASE("who is let through, or sees that it is set, may destroy the event though set() has not returned") {
   constexpr int times = 300;

@@ -460,7 +460,7 @@ TEST_CASE("permits released from outside any turn, in every order with every can
   CHECK(orders_count > 1000);
 }
 
-// -------------------------------------------------------------------------------------------------------------- threads
+// ------------------------------------------------------------------------------------------------------------- threads
 
 struct shared_count {
   semaphore permits{1};

@@ -302,7 +302,7 @@ TEST_CASE("two readers and two writers on two executors, in every order with can
   CHECK(was_read_together);
 }
 
-// -------------------------------------------------------------------------------------------------------------- threads
+// ------------------------------------------------------------------------------------------------------------- threads
 
 struct pair_of_values {
   shared_mutex guarded;
