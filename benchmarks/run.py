@@ -4,8 +4,8 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, task, when, timer, deadline, cancel, sleepers, yield, cross, offload, spread, echo, instructions;
-without one, all run.
+NAME is one of nop, task, when, timer, deadline, cancel, sleepers, sync, yield, cross, offload, spread, echo,
+instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -31,6 +31,7 @@ BENCHMARKS = {
     'deadline': ('A deadline on one recv', lambda build, quick: micro.measure(build, 'deadline', quick)),
     'cancel': ('Many operations that are cancelled', lambda build, quick: micro.measure(build, 'cancel', quick)),
     'sleepers': ('Many tasks that sleep', lambda build, quick: micro.measure(build, 'sleepers', quick)),
+    'sync': ('Waiting for each other on one executor', lambda build, quick: micro.measure(build, 'sync', quick)),
     'yield': ('Giving way to the next coroutine', lambda build, quick: micro.measure(build, 'yield', quick)),
     'cross': ('From one executor to another', lambda build, quick: micro.measure(build, 'cross', quick)),
     'offload': ('A function on another thread, there and back',
