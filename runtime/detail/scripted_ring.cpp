@@ -4,6 +4,7 @@
 #include <gyre/runtime/detail/scripted_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 
+#include <linux/futex.h>
 #include <liburing.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -61,6 +62,12 @@ void touch_memory(const request& each) noexcept {
       return read_bytes(each.addr, std::strlen(pointer<const char>(each.addr)) + 1);
     case IORING_OP_CONNECT:
       return read_bytes(each.addr, each.off);
+    case IORING_OP_FUTEX_WAIT:
+      return read_bytes(each.addr, sizeof(std::uint32_t));
+    case IORING_OP_FUTEX_WAITV:
+      for (const auto& one : std::span{pointer<const struct futex_waitv>(each.addr), each.len})
+        read_bytes(one.uaddr, sizeof(std::uint32_t));
+      return;
     default:
       return;
   }
