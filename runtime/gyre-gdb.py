@@ -25,6 +25,7 @@ POINTER = gdb.lookup_type('void').pointer().sizeof
 PROMISE_OFFSET = 2 * POINTER  # in a coroutine's frame: behind the addresses of resume() and destroy()
 
 # waiter::stage and waiter::flag, as far as they are needed.
+WAITING = 3
 FOREIGN = 0x400
 STACKED = 0x800
 EXPIRED = 0x1000
@@ -197,6 +198,7 @@ class Waiter:
         self.state = int(self.value['state_'])
         self.coroutine = int(self.value['resumed_']) & ~1
         self.foreign = bool(self.state & FOREIGN)
+        self.waits = self.state & 0xff >= WAITING
 
     def below(self):
         return address(self.value['below_']) if self.state & STACKED else 0
@@ -305,8 +307,8 @@ class Tree:
         ready = address(self.executor['ready_']['head_'])
         while ready:
             runnable = at('gyre::detail::runnable', ready)
-            if int(runnable['resumed_']) & ~1:
-                waiter = Waiter(ready)
+            waiter = Waiter(ready) if int(runnable['resumed_']) & ~1 else None
+            if waiter is not None and not waiter.waits:
                 below = waiter.value['bound_'] if waiter.foreign else Promise(waiter.coroutine).base['bound']
                 self.add(Leaf(address(below), waiter=waiter, ready=True))
             ready = address(runnable['next'])

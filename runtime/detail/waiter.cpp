@@ -51,6 +51,11 @@ void waiter::settle(bool as_stopped) noexcept {
   loop().make_ready(*this);
 }
 
+void waiter::settle_in_place() noexcept {
+  leave_boundary();
+  set(stage::ready);
+}
+
 bool waiter::wait_again() noexcept {
   GYRE_ASSERT(current() == stage::ready && !has(stopped), "a wait goes on that had ended, and not as stopped");
   state_ &= ~(stage_mask | stacked);

@@ -35,8 +35,8 @@ struct wait_details {
 };
 
 struct waiter_kind : runnable_kind {
-  /// The scope was cancelled while it waits: see that it settles soon. Never runs user code, and must not settle any
-  /// other waiter.
+  /// The scope was cancelled while it waits: see that it settles soon. Never runs user code. May settle other waiters,
+  /// and begins none.
   void (*cancel)(waiter& self) noexcept;
 
   /// What is waited for, for people: "recv", "sleep".
@@ -140,6 +140,9 @@ class waiter : public runnable {
 
   /// Ends the wait and queues the coroutine. `as_stopped`: it is unwound instead of resumed.
   void settle(bool as_stopped) noexcept;
+
+  /// Ends the wait without queueing the coroutine, which runs on here: not as stopped.
+  void settle_in_place() noexcept;
 
   /// From its kind's run(), when what it was queued for is gone: waits on. When its scope has been cancelled meanwhile
   /// it settles as stopped and returns false.

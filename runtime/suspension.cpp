@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// How a wait of one's own making ends: granted here, granted elsewhere, or cancelled.
+#include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/error.hpp>
+#include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/suspension.hpp>
+
+#include <cerrno>
+
+namespace gyre {
+
+// The kind is asked only where it has something to say; otherwise the coroutine is resumed straight from the queue.
+void suspension::resume() noexcept {
+  GYRE_ASSERT(loop().belongs_to_this_thread(),
+              "a wait is ended by resume() on the thread of its executor: elsewhere, resume_from_any_thread()");
+  if (its_kind().arrived_or_null == nullptr) set_coroutine(coroutine());
+  settle(/*as_stopped=*/false);
+}
+
+void suspension::resume_from_any_thread() noexcept {
+  gyre::executor& its_executor = loop();
+  if (detail::current_executor == &its_executor) return resume();
+  its_executor.post(*this);  // it may no longer exist after this line
+}
+
+// From the ready queue: posted and still waiting, or settled.
+void suspension::run(detail::runnable& self) noexcept {
+  auto& mine = static_cast<suspension&>(self);
+  if (mine.is_waiting()) mine.settle_in_place();
+  if (mine.was_stopped()) return run_slowly(self);
+  const auto arrived = mine.its_kind().arrived_or_null;
+  if (arrived == nullptr || arrived(mine)) run_slowly(self);
+}
+
+void suspension::cancel_waiting(detail::waiter& self) noexcept {
+  auto& mine = static_cast<suspension&>(self);
+  if (mine.its_kind().withdraw_from_list(mine)) mine.settle(/*as_stopped=*/true);
+}
+
+void suspension::resumed() {
+  end_wait();
+  if (was_stopped()) [[unlikely]]
+    detail::throw_errno(ECANCELED, name());
+}
+
+result<void> suspension::resumed_with_result() noexcept {
+  end_wait();
+  if (was_stopped()) return detail::errno_code(ECANCELED);
+  return {};
+}
+
+}  // namespace gyre
