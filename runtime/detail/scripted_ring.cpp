@@ -4,8 +4,8 @@
 #include <gyre/runtime/detail/scripted_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 
-#include <linux/futex.h>
 #include <liburing.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -289,6 +289,10 @@ int scripted_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcep
   if (std::none_of(in_flight_.begin(), in_flight_.end(), runs_on)) return static_cast<int>(victims.size());
   advance(timeout);
   return -ETIME;
+}
+
+std::size_t scripted_ring::futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count_max, bool) noexcept {
+  return on_futex_wake ? on_futex_wake(word, count_max) : 0;
 }
 
 // io_uring/timeout.c: a move goes by the clock that the timeout has.
