@@ -6,10 +6,11 @@
 //
 //   kernel_request(complete, prepare)
 //   executor::submit(request)          describes it by `prepare`, at once or when there is a place
-//   complete(request, res, flags)      its completion: res as the kernel gives it, negative is -errno. The last one has
-//                                      no IORING_CQE_F_MORE; from then on it can be submitted again
-//   executor::submit_cancel(request)   the kernel is asked to end it. It ends by its own completion, as ever: -ECANCELED,
-//                                      or what it had come to before. One that waits for a place ends inside the call
+//   complete(request, res, flags)      its completion: res as the kernel gives it, negative is -errno. The last one
+//                                      has no IORING_CQE_F_MORE; from then on it can be submitted again
+//   executor::submit_cancel(request)   the kernel is asked to end it. It ends by its own completion, as ever:
+//                                      -ECANCELED, or what it had come to before. One that waits for a place ends
+//                                      inside the call
 //
 // All on the executor's thread. `complete` runs between coroutines and never inside one: it may submit, cancel, and make
 // coroutines ready.

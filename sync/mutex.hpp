@@ -30,8 +30,8 @@ class mutex {
   class guard;
   class lock_operation;
 
-  /// @param kind  process_shared for one that other processes lock, too. Coroutines that wait for it have their executor
-  ///              wait in the kernel, one for all of them, also while one of them holds it.
+  /// @param kind  process_shared for one that other processes lock, too. Coroutines that wait for it have their
+  ///              executor wait in the kernel, one for all of them, also while one of them holds it.
   explicit constexpr mutex(ops::futex_kind kind = ops::futex_kind::process_private) noexcept
       : word_{.value = 0,
               .sort = kind == ops::futex_kind::process_private ? detail::lock_sort::in_process

@@ -187,8 +187,8 @@ void kernel_ring::wait_for_one_more(clock_ns duration) noexcept {
   run_task_work();
 }
 
-// futex(2) instead of a request: it cannot block, wakes before the turn has ended, tells the count at once, and costs no
-// more (166 ns where nobody waits, 310 ns for one who does).
+// futex(2) instead of a request: it cannot block, wakes before the turn has ended, tells the count at once, and costs
+// no more (166 ns where nobody waits, 310 ns for one who does).
 std::size_t kernel_ring::futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count_max,
                                     bool process_private) noexcept {
   if (count_max == 0) return 0;  // futex(2) wakes one

@@ -6,8 +6,8 @@
 //             shared        1
 //             robust        the thread, as the kernel calls it: for a coroutine that of its executor
 //   waits   somebody may sleep in the kernel: whoever leaves the lock has to wake one
-//   local   in_process, held by an executor: coroutines of the same executor wait in its own queue (lock_queue.hpp), and
-//           nobody of them sleeps in the kernel because of that
+//   local   in_process, held by an executor: coroutines of the same executor wait in its own queue (lock_queue.hpp),
+//           and nothing of theirs need be in the kernel for that
 //   died    robust: the kernel found that the owner had ended
 //
 //   0 -> me                     lock, acquire

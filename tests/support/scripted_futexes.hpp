@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The kernel's side of words that coroutines wait for, for several scripted rings: who sleeps on a word, in their order.
+// The kernel's side of words that coroutines wait for, for several scripted rings: who sleeps, in which order.
 #pragma once
 
 #include <gyre/runtime/detail/scripted_ring.hpp>
