@@ -390,31 +390,49 @@ TEST_CASE("a wake that crosses the cancel of the only waiter is passed on") {
 TEST_CASE("a wake for one who has left does not end with who came after the notify") {
   scripted_futexes kernel;
   served_executor there{kernel};
-  served_executor here{kernel};
+  served_executor here{kernel, {.on_cancel = detail::scripted_ring::cancels::by_hand}};
   served_executor elsewhere{kernel};
   place at;
   taker leaving{here, at};
   taker staying{elsewhere, at};
-  at.tokens_count = 1;
-  there.loop.run([&]() -> task<> {
-    const auto held = co_await at.locked.lock();
-    at.changed.notify_one();  // ends the wait of `here`, which does not know yet
-    at.tokens_count = 0;
-  });
-  leaving.root.cancel();
-  std::optional<taker> coming;
-  here.script.on_enter = nullptr;
-  here.loop.turn(/*may_park=*/false);
-  coming.emplace(here, at);
-  there.loop.run_ready();
-  at.tokens_count = 1;
+  here.stop(leaving.root);
+  auto coming = here.loop.start([](place& in, served_executor& other) -> task<> {
+    other.loop.run([&]() -> task<> {
+      in.changed.notify_one();  // ends the wait of this executor, which does not know yet
+      co_return;
+    });
+    auto held = co_await in.locked.lock();
+    co_await in.changed.wait(held);
+  }(at, there));
+
+  here.loop.run_ready();
   elsewhere.loop.run_ready();
 
-  CHECK((staying.is_done() || leaving.is_done()));
-  here.stop(coming->root);
-  elsewhere.stop(staying.root);
+  CHECK(staying.asked_count == 2);
+  CHECK(!coming.done());
+  for (const auto& asking : here.script.in_flight(IORING_OP_ASYNC_CANCEL)) here.script.complete(asking, -ENOENT);
+  coming.cancel();
   here.loop.run_ready();
-  CHECK(kernel.sleepers_count() == 0);
+  here.script.complete(here.script.only(IORING_OP_FUTEX_WAIT), -ECANCELED);
+  here.loop.run_ready();
+  elsewhere.stop(staying.root);
+}
+
+TEST_CASE("a notify of one's own executor is not counted again when the kernel's wait ends") {
+  scripted_futexes kernel;
+  served_executor here{kernel};
+  served_executor there{kernel};
+  place at;
+  std::list<taker> all;
+  for (int i = 0; i < 3; ++i) all.emplace_back(here, at);
+
+  put_from(here, at, 1, notify::one);
+  put_from(there, at, 1, notify::one);
+  here.loop.run_ready();
+
+  CHECK(done_count(all) == 2);
+  CHECK(all.back().asked_count == 1);
+  here.stop(all.back().root);
 }
 
 TEST_CASE("a wait has a deadline, which comes with the mutex held") {

@@ -32,16 +32,14 @@ using sync::mutex;
 // Three executors and the kernel between them. Where one enters, another may have had a turn just before.
 struct three_executors {
   explicit three_executors(choices& by) : choose{by} {
-    for (auto& each : all)
-      each.script.on_enter = [this, &each] {
-        if (!is_between_) let_another_turn(each);
-      };
+    for (auto& each : all) each.script.on_enter = [this, &each] { let_another_turn(each); };
   }
 
-  void let_another_turn(served_executor& entering) {
+  void let_another_turn(served_executor& running) {
+    if (is_between_ || is_over_) return;
     for (std::size_t i = 0; i < all.size(); ++i) {
       served_executor& other = all[i];
-      if (&other == &entering || !other.loop.has_work() || !choose.flip()) continue;
+      if (&other == &running || !other.loop.has_work() || !choose.flip()) continue;
       is_between_ = true;
       choose.note("(" + std::to_string(i) + ")");
       other.loop.turn(/*may_park=*/false);
@@ -54,7 +52,7 @@ struct three_executors {
   }
 
   void finish() {
-    for (auto& each : all) each.script.on_enter = nullptr;
+    is_over_ = true;
     for (int round = 0; round < 8; ++round)
       for (auto& each : all) each.loop.run_ready();
   }
@@ -65,6 +63,7 @@ struct three_executors {
 
  private:
   bool is_between_ = false;
+  bool is_over_ = false;
 };
 
 struct shared_place {
@@ -82,11 +81,14 @@ struct inside {
   shared_place& place;
 };
 
-task<> lock_and_leave(shared_place& place, bool yields, outcome& noted) {
+// Where it stands among the steps of its turn, others may have one: before it locks, and before it unlocks.
+task<> lock_and_leave(three_executors& three, std::size_t where, shared_place& place, bool yields, outcome& noted) {
   const stop_watch watch{noted};
+  three.let_another_turn(three.all[where]);
   const auto held = co_await place.locked.lock();
   const inside counted{place};
   if (yields) co_await this_task::yield();
+  three.let_another_turn(three.all[where]);
   noted.how = ended::with_value;
 }
 
@@ -104,8 +106,8 @@ std::size_t lock_in_every_order(const std::vector<actor>& actors, std::optional<
     std::vector<outcome> noted(actors.size());
     std::vector<std::unique_ptr<root_task<void>>> roots;
     for (std::size_t i = 0; i < actors.size(); ++i)
-      roots.push_back(std::make_unique<root_task<void>>(three.all[actors[i].where].loop,
-                                                        lock_and_leave(place, actors[i].yields, noted[i])));
+      roots.push_back(std::make_unique<root_task<void>>(
+          three.all[actors[i].where].loop, lock_and_leave(three, actors[i].where, place, actors[i].yields, noted[i])));
     steps next;
     three.turns(next);
     if (stopped) next.perhaps("stop", [&] { roots[*stopped]->cancel(); });
@@ -213,7 +215,10 @@ TEST_CASE("three and four tasks on two executors lock in every order, whoever is
 
 TEST_CASE("three executors lock in every order, whoever is stopped") {
   std::size_t orders_count = 0;
-  for (const auto kind : kinds) orders_count += lock_with_each_stopped({{0, true}, {1, false}, {2, false}}, kind);
+  for (const auto kind : kinds) {
+    orders_count += lock_with_each_stopped({{0, true}, {1, true}, {2, true}}, kind);
+    orders_count += lock_in_every_order({{0, true}, {1, false}, {1, true}, {2, false}}, std::nullopt, kind);
+  }
   MESSAGE(orders_count, " orders");
 }
 
