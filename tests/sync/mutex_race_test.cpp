@@ -81,21 +81,23 @@ struct inside {
   shared_place& place;
 };
 
-// Where it stands among the steps of its turn, others may have one: before it locks, and before it unlocks.
-task<> lock_and_leave(three_executors& three, std::size_t where, shared_place& place, bool yields, outcome& noted) {
-  const stop_watch watch{noted};
-  three.let_another_turn(three.all[where]);
-  const auto held = co_await place.locked.lock();
-  const inside counted{place};
-  if (yields) co_await this_task::yield();
-  three.let_another_turn(three.all[where]);
-  noted.how = ended::with_value;
-}
-
 struct actor {
   std::size_t where;
-  bool yields;
+  bool yields;      // while it holds the mutex
+  int late_by = 0;  // turns of its executor, before it locks
 };
+
+// Where it stands among the steps of its turn, others may have one: before it locks, and before it unlocks.
+task<> lock_and_leave(three_executors& three, const actor& who, shared_place& place, outcome& noted) {
+  const stop_watch watch{noted};
+  for (int i = 0; i < who.late_by; ++i) co_await this_task::yield();
+  three.let_another_turn(three.all[who.where]);
+  const auto held = co_await place.locked.lock();
+  const inside counted{place};
+  if (who.yields) co_await this_task::yield();
+  three.let_another_turn(three.all[who.where]);
+  noted.how = ended::with_value;
+}
 
 // Every task ends, but the one that is stopped; nobody is inside with another; and the mutex is free in the end.
 std::size_t lock_in_every_order(const std::vector<actor>& actors, std::optional<std::size_t> stopped, futex_kind kind) {
@@ -106,8 +108,8 @@ std::size_t lock_in_every_order(const std::vector<actor>& actors, std::optional<
     std::vector<outcome> noted(actors.size());
     std::vector<std::unique_ptr<root_task<void>>> roots;
     for (std::size_t i = 0; i < actors.size(); ++i)
-      roots.push_back(std::make_unique<root_task<void>>(
-          three.all[actors[i].where].loop, lock_and_leave(three, actors[i].where, place, actors[i].yields, noted[i])));
+      roots.push_back(std::make_unique<root_task<void>>(three.all[actors[i].where].loop,
+                                                        lock_and_leave(three, actors[i], place, noted[i])));
     steps next;
     three.turns(next);
     if (stopped) next.perhaps("stop", [&] { roots[*stopped]->cancel(); });
@@ -218,6 +220,7 @@ TEST_CASE("three executors lock in every order, whoever is stopped") {
   for (const auto kind : kinds) {
     orders_count += lock_with_each_stopped({{0, true}, {1, true}, {2, true}}, kind);
     orders_count += lock_in_every_order({{0, true}, {1, false}, {1, true}, {2, false}}, std::nullopt, kind);
+    orders_count += lock_in_every_order({{0, true}, {1, false}, {1, false, 2}, {2, false}}, std::nullopt, kind);
   }
   MESSAGE(orders_count, " orders");
 }
