@@ -220,7 +220,7 @@ TEST_CASE("three executors lock in every order, whoever is stopped") {
   for (const auto kind : kinds) {
     orders_count += lock_with_each_stopped({{0, true}, {1, true}, {2, true}}, kind);
     orders_count += lock_in_every_order({{0, true}, {1, false}, {1, true}, {2, false}}, std::nullopt, kind);
-    orders_count += lock_in_every_order({{0, true}, {1, false}, {1, false, 2}, {2, false}}, std::nullopt, kind);
+    orders_count += lock_in_every_order({{0, true}, {1, false}, {1, true, 2}, {2, false}}, std::nullopt, kind);
   }
   MESSAGE(orders_count, " orders");
 }
