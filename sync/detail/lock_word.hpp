@@ -64,13 +64,14 @@ struct lock_word {
     return executor::current().number() + 1;
   }
 
-  /// One atomic operation: nobody holds it, and nobody waits.
+  /// One atomic operation: nobody holds it, and nobody waits. Where that is not so a look tells it for less.
   [[nodiscard]] bool try_lock_plainly(std::uint32_t tag) noexcept {
-    std::uint32_t free = 0;
-    return value.compare_exchange_strong(free, tag, std::memory_order_acquire, std::memory_order_relaxed);
+    std::uint32_t free = value.load(std::memory_order_relaxed);
+    return free == 0 && value.compare_exchange_strong(free, tag, std::memory_order_acquire, std::memory_order_relaxed);
   }
   [[nodiscard]] bool try_unlock_plainly(std::uint32_t tag) noexcept {
-    return value.compare_exchange_strong(tag, 0, std::memory_order_release, std::memory_order_relaxed);
+    return value.load(std::memory_order_relaxed) == tag &&
+           value.compare_exchange_strong(tag, 0, std::memory_order_release, std::memory_order_relaxed);
   }
 };
 
