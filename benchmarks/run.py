@@ -4,7 +4,7 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, task, when, timer, deadline, cancel, sleepers, sync, yield, cross, offload, spread, echo,
+NAME is one of nop, task, when, timer, deadline, cancel, sleepers, sync, yield, lock, cross, offload, spread, echo,
 instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
@@ -33,6 +33,7 @@ BENCHMARKS = {
     'sleepers': ('Many tasks that sleep', lambda build, quick: micro.measure(build, 'sleepers', quick)),
     'sync': ('Waiting for each other on one executor', lambda build, quick: micro.measure(build, 'sync', quick)),
     'yield': ('Giving way to the next coroutine', lambda build, quick: micro.measure(build, 'yield', quick)),
+    'lock': ('A mutex, free and wanted', lambda build, quick: micro.measure(build, 'lock', quick)),
     'cross': ('From one executor to another', lambda build, quick: micro.measure(build, 'cross', quick)),
     'offload': ('A function on another thread, there and back',
                 lambda build, quick: micro.measure(build, 'offload', quick)),

@@ -9,6 +9,7 @@
 #include <liburing.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <utility>
 
@@ -76,6 +77,11 @@ executor::~executor() {
   send_guests_home();
   GYRE_ASSERT(root_scope_.empty(), "an executor was destroyed while tasks are still running on it");
   drain();
+}
+
+std::uint32_t executor::next_number() noexcept {
+  static constinit std::atomic<std::uint32_t> made_count = 0;
+  return made_count.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
 detail::clock_ns detail::deadline_after(executor& loop, std::chrono::nanoseconds duration) noexcept {

@@ -19,6 +19,7 @@
 #include <gyre/runtime/cancel_scope.hpp>
 #include <gyre/runtime/detail/coarse_clock.hpp>
 #include <gyre/runtime/detail/completion_handler.hpp>
+#include <gyre/runtime/detail/executor_locals.hpp>
 #include <gyre/runtime/detail/guest.hpp>
 #include <gyre/runtime/detail/intrusive.hpp>
 #include <gyre/runtime/detail/live_executor.hpp>
@@ -227,6 +228,28 @@ class executor {
 
   // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
 
+  /// A number that no other executor of this process has or had: 1 and up.
+  [[nodiscard]] std::uint32_t number() const noexcept { return number_; }
+
+  /// What this executor has of a T, made when it is first asked for: T{loop}. For what a library keeps for each
+  /// executor; one that nobody asks for costs nothing.
+  ///
+  /// It is destroyed with the executor, when all tasks have ended and the kernel has given back every request: a
+  /// kernel_request that is a part of it may be in flight until then. Its destructor submits nothing.
+  ///
+  /// @threads  The executor's thread, and so is all that is done with what it returns.
+  /// @limits   Found among those of other types one by one: a nanosecond or two for the few that there are.
+  template <class T>
+  [[nodiscard]] T& local() {
+    return locals_.get<T>(*this);
+  }
+
+  /// The same, or null where nobody has asked for one yet.
+  template <class T>
+  [[nodiscard]] T* local_or_null() const noexcept {
+    return locals_.find<T>();
+  }
+
   /// Sleeps in the ring from here on: something begins that may wait for an eventfd. See detail/parker.hpp.
   void wait_in_ring_from_now_on() noexcept { parker_.sleep_in_ring_from_now_on(); }
 
@@ -302,6 +325,7 @@ class executor {
   friend class detail::task_tree;
   class turn_guard;
 
+  [[nodiscard]] static std::uint32_t next_number() noexcept;
   void run_until(const bool& done);
   void take_turn(bool may_park) noexcept;
   void run_ready_batch() noexcept;
@@ -323,6 +347,7 @@ class executor {
   const std::unique_ptr<detail::ring> ring_;
   const std::chrono::nanoseconds short_duration_max_ =
       std::max<std::chrono::nanoseconds>(options_.linked_timeout_max, std::chrono::milliseconds{100});
+  const std::uint32_t number_ = next_number();
   executor* const* const thread_ = &detail::current_executor;  // a thread-local's address tells threads apart
 
   // Touched by the thread that runs the executor, and by no other.
@@ -338,6 +363,7 @@ class executor {
   bool is_ending_ = false;  // its destructor runs
   detail::live_executor listed_{*this};
   detail::boundary* foreign_ = nullptr;
+  detail::executor_locals locals_;
   bool in_turn_ = false;
 
   detail::parker parker_;  // its last members are touched by any thread

@@ -178,6 +178,10 @@ class ring {
   ///          kernel knows no such call.
   [[nodiscard]] virtual int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept = 0;
 
+  /// Wakes up to `count_max` of those who wait on a word, at once. Returns how many.
+  virtual std::size_t futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count_max,
+                                 bool process_private) noexcept = 0;
+
   /// The clock that timers and deadlines go by: CLOCK_MONOTONIC for the kernel. Entries tell spans of it and never
   /// points: a time namespace shifts what a program reads, and not what io_uring goes by.
   [[nodiscard]] virtual clock_ns now() const noexcept = 0;

@@ -5,6 +5,7 @@
 #include <gyre/runtime/executor.hpp>
 
 #include <liburing.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -61,6 +62,12 @@ void touch_memory(const request& each) noexcept {
       return read_bytes(each.addr, std::strlen(pointer<const char>(each.addr)) + 1);
     case IORING_OP_CONNECT:
       return read_bytes(each.addr, each.off);
+    case IORING_OP_FUTEX_WAIT:
+      return read_bytes(each.addr, sizeof(std::uint32_t));
+    case IORING_OP_FUTEX_WAITV:
+      for (const auto& one : std::span{pointer<const struct futex_waitv>(each.addr), each.len})
+        read_bytes(one.uaddr, sizeof(std::uint32_t));
+      return;
     default:
       return;
   }
@@ -282,6 +289,10 @@ int scripted_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcep
   if (std::none_of(in_flight_.begin(), in_flight_.end(), runs_on)) return static_cast<int>(victims.size());
   advance(timeout);
   return -ETIME;
+}
+
+std::size_t scripted_ring::futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count_max, bool) noexcept {
+  return on_futex_wake ? on_futex_wake(word, count_max) : 0;
 }
 
 // io_uring/timeout.c: a move goes by the clock that the timeout has.

@@ -109,6 +109,9 @@ class scripted_ring final : public ring {
   /// Asked for each entry that enter() takes; an answer completes it there and then.
   std::function<std::optional<std::int32_t>(const request&)> answer;
 
+  /// Asked for each futex_wake(): wakes whom it likes, and says how many; without it, nobody.
+  std::function<std::size_t(const std::atomic<std::uint32_t>& word, std::uint32_t count_max)> on_futex_wake;
+
   // -------------------------------------------------------------------------------------------------------- the clock
 
   void advance(std::chrono::nanoseconds by);
@@ -155,6 +158,8 @@ class scripted_ring final : public ring {
   void sleep(clock_ns longest) noexcept override;
   void wake() noexcept override;
   int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
+  std::size_t futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count_max,
+                         bool process_private) noexcept override;
   clock_ns now() const noexcept override;
   clock_ns now_on(clock_id clock) const noexcept override;
 

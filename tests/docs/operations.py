@@ -57,7 +57,7 @@ def declarations(text):
         if stripped.startswith("///"):
             doc.append(stripped[3:].strip())
             continue
-        found = re.match(r"class \[\[nodiscard\]\] (\w+) final : public operation_of<\w+, ([\w: ]+)>", stripped)
+        found = re.match(r"class \[\[nodiscard\]\] (\w+) final : public operation_of<\w+, ([\w:<> ]+)>", stripped)
         if found:
             yield found[1], doc, f"`{found[2]}`"
         elif "next_operation next()" in stripped:

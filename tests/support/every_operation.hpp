@@ -8,6 +8,7 @@
 
 #include <gyre/runtime/ops/cancel.hpp>
 #include <gyre/runtime/ops/file.hpp>
+#include <gyre/runtime/ops/futex.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/msg_ring.hpp>
 #include <gyre/runtime/ops/path.hpp>
@@ -22,8 +23,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -114,6 +117,19 @@ inline task<> of_send_all(outcome& noted) {
 inline task<> of_shutdown(outcome& noted) { co_await observe(ops::shutdown(some_number, SHUT_WR), noted); }
 inline task<> of_timeout(outcome& noted) { co_await observe(ops::timeout(std::chrono::hours{1}), noted); }
 inline task<> of_msg_ring(outcome& noted) { co_await observe(ops::msg_ring(some_number, 1, 1), noted); }
+inline task<> of_futex_wait(outcome& noted) {
+  auto word = std::make_unique<std::atomic<std::uint32_t>>();
+  co_await observe(ops::futex_wait(*word, 0), noted);
+}
+inline task<> of_futex_wake(outcome& noted) {
+  auto word = std::make_unique<std::atomic<std::uint32_t>>();
+  co_await observe(ops::futex_wake(*word, 1), noted);
+}
+inline task<> of_futex_wait_any(outcome& noted) {
+  auto word = std::make_unique<std::atomic<std::uint32_t>>();
+  const std::vector waited_on{ops::futex_expectation{*word, 0}};
+  co_await observe(ops::futex_wait_any(waited_on), noted);
+}
 inline task<> of_cancel_fd(outcome& noted) { co_await observe(ops::cancel_fd(some_number), noted); }
 
 inline constexpr std::array every_operation{
@@ -139,6 +155,9 @@ inline constexpr std::array every_operation{
     some_operation{"shutdown", IORING_OP_SHUTDOWN, &of_shutdown, &zero},
     some_operation{"msg_ring", IORING_OP_MSG_RING, &of_msg_ring, &zero},
     some_operation{"timeout", IORING_OP_TIMEOUT, &of_timeout, &time_has_come},
+    some_operation{"futex_wait", IORING_OP_FUTEX_WAIT, &of_futex_wait, &zero},
+    some_operation{"futex_wake", IORING_OP_FUTEX_WAKE, &of_futex_wake, &zero},
+    some_operation{"futex_wait_any", IORING_OP_FUTEX_WAITV, &of_futex_wait_any, &zero},
 };
 
 }  // namespace gyre::test
