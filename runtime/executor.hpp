@@ -161,6 +161,11 @@ class executor {
   /// @threads         The thread that made the executor, outside any turn of it.
   bool turn(bool may_park);
 
+  /// Whether there is something that a turn would do at once, as turn() returns it.
+  ///
+  /// @threads  The thread that made the executor.
+  [[nodiscard]] bool has_work() const noexcept;
+
   /// Turns without parking until nothing is ready and nothing waits for the kernel to look at it.
   ///
   /// @threads  As turn().
@@ -297,7 +302,6 @@ class executor {
   void complete_with_care(const detail::completion& done) noexcept;
   void complete_tagged(const detail::completion& done) noexcept;
   void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
-  [[nodiscard]] bool has_work() const noexcept;
   void drain() noexcept;
   void cancel_all_in_kernel() noexcept;
 

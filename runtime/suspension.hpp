@@ -6,7 +6,7 @@
 // executor does the rest: cancels, deadlines, diagnosis, coroutines of somebody else's type.
 //
 //   idle -> waiting -> ready -> done   begin(); resume(), or a cancel; the executor's turn; resumed()
-//   idle -> waiting -> done            end_at_once(): inside await_suspend() it turned out that there is no need to wait
+//   idle -> waiting -> ready -> done   end_at_once(): it turned out inside await_suspend() that nobody need wait
 //   idle -> ready -> done              begin() in a scope that is cancelled already
 //           waiting <- ready           wait_again(), from the kind's arrived()
 //
