@@ -96,7 +96,7 @@ class channel_operation {
   bool await_ready() const noexcept { return false; }
 
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
+  [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
     if (!channel_wait::is_undisturbed(awaiter) || !is_done_at_once()) [[unlikely]]
       return wait(awaiter);
     return gives_way_ ? give_way(awaiter) : false;
@@ -132,7 +132,7 @@ class channel_operation {
  private:
   Self& self() noexcept { return static_cast<Self&>(*this); }
 
-  bool is_done_at_once() noexcept {
+  [[gnu::always_inline]] bool is_done_at_once() noexcept {
     party* woken = nullptr;
     {
       const holding held{channel_->lock_};

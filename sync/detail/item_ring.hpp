@@ -6,9 +6,10 @@
 // channel, or when the item can still go back to where it was, first in line.
 #pragma once
 
-#include <gyre/runtime/assert.hpp>
-
+#include <algorithm>
+#include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -45,31 +46,31 @@ class item_ring {
 
   enum class room : std::uint8_t { fixed, grows };
 
-  item_ring(std::size_t slots_count, room kind) : slots_count_{slots_count}, grows_{kind == room::grows} {
-    if (slots_count > 0) slots_ = std::allocator<item>{}.allocate(slots_count);
+  item_ring(std::size_t capacity, room kind) : capacity_{capacity}, grows_{kind == room::grows} {
+    if (capacity > 0) {
+      slots_ = std::allocator<item>{}.allocate(std::bit_ceil(capacity));
+      mask_ = std::bit_ceil(capacity) - 1;
+    }
   }
   item_ring(const item_ring&) = delete;
   item_ring& operator=(const item_ring&) = delete;
   ~item_ring() {
-    while (items_count_ > 0) drop_first();
+    for (; first_ != end_; ++first_) std::destroy_at(&slot(first_));
     release();
   }
 
-  [[nodiscard]] bool empty() const noexcept { return items_count_ == 0 && !came_back(); }
-  [[nodiscard]] std::size_t size() const noexcept { return items_count_ + came_back_count_; }
+  [[nodiscard]] bool empty() const noexcept { return first_ == end_ && came_back_count_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return end_ - first_ + came_back_count_; }
   [[nodiscard]] std::size_t capacity() const noexcept {
-    return grows_ ? std::numeric_limits<std::size_t>::max() : slots_count_;
+    return grows_ ? std::numeric_limits<std::size_t>::max() : capacity_;
   }
-
-  /// Whether there is a slot, or one can be had. False and `grows()`: there is no memory.
-  [[nodiscard]] bool has_room() noexcept { return items_count_ < slots_count_ || (grows_ && grow()); }
   [[nodiscard]] bool grows() const noexcept { return grows_; }
 
+  /// Whether there is room, or can be made. False where it grows(): there is no memory.
+  [[nodiscard]] bool has_room() noexcept { return end_ - first_ < capacity_ || (grows_ && grow()); }
+
   /// When it has room.
-  void push_back(item&& entering) noexcept {
-    std::construct_at(slot(items_count_), std::move(entering));
-    ++items_count_;
-  }
+  void push_back(item&& entering) noexcept { std::construct_at(&slot(end_++), std::move(entering)); }
 
   /// An item that could not be taken out: it is the first again, whether there is room or not.
   void come_back(item&& returning) noexcept
@@ -83,15 +84,14 @@ class item_ring {
   /// When it is not empty.
   void pop_front_into(std::optional<item>& taker) noexcept {
     if constexpr (!moves_safely<T>) {
-      if (came_back_ != nullptr) return pop_came_back_into(taker);
+      if (came_back_count_ > 0) return pop_came_back_into(taker);
     }
-    taker.emplace(std::move(*slot(0)));
-    drop_first();
+    item& first = slot(first_++);
+    taker.emplace(std::move(first));
+    std::destroy_at(&first);
   }
 
  private:
-  [[nodiscard]] bool came_back() const noexcept { return !moves_safely<T> && came_back_count_ > 0; }
-
   void pop_came_back_into(std::optional<item>& taker) noexcept {
     item first = std::move(came_back_);
     came_back_ = std::move(first->below);
@@ -99,50 +99,45 @@ class item_ring {
     taker.emplace(std::move(first));
   }
 
-  item* slot(std::size_t index) noexcept {
-    const std::size_t position = first_ + index;
-    return slots_ + (position < slots_count_ ? position : position - slots_count_);
-  }
-
-  void drop_first() noexcept {
-    std::destroy_at(slots_ + first_);
-    if (++first_ == slots_count_) first_ = 0;
-    --items_count_;
-  }
+  item& slot(std::size_t number) noexcept { return slots_[number & mask_]; }
 
   void release() noexcept {
-    if (slots_ != nullptr) std::allocator<item>{}.deallocate(slots_, slots_count_);
+    if (slots_ != nullptr) std::allocator<item>{}.deallocate(slots_, mask_ + 1);
   }
 
   // Linear, and not often: it doubles.
   [[gnu::noinline]] bool grow() noexcept {
-    constexpr std::size_t slots_min = 16;
-    const std::size_t larger_count = slots_count_ == 0 ? slots_min : slots_count_ * 2;
+    constexpr std::size_t capacity_min = 16;
+    const std::size_t larger_capacity = std::max(capacity_ * 2, capacity_min);
     item* larger = nullptr;
     try {
-      larger = std::allocator<item>{}.allocate(larger_count);
+      larger = std::allocator<item>{}.allocate(larger_capacity);
     } catch (...) {
       return false;
     }
-    for (std::size_t index = 0; index < items_count_; ++index) {
-      std::construct_at(larger + index, std::move(*slot(index)));
-      std::destroy_at(slot(index));
+    for (std::size_t number = first_; number != end_; ++number) {
+      std::construct_at(larger + (number & (larger_capacity - 1)), std::move(slot(number)));
+      std::destroy_at(&slot(number));
     }
     release();
     slots_ = larger;
-    slots_count_ = larger_count;
-    first_ = 0;
+    mask_ = larger_capacity - 1;
+    capacity_ = larger_capacity;
     return true;
   }
 
   struct nothing {};
 
   item* slots_ = nullptr;
-  std::size_t slots_count_;
+  std::size_t mask_ = 0;  // their number is a power of two, the capacity as it was asked for
+  std::size_t capacity_;
+
+  // Numbers of items since the beginning: a send writes to one of the two, a receive to the other.
   std::size_t first_ = 0;
-  std::size_t items_count_ = 0;
+  std::size_t end_ = 0;
+
   bool grows_;
-  std::size_t came_back_count_ = 0;
+  std::conditional_t<moves_safely<T>, std::integral_constant<std::size_t, 0>, std::size_t> came_back_count_{};
   [[no_unique_address]] std::conditional_t<moves_safely<T>, nothing, item> came_back_;
 };
 
