@@ -287,6 +287,7 @@ class executor {
 
  private:
   friend class operation;
+  friend class suspension;
   friend class detail::task_tree;
   class turn_guard;
 

@@ -86,7 +86,7 @@ class counter {
   }
 
   void give_all() noexcept {
-    suspension_list all;
+    granted_suspensions all;
     waiting_.move_all_to(all);
     all.resume_all();
   }
