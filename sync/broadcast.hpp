@@ -74,7 +74,7 @@ class broadcast : detail::crowd {
   ///          exception when T moves without one.
   /// @limits  Linear in those who wait. After close() it does nothing, and returns 0.
   std::size_t send(T item) {
-    suspension_list woken;
+    granted_suspensions woken;
     std::size_t subscribers_count = 0;
     {
       const detail::holding held{lock_};

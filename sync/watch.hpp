@@ -68,7 +68,7 @@ class watch : detail::crowd {
   ///                woken.
   template <std::invocable<T&> Fn>
   void update(Fn change) {
-    suspension_list woken;
+    granted_suspensions woken;
     {
       const detail::holding held{lock_};
       std::invoke(change, value_);

@@ -15,7 +15,7 @@ void crowd::leave() noexcept {
 }
 
 void crowd::close_and_wake() noexcept {
-  suspension_list woken;
+  granted_suspensions woken;
   {
     const holding held{lock_};
     closed_ = true;
