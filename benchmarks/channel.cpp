@@ -2,9 +2,9 @@
 // What does handing an item through a channel cost: on one executor, and between threads?
 //
 // On one executor the floor is a ring of as many items and no channel: a store, a load and two comparisons for each. In
-// `channel_pair` one coroutine sends and receives, and none waits; in `channel_flow` senders and receivers wait for each
-// other, each time the channel is full or empty. Between threads there is a channel of 1024 items, an executor on each
-// thread, and the floor is a queue under a std::mutex, whose threads look again and again.
+// `channel_pair` one coroutine sends and receives, and none waits; in `channel_flow` senders and receivers wait for
+// each other, each time the channel is full or empty. Between threads there is a channel of 1024 items, an executor on
+// each thread, and the floor is a queue under a std::mutex, whose threads look again and again.
 #include <benchmark/benchmark.h>
 
 #include <gyre/runtime/executor.hpp>
@@ -81,7 +81,7 @@ void channel_pair_shared_gyre(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations());
 }
 
-// ------------------------------------------------------------------------------------- one executor, senders and receivers
+// --------------------------------------------------------------------- one executor, senders and receivers wait
 gyre::task<> send_all(gyre::sync::channel<std::uint64_t>& to, std::uint64_t count) {
   for (std::uint64_t sent = 0; sent < count; ++sent)
     if (!co_await to.send(std::uint64_t{sent})) co_return;

@@ -9,8 +9,8 @@
 //   behind, by capacity at most gives the next item
 //   further behind              gives the oldest that is left, and says how many it has missed
 //
-// So the slowest subscriber costs the others nothing, and a bounded memory. Where no item may be missed, each subscriber
-// has a channel of its own, and the sender waits for the slowest.
+// So the slowest subscriber costs the others nothing, and a bounded memory. Where no item may be missed, each
+// subscriber has a channel of its own, and the sender waits for the slowest.
 //
 // Not the type to use: where each item goes to one of several, channel; where the latest value alone counts, watch.
 #pragma once
@@ -133,8 +133,8 @@ class subscriber {
 
   /// Gives the next item; waits until there is one.
   ///
-  /// @return        co_await gives std::optional<broadcast_item<T>>: the item, and how many were missed before it; empty
-  ///                when the broadcast is closed and everything was received.
+  /// @return        co_await gives std::optional<broadcast_item<T>>: the item, and how many were missed before it;
+  ///                empty when the broadcast is closed and everything was received.
   /// @errors        What copying a T throws: the item is then the next one still.
   /// @cancellation  Safe: what was not delivered is the next one still.
   [[nodiscard]] receive_operation receive() noexcept { return receive_operation{*this}; }
@@ -143,7 +143,8 @@ class subscriber {
   [[nodiscard]] std::optional<broadcast_item<T>> try_receive() {
     const detail::holding held{source_->lock_};
     if (next_ == source_->sent_count_) return std::nullopt;
-    const std::uint64_t oldest = source_->sent_count_ - std::min<std::uint64_t>(source_->sent_count_, source_->capacity_);
+    const std::uint64_t oldest =
+        source_->sent_count_ - std::min<std::uint64_t>(source_->sent_count_, source_->capacity_);
     const std::uint64_t taken = std::max(next_, oldest);
     broadcast_item<T> item{source_->ring_[static_cast<std::size_t>(taken % source_->capacity_)], taken - next_};
     next_ = taken + 1;

@@ -183,7 +183,8 @@ class channel_operation {
 
 /// The wait of channel::receive().
 template <class T>
-class [[nodiscard]] receive_operation final : public detail::channel_operation<receive_operation<T>, T, std::optional<T>> {
+class [[nodiscard]] receive_operation final
+    : public detail::channel_operation<receive_operation<T>, T, std::optional<T>> {
   using base = detail::channel_operation<receive_operation<T>, T, std::optional<T>>;
 
  public:
@@ -226,9 +227,12 @@ class [[nodiscard]] send_operation final : public detail::channel_operation<send
 
   send_result<T> outcome() {
     switch (this->ended_as()) {
-      case detail::step::done: return {};
-      case detail::step::no_memory: throw std::bad_alloc{};
-      default: return send_result<T>{std::move(item_)};
+      case detail::step::done:
+        return {};
+      case detail::step::no_memory:
+        throw std::bad_alloc{};
+      default:
+        return send_result<T>{std::move(item_)};
     }
   }
 
@@ -271,11 +275,11 @@ class [[nodiscard]] send_from_operation final : public detail::channel_operation
 /// which they came. Who waits is served before who comes later.
 ///
 /// @threads  All of it is open to all threads, and to coroutines of all executors. Who waits is resumed on its own
-///           executor, in this turn of it or the next. The channel stays where it is, and outlives all calls; nobody may
-///           wait when it is destroyed, which an assertion checks. What is in it then is destroyed.
-/// @limits   T is an object type that can be moved. Its move runs under the channel's lock: it must not use the channel,
-///           and is better short: put large things behind a pointer. Where moving a T can throw, each item is boxed,
-///           which is an allocation; nothing else allocates for an item.
+///           executor, in this turn of it or the next. The channel stays where it is, and outlives all calls; nobody
+///           may wait when it is destroyed, which an assertion checks. What is in it then is destroyed.
+/// @limits   T is an object type that can be moved. Its move runs under the channel's lock: it must not use the
+///           channel, and is better short: put large things behind a pointer. Where moving a T can throw, each item is
+///           boxed, which is an allocation; nothing else allocates for an item.
 template <class T>
 class channel : public detail::channel_base {
   static_assert(std::is_object_v<T> && std::move_constructible<T>, "a channel carries objects that can be moved");
@@ -300,9 +304,9 @@ class channel : public detail::channel_base {
   ///                while it waited; then the result holds the item: take_back().
   /// @errors        What moving a T throws, from send() itself: nothing was sent. std::bad_alloc when an unbounded
   ///                channel cannot grow.
-  /// @cancellation  Safe: the item was sent, and is delivered, or it was not, and never will be. A send that is stopped,
-  ///                or that a deadline ends, was not; its item goes with it. To keep it, send_from(). A send whose item
-  ///                was taken when the stop came goes on as sent.
+  /// @cancellation  Safe: the item was sent, and is delivered, or it was not, and never will be. A send that is
+  ///                stopped, or that a deadline ends, was not; its item goes with it. To keep it, send_from(). A send
+  ///                whose item was taken when the stop came goes on as sent.
   /// @limits        One in 255 of those that need not wait goes to the end of the ready queue, so that neither others
   ///                nor a stop wait for ever. The same holds for receive().
   [[nodiscard]] send_operation<T> send(T value) noexcept(detail::moves_safely<T>) {
@@ -461,7 +465,8 @@ class channel : public detail::channel_base {
   // Boxes it only when it will be sent: but for a receiver that somebody else can have claimed by now.
   detail::step give_boxed(T&& given, detail::party*& woken) {
     if (closed_) return detail::step::closed;
-    if (receivers_.empty() && !ring_.has_room()) return ring_.grows() ? detail::step::no_memory : detail::step::must_wait;
+    if (receivers_.empty() && !ring_.has_room())
+      return ring_.grows() ? detail::step::no_memory : detail::step::must_wait;
     item boxed = detail::wrap(std::move(given));
     const detail::step how = give(boxed, woken);
     if (how != detail::step::done) given = std::move(boxed->value);

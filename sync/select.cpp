@@ -33,9 +33,8 @@ std::size_t select_wait::leave_others() noexcept {
 
 select_round::select_round(std::span<select_case> cases, std::span<select_lock> locks) noexcept
     : cases_{cases}, locks_{locks} {
-  std::ranges::transform(cases, locks.begin(), [](const select_case& each) {
-    return select_lock{each.channel, biased_lock::way::shared};
-  });
+  std::ranges::transform(cases, locks.begin(),
+                         [](const select_case& each) { return select_lock{each.channel, biased_lock::way::shared}; });
   std::ranges::sort(locks, std::less<>{}, &select_lock::channel);
   const auto twice = std::ranges::unique(locks, {}, &select_lock::channel);
   locks_ = locks.first(static_cast<std::size_t>(twice.begin() - locks.begin()));

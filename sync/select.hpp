@@ -191,9 +191,7 @@ class select_list {
   }
   [[nodiscard]] std::span<select_case> cases() noexcept { return cases_; }
   [[nodiscard]] std::span<select_lock> locks() noexcept { return locks_; }
-  [[nodiscard]] value take(std::size_t chosen, step how) {
-    return {chosen, select_access::outcome(ops_[chosen], how)};
-  }
+  [[nodiscard]] value take(std::size_t chosen, step how) { return {chosen, select_access::outcome(ops_[chosen], how)}; }
 
  private:
   std::vector<Op> ops_;
@@ -304,13 +302,14 @@ concept channel_operation = detail::is_channel_operation<std::remove_cvref_t<Op>
 /// When several can be done, it is drawn by lot which: no channel starves. A channel that is closed counts as one where
 /// something can be done, and says so each time: leave it out then.
 ///
-/// @param ops     What receive(), send_from() and send() give, of any channels, also one channel twice. An item given to
-///                send() goes with a select where it loses: in a select, send_from().
+/// @param ops     What receive(), send_from() and send() give, of any channels, also one channel twice. An item given
+///                to send() goes with a select where it loses: in a select, send_from().
 /// @return        co_await gives any_result: the index of the one that was done, from 0, and what it gives.
 /// @errors        What the one that was done throws.
 /// @cancellation  Safe: either one case is done and delivered, or none is. So is a deadline around it.
 /// @threads       As the channels'. Who waits is resumed on its own executor, in this turn of it or the next.
-/// @limits        Takes the locks of all its channels at once, a few instructions a case. When it has waited, once more.
+/// @limits        Takes the locks of all its channels together, for a few instructions a case; when it has waited, of
+///                one after the other once more.
 template <channel_operation... Ops>
   requires(sizeof...(Ops) > 0 && (!std::is_reference_v<Ops> && ...))
 [[nodiscard]] detail::select_operation<detail::select_pack<Ops...>> select(Ops&&... ops) noexcept {

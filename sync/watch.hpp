@@ -121,8 +121,8 @@ class observer {
 
   /// Waits until there is a value that it has not seen, and takes it.
   ///
-  /// @return        co_await gives std::optional<T>: the latest value; empty when the watch is closed and the last value
-  ///                was seen.
+  /// @return        co_await gives std::optional<T>: the latest value; empty when the watch is closed and the last
+  ///                value was seen.
   /// @errors        What copying a T throws: the value then counts as not seen.
   /// @cancellation  Safe: what was not delivered counts as not seen.
   [[nodiscard]] changed_operation changed() noexcept { return changed_operation{*this}; }
@@ -151,9 +151,7 @@ class observer {
     if (observed_->version_ == seen_version_) return std::nullopt;
     return see();
   }
-  [[nodiscard]] bool must_wait() const noexcept {
-    return observed_->version_ == seen_version_ && !observed_->closed_;
-  }
+  [[nodiscard]] bool must_wait() const noexcept { return observed_->version_ == seen_version_ && !observed_->closed_; }
 
   watch<T>* observed_;
   std::uint64_t seen_version_;

@@ -5,9 +5,7 @@
 
 namespace gyre::sync::detail {
 
-crowd::~crowd() {
-  GYRE_ASSERT(members_count_ == 0, "a watch or a broadcast outlives its observers and subscribers");
-}
+crowd::~crowd() { GYRE_ASSERT(members_count_ == 0, "a watch or a broadcast outlives its observers and subscribers"); }
 
 void crowd::leave() noexcept {
   const holding held{lock_};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Those who wait for the same: watch and broadcast wake all of them at once, and each looks for itself what there is.
 //
-// What is woken has been taken out of the list under the lock, all together; a cancel that comes then finds it gone, and
-// does nothing: who is resumed finds something new, as it was woken for it.
+// What is woken has been taken out of the list under the lock, all together; a cancel that comes then finds it gone,
+// and does nothing: who is resumed finds something new, as it was woken for it.
 #pragma once
 
 #include <gyre/runtime/suspension.hpp>

@@ -95,8 +95,8 @@ TEST_CASE("4 producers and 4 consumers, an executor each: every item arrives onc
       }
       all.add(came);
     };
-    on_threads([&](std::uint32_t first, std::uint32_t end) { executor{}.run(send_range(through, first, end)); }, consume,
-               [&] { through.close(); });
+    on_threads([&](std::uint32_t first, std::uint32_t end) { executor{}.run(send_range(through, first, end)); },
+               consume, [&] { through.close(); });
 
     all.check_that_each_is_there_once();
     CHECK(in_order);
@@ -147,8 +147,7 @@ task<> receive_with_stops(channel<std::uint32_t>& from, items& came, std::uint32
 }
 
 std::vector<std::uint32_t> seeds() {
-  if (const char* const one = std::getenv("GYRE_CHANNEL_SEED"))
-    return {static_cast<std::uint32_t>(std::stoul(one))};
+  if (const char* const one = std::getenv("GYRE_CHANNEL_SEED")) return {static_cast<std::uint32_t>(std::stoul(one))};
   return {1, 2, 3};
 }
 
@@ -163,8 +162,8 @@ TEST_CASE("receivers that are stopped all the time lose no item") {
       executor{}.run(receive_with_stops(through, came, ++number));
       all.add(came);
     };
-    on_threads([&](std::uint32_t first, std::uint32_t end) { executor{}.run(send_range(through, first, end)); }, consume,
-               [&] { through.close(); });
+    on_threads([&](std::uint32_t first, std::uint32_t end) { executor{}.run(send_range(through, first, end)); },
+               consume, [&] { through.close(); });
 
     all.check_that_each_is_there_once();
   }
@@ -196,11 +195,9 @@ TEST_CASE("senders that are stopped all the time know what they have sent") {
       executor{}.run(receive_into(through, came));
       all.add(came);
     };
-    on_threads(
-        [&](std::uint32_t first, std::uint32_t end) {
-          executor{}.run(send_with_stops(through, first, end, seed * 1000 + first));
-        },
-        consume, [&] { through.close(); });
+    on_threads([&](std::uint32_t first,
+                   std::uint32_t end) { executor{}.run(send_with_stops(through, first, end, seed * 1000 + first)); },
+               consume, [&] { through.close(); });
 
     all.check_that_each_is_there_once();
   }
@@ -265,8 +262,7 @@ TEST_CASE("a lock that one thread uses is its own after a while, and nobody's on
   std::thread{[&lock] { const detail::holding held{lock}; }}.join();
 
   CHECK(!lock.is_biased());
-  for (std::uint32_t use = 0; use <= 2 * detail::biased_lock::uses_before_bias; ++use)
-    const detail::holding held{lock};
+  for (std::uint32_t use = 0; use <= 2 * detail::biased_lock::uses_before_bias; ++use) const detail::holding held{lock};
   CHECK(!lock.is_biased());
 }
 

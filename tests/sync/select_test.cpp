@@ -243,7 +243,10 @@ TEST_CASE("an item that a select was handed when the stop comes is delivered, fr
   noted seen;
   auto root = right.loop.start(receive_either(one, other, seen));
   right.loop.run_ready();
-  auto sends = left.loop.start([](channel<int>& to) -> task<> { CHECK(to.try_send(7)); co_return; }(other));
+  auto sends = left.loop.start([](channel<int>& to) -> task<> {
+    CHECK(to.try_send(7));
+    co_return;
+  }(other));
   left.loop.run_ready();
 
   root.cancel();
