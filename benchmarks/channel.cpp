@@ -4,7 +4,7 @@
 // On one executor the floor is a ring of as many items and no channel: a store, a load and two comparisons for each. In
 // `channel_pair` one coroutine sends and receives, and none waits; in `channel_flow` senders and receivers wait for
 // each other, each time the channel is full or empty. Between threads there is a channel of 1024 items, an executor on
-// each thread, and the floor is a queue under a std::mutex, whose threads look again and again.
+// each thread, and the floor is a queue of as many with a std::mutex and condition variables.
 #include <benchmark/benchmark.h>
 
 #include <gyre/runtime/executor.hpp>
@@ -14,6 +14,7 @@
 #include <gyre/sync/select.hpp>
 
 #include <array>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -104,18 +105,22 @@ gyre::task<> flow(gyre::sync::channel<std::uint64_t>& through, std::int64_t send
   });
 }
 
-// Arguments: senders, receivers, capacity.
-void channel_flow_gyre(benchmark::State& state) {
+void flow_through(benchmark::State& state, std::int64_t senders, std::int64_t receivers, std::size_t capacity) {
   constexpr std::uint64_t items_count = 60'000;
   gyre::executor loop;
   std::uint64_t sum = 0;
   for ([[maybe_unused]] auto _ : state) {
-    gyre::sync::channel<std::uint64_t> through{static_cast<std::size_t>(state.range(2))};
-    loop.run(flow(through, state.range(0), state.range(1), items_count, sum));
+    gyre::sync::channel<std::uint64_t> through{capacity};
+    loop.run(flow(through, senders, receivers, items_count, sum));
   }
   benchmark::DoNotOptimize(sum);
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(items_count));
 }
+
+void channel_flow_gyre(benchmark::State& state) { flow_through(state, 1, 1, 64); }
+void channel_rendezvous_gyre(benchmark::State& state) { flow_through(state, 1, 1, 0); }
+void channel_flow_4_to_1_gyre(benchmark::State& state) { flow_through(state, 4, 1, 64); }
+void channel_flow_4_to_4_gyre(benchmark::State& state) { flow_through(state, 4, 4, 64); }
 
 // ------------------------------------------------------------------------------------------------------- select()
 gyre::task<> select_of_two(benchmark::State& state) {
@@ -137,77 +142,103 @@ void channel_select_gyre(benchmark::State& state) {
 }
 
 // ----------------------------------------------------------------------------------------------- between threads
-struct locked_queue {
-  std::mutex mutex;
-  std::deque<std::uint64_t> items;
-};
-
 constexpr std::uint64_t threads_items_count = 400'000;
+constexpr std::size_t threads_capacity = 1024;
+
+class locked_queue {
+ public:
+  void push(std::uint64_t item) {
+    std::unique_lock lock{mutex_};
+    has_room_.wait(lock, [this] { return items_.size() < threads_capacity; });
+    items_.push_back(item);
+    has_items_.notify_one();
+  }
+
+  bool pop(std::uint64_t& item) {
+    std::unique_lock lock{mutex_};
+    has_items_.wait(lock, [this] { return !items_.empty() || closed_; });
+    if (items_.empty()) return false;
+    item = items_.front();
+    items_.pop_front();
+    has_room_.notify_one();
+    return true;
+  }
+
+  void close() {
+    const std::lock_guard lock{mutex_};
+    closed_ = true;
+    has_items_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable has_room_;
+  std::condition_variable has_items_;
+  std::deque<std::uint64_t> items_;
+  bool closed_ = false;
+};
 
 // Runs `send(count)` on so many threads, and `receive()` on so many others.
 template <class Send, class Receive, class Close>
-void on_threads(std::int64_t senders, std::int64_t receivers, Send send, Receive receive, Close close) {
+void on_threads(unsigned senders, unsigned receivers, Send send, Receive receive, Close close) {
   std::vector<std::thread> receiving;
   std::vector<std::thread> sending;
-  for (std::int64_t each = 0; each < receivers; ++each) receiving.emplace_back(receive);
-  for (std::int64_t each = 0; each < senders; ++each)
-    sending.emplace_back(send, threads_items_count / static_cast<std::uint64_t>(senders));
+  for (unsigned each = 0; each < receivers; ++each) receiving.emplace_back(receive);
+  for (unsigned each = 0; each < senders; ++each) sending.emplace_back(send, threads_items_count / senders);
   for (auto& each : sending) each.join();
   close();
   for (auto& each : receiving) each.join();
 }
 
-void channel_threads_floor(benchmark::State& state) {
-  constexpr std::size_t capacity = 1024;
+void threads_floor(benchmark::State& state, unsigned senders, unsigned receivers) {
   for ([[maybe_unused]] auto _ : state) {
     locked_queue queue;
-    bool closed = false;
     auto send = [&queue](std::uint64_t count) {
-      while (count > 0) {
-        const std::lock_guard lock{queue.mutex};
-        if (queue.items.size() < capacity) queue.items.push_back(count--);
-      }
+      for (std::uint64_t item = 0; item < count; ++item) queue.push(item);
     };
-    auto receive = [&queue, &closed] {
-      for (;;) {
-        const std::lock_guard lock{queue.mutex};
-        if (!queue.items.empty()) queue.items.pop_front();
-        else if (closed) return;
-      }
+    auto receive = [&queue] {
+      for (std::uint64_t item = 0; queue.pop(item);) benchmark::DoNotOptimize(item);
     };
-    on_threads(state.range(0), state.range(1), send, receive, [&] {
-      const std::lock_guard lock{queue.mutex};
-      closed = true;
-    });
+    on_threads(senders, receivers, send, receive, [&queue] { queue.close(); });
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(threads_items_count));
 }
 
-void channel_threads_gyre(benchmark::State& state) {
+void threads_gyre(benchmark::State& state, unsigned senders, unsigned receivers) {
   for ([[maybe_unused]] auto _ : state) {
-    gyre::sync::channel<std::uint64_t> through{1024};
+    gyre::sync::channel<std::uint64_t> through{threads_capacity};
     auto send = [&through](std::uint64_t count) { gyre::executor{}.run(send_all(through, count)); };
     auto receive = [&through] {
       std::uint64_t sum = 0;
       gyre::executor{}.run(receive_all(through, sum));
       benchmark::DoNotOptimize(sum);
     };
-    on_threads(state.range(0), state.range(1), send, receive, [&through] { through.close(); });
+    on_threads(senders, receivers, send, receive, [&through] { through.close(); });
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(threads_items_count));
 }
 
+void channel_threads_floor(benchmark::State& state) { threads_floor(state, 1, 1); }
+void channel_threads_gyre(benchmark::State& state) { threads_gyre(state, 1, 1); }
+void channel_threads_2_to_1_floor(benchmark::State& state) { threads_floor(state, 2, 1); }
+void channel_threads_2_to_1_gyre(benchmark::State& state) { threads_gyre(state, 2, 1); }
+void channel_threads_2_to_2_floor(benchmark::State& state) { threads_floor(state, 2, 2); }
+void channel_threads_2_to_2_gyre(benchmark::State& state) { threads_gyre(state, 2, 2); }
+
 BENCHMARK(channel_pair_floor);
 BENCHMARK(channel_pair_gyre);
 BENCHMARK(channel_pair_shared_gyre);
-BENCHMARK(channel_flow_gyre)->Args({1, 1, 64})->Args({1, 1, 0})->Args({4, 1, 64})->Args({4, 4, 64});
+BENCHMARK(channel_flow_gyre);
+BENCHMARK(channel_rendezvous_gyre);
+BENCHMARK(channel_flow_4_to_1_gyre);
+BENCHMARK(channel_flow_4_to_4_gyre);
 BENCHMARK(channel_select_gyre);
-BENCHMARK(channel_threads_floor)->Args({1, 1})->UseRealTime();
-BENCHMARK(channel_threads_gyre)->Args({1, 1})->UseRealTime();
-BENCHMARK(channel_threads_floor)->Args({2, 1})->UseRealTime();
-BENCHMARK(channel_threads_gyre)->Args({2, 1})->UseRealTime();
-BENCHMARK(channel_threads_floor)->Args({2, 2})->UseRealTime();
-BENCHMARK(channel_threads_gyre)->Args({2, 2})->UseRealTime();
+BENCHMARK(channel_threads_floor)->UseRealTime();
+BENCHMARK(channel_threads_gyre)->UseRealTime();
+BENCHMARK(channel_threads_2_to_1_floor)->UseRealTime();
+BENCHMARK(channel_threads_2_to_1_gyre)->UseRealTime();
+BENCHMARK(channel_threads_2_to_2_floor)->UseRealTime();
+BENCHMARK(channel_threads_2_to_2_gyre)->UseRealTime();
 
 }  // namespace
 
