@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Small programs with channels, in every order of their steps: two executors that stand on one thread, a stop at every
 // point, an end at every point. Whatever comes first, no item is lost, and none is there twice.
+#include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/root_task.hpp>
 #include <gyre/runtime/task.hpp>
@@ -13,14 +15,17 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 namespace gyre::sync {
 namespace {
 
+using namespace std::chrono_literals;
 using test::scripted_executor;
 
 // What became of the items of one program, each a number of its own.
@@ -105,9 +110,10 @@ class stage {
     next.turns("turn 2", on_[2].loop);
   }
 
+  // Of all but the first few: each stop more makes ten times as many orders.
   template <std::size_t Count>
-  void add_stops(test::steps& next, std::array<root_task<void>, Count>& roots) {
-    for (std::size_t index = 0; index < Count; ++index)
+  void add_stops(test::steps& next, std::array<root_task<void>, Count>& roots, std::size_t first = 0) {
+    for (std::size_t index = first; index < Count; ++index)
       next.perhaps("stop " + std::to_string(index), [&roots, index] { roots[index].cancel(); });
   }
 
@@ -150,7 +156,7 @@ TEST_CASE("two senders and a receiver, and stops of all: no item is lost or doub
   }
 }
 
-TEST_CASE("a sender, two receivers, stops of all and a close(): no item is lost or doubled") {
+TEST_CASE("a sender, two receivers, stops of these and a close(): no item is lost or doubled") {
   for (const std::size_t capacity : {0, 1}) {
     const std::size_t count = test::for_every_order([&](test::choices& choose) {
       CAPTURE(choose);
@@ -161,7 +167,7 @@ TEST_CASE("a sender, two receivers, stops of all and a close(): no item is lost 
                        on[2].start(receive(through, kept))};
       test::steps next;
       on.add_turns(next);
-      on.add_stops(next, roots);
+      on.add_stops(next, roots, 1);
       next.perhaps("close", [&] { through.close(); });
       next.take_all(choose);
 
@@ -227,7 +233,7 @@ TEST_CASE("two selects that point at each other, stops of both and a close(): on
   }
 }
 
-TEST_CASE("a select over two channels with a sender each, stops of all and a close(): it takes one item at most") {
+TEST_CASE("a select over two channels with a sender each, stops and a close(): it takes one item at most") {
   for (const std::size_t capacity : {0, 1}) {
     const std::size_t count = test::for_every_order([&](test::choices& choose) {
       CAPTURE(choose);
@@ -239,7 +245,8 @@ TEST_CASE("a select over two channels with a sender each, stops of all and a clo
                        on[2].start(send(b, 2, kept))};
       test::steps next;
       on.add_turns(next);
-      on.add_stops(next, roots);
+      next.perhaps("stop the select", [&] { roots[0].cancel(); });
+      next.perhaps("stop a sender", [&] { roots[1].cancel(); });
       next.perhaps("close", [&] { a.close(); });
       next.take_all(choose);
 
@@ -278,6 +285,53 @@ TEST_CASE("two selects over the same two channels, in either order of them, and 
     kept.check(left_over);
   });
   CHECK(count > many);
+}
+
+// A receive and a send_from() with a deadline each, which says how it ended.
+task<> receive_in_time(channel<int>& from, ledger& kept, bool& timed_out) {
+  const auto item = co_await as_result(with_timeout(10ms, from.receive()));
+  timed_out = item.error() == std::errc::timed_out;
+  if (item && *item) kept.received.push_back(**item);
+}
+
+task<> send_in_time(channel<int>& to, int item, ledger& kept) {
+  int offered = item;
+  const auto sent = co_await as_result(with_timeout(10ms, to.send_from(offered)));
+  if (sent && *sent) kept.sent.push_back(item);
+}
+
+TEST_CASE("a sender and a receiver with a deadline each, and a stop of each: no item is lost or doubled") {
+  for (const std::size_t capacity : {0, 1}) {
+    const std::size_t count = test::for_every_order([&](test::choices& choose) {
+      CAPTURE(choose);
+      scripted_executor left, right;
+      channel<int> through{capacity};
+      ledger kept;
+      bool timed_out = false;
+      std::array roots{left.loop.start(send_in_time(through, 1, kept)),
+                       right.loop.start(receive_in_time(through, kept, timed_out))};
+      test::steps next;
+      next.turns("turn left", left.loop);
+      next.turns("turn right", right.loop);
+      next.perhaps("the sender's deadline", [&] { left.script.advance(10ms); });
+      next.perhaps("the receiver's deadline", [&] { right.script.advance(10ms); });
+      next.perhaps("stop the sender", [&] { roots[0].cancel(); });
+      next.perhaps("stop the receiver", [&] { roots[1].cancel(); });
+      next.take_all(choose);
+
+      const auto left_over = left_in(through);
+      through.close();
+      for (int round = 0; round < 3; ++round) {
+        left.advance(10ms);
+        right.advance(10ms);
+      }
+
+      for (const auto& each : roots) CHECK(each.done());
+      if (timed_out) CHECK(kept.received.empty());
+      kept.check(left_over);
+    });
+    CHECK(count > many);
+  }
 }
 
 }  // namespace
