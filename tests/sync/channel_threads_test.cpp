@@ -266,29 +266,46 @@ TEST_CASE("a lock that one thread uses is its own after a while, and nobody's on
   CHECK(!lock.is_biased());
 }
 
+// Counts up slowly, so that two that count at once lose something.
+void count_up(std::uint64_t& counted) {
+  const std::uint64_t before = counted;
+  for (int round = 0; round < 8; ++round) std::atomic_signal_fence(std::memory_order_seq_cst);
+  static_cast<volatile std::uint64_t&>(counted) = before + 1;
+}
+
+// Without the fence on all threads, in end_bias(), one in some thousand rounds loses a count.
 TEST_CASE("the thread that a lock is biased to and one that takes the bias away are never inside together") {
-  for (int round = 0; round < 300; ++round) {
+  struct round {
     detail::biased_lock lock;
     std::uint64_t counted = 0;  // plain: ThreadSanitizer looks, too
-    std::atomic<bool> go = false;
-    constexpr std::uint64_t uses = 2000;
-    std::thread other{[&] {
-      while (!go) std::this_thread::yield();
-      for (std::uint64_t use = 0; use < uses; ++use) {
-        const detail::holding held{lock};
-        ++counted;
-      }
-    }};
-    for (std::uint64_t use = 0; use < uses; ++use) {
-      {
-        const detail::holding held{lock};
-        ++counted;
-      }
-      if (use == uses / 8 + static_cast<std::uint64_t>(round)) go = true;
+  };
+  constexpr std::size_t rounds_count = 400;
+  std::vector<round> rounds{rounds_count};
+  std::atomic<std::size_t> begun_count = 0;
+  std::atomic<std::size_t> ended_count = 0;
+  std::thread other{[&] {
+    for (std::size_t index = 0; index < rounds_count; ++index) {
+      while (begun_count <= index) std::this_thread::yield();
+      const detail::holding held{rounds[index].lock};
+      count_up(rounds[index].counted);
+      ++ended_count;
     }
-    other.join();
-    REQUIRE(counted == 2 * uses);
+  }};
+  for (std::size_t index = 0; index < rounds_count; ++index) {
+    round& mine = rounds[index];
+    std::uint64_t uses = 0;
+    const auto use = [&mine, &uses] {
+      const detail::holding held{mine.lock};
+      count_up(mine.counted);
+      ++uses;
+    };
+    while (uses <= detail::biased_lock::uses_before_bias) use();
+    ++begun_count;
+    while (ended_count <= index) use();
+    use();
+    CHECK(mine.counted == uses + 1);
   }
+  other.join();
 }
 
 }  // namespace
