@@ -4,8 +4,8 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, task, when, timer, deadline, cancel, sleepers, sync, yield, lock, cross, offload, spread, echo,
-instructions; without one, all run.
+NAME is one of nop, task, when, timer, deadline, cancel, channel, sleepers, sync, yield, lock, cross, offload, spread,
+echo, instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -30,6 +30,7 @@ BENCHMARKS = {
     'timer': ('Deadlines that are not reached', lambda build, quick: micro.measure(build, 'timer', quick)),
     'deadline': ('A deadline on one recv', lambda build, quick: micro.measure(build, 'deadline', quick)),
     'cancel': ('Many operations that are cancelled', lambda build, quick: micro.measure(build, 'cancel', quick)),
+    'channel': ('Items through a channel', lambda build, quick: micro.measure(build, 'channel', quick)),
     'sleepers': ('Many tasks that sleep', lambda build, quick: micro.measure(build, 'sleepers', quick)),
     'sync': ('Waiting for each other on one executor', lambda build, quick: micro.measure(build, 'sync', quick)),
     'yield': ('Giving way to the next coroutine', lambda build, quick: micro.measure(build, 'yield', quick)),

@@ -97,6 +97,16 @@ class suspension : public detail::waiter, detail::suspension_links {
   suspension(suspension&& other) noexcept : waiter{static_cast<const detail::waiter_kind&>(*other.kind), other} {}
   ~suspension() = default;
 
+  /// In await_suspend(), before begin(): whether nothing is out of the ordinary: the scope is not cancelled, it is the
+  /// turn of its executor, and only gyre's coroutines have run below. Then what can be had at once may be taken without
+  /// begin(); otherwise begin() knows, and end_at_once() gives it all the same.
+  template <class Promise>
+  [[nodiscard]] static bool is_undisturbed(std::coroutine_handle<Promise> awaiter) noexcept {
+    if constexpr (detail::gyre_promise<Promise>)
+      return awaiter.promise().bound->undisturbed_on == detail::current_executor;
+    else return false;
+  }
+
   /// In await_suspend(), before it goes into its list: who waits. False when the scope is cancelled already: then it
   /// was queued as stopped, and the list must not get it; the coroutine stays suspended.
   template <class Promise>
