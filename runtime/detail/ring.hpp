@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -45,6 +46,13 @@ struct completion {
 
 /// A time to wait that does not end.
 inline constexpr clock_ns for_ever = timer_links::end_of_time;
+
+/// In what a ring differs from the plain one, as far as its machine has granted it.
+struct ring_modes {
+  bool sqpoll = false;    ///< A thread of the kernel's takes what is submitted, whenever it gets to it.
+  bool iopoll = false;    ///< Completions come only to who asks for them: nothing signals, and nothing is waited for.
+  bool min_wait = false;  ///< A wait for several completions is content with one after a while: see enter().
+};
 
 class ring {
  public:
@@ -102,7 +110,7 @@ class ring {
   [[nodiscard]] unsigned unsubmitted() const noexcept { return unsubmitted_of(sq_tail()); }
 
   /// Entries that try_sqe() will give before it says no.
-  [[nodiscard]] unsigned free_sqes() const noexcept { return sq_entries_ - unsubmitted(); }
+  [[nodiscard]] unsigned free_sqes() const noexcept { return sq_entries_ - static_cast<unsigned>(sq_tail() - sq_freed_); }
 
   /// Whether an enter() would bring completions that has_completions() does not know of yet.
   [[nodiscard]] bool wants_enter() const noexcept {
@@ -144,7 +152,8 @@ class ring {
   [[nodiscard]] std::uint64_t cq_head() const noexcept { return cq_head_; }
 
   /// Submits every entry, runs the kernel's task work, and waits for `wait_count` completions, no longer than
-  /// `wait_max`.
+  /// `wait_max`. Where modes().min_wait, one that waits for several is content with one after the time that the ring
+  /// was set up with.
   ///
   /// @return   0 when all were taken, or a positive errno: EBUSY and EAGAIN mean reap and try again, EINTR that a
   ///           signal cut the wait short. What was not taken stays queued, of a link the rest; see unsubmitted().
@@ -153,6 +162,18 @@ class ring {
 
   /// Runs a portion of the kernel's task work, and submits nothing.
   virtual void run_task_work() noexcept = 0;
+
+  /// Makes the queues larger, to at least so many entries, and keeps what is in them. When all is submitted, and nobody
+  /// looks at a completion.
+  ///
+  /// @return  Whether they are; a ring that has said no once says no again.
+  [[nodiscard]] virtual bool grow(unsigned /*sq_entries*/, unsigned /*cq_entries*/) noexcept { return false; }
+
+  /// Polls the network device behind a NAPI id in waits from here on, or no longer. Returns 0 or an errno.
+  [[nodiscard]] virtual int poll_napi_id(unsigned /*id*/, bool /*on*/) noexcept { return EOPNOTSUPP; }
+
+  /// Passes a moment of a spin, some 200 ns; false where nobody should spin.
+  [[nodiscard]] virtual bool pause() noexcept { return false; }
 
   /// Whether completions signal the event descriptor.
   virtual void notify_completions(bool on) noexcept = 0;
@@ -187,6 +208,10 @@ class ring {
 
   [[nodiscard]] unsigned sq_entries() const noexcept { return sq_entries_; }
   [[nodiscard]] unsigned cq_entries() const noexcept { return cq_entries_; }
+  [[nodiscard]] const ring_modes& modes() const noexcept { return modes_; }
+
+  /// How often the kernel was entered: system calls, where there is one behind it.
+  [[nodiscard]] std::uint64_t enters_count() const noexcept { return enters_count_; }
 
  protected:
   ring() noexcept = default;
@@ -204,10 +229,18 @@ class ring {
   /// The other side has taken all entries before the one with the number `taken`, that is all but `left`: after each
   /// enter().
   void set_taken(std::uint64_t taken, unsigned left) noexcept {
-    sq_taken_ = taken;
+    sq_taken_ = sq_freed_ = taken;
     run_end_ = sqes_end_;
     if (left > 0 || next_sqe_ == sqes_end_) [[unlikely]]
       begin_run();
+  }
+
+  /// The same for a side that takes them when it gets to it: all are given to it, and it has read those before the one
+  /// with the number `freed`.
+  void set_given(std::uint64_t freed) noexcept {
+    sq_taken_ = sq_tail();
+    sq_freed_ = freed;
+    begin_run();
   }
 
   /// Where the entries lie, a power of two of them.
@@ -215,6 +248,14 @@ class ring {
     sqes_ = next_sqe_ = entries;
     sqes_end_ = run_end_ = entries + count * sqe_bytes;
     sq_entries_ = count;
+  }
+
+  /// The same when there were others, all of them taken: the numbers of entries go on.
+  void move_sqes(std::byte* entries, unsigned count) noexcept {
+    const std::uint64_t tail = sq_tail();
+    set_sqes(entries, count);
+    next_sqe_ = entries + index_of(tail) * sqe_bytes;
+    lap_begin_ = tail - index_of(tail);
   }
 
   // Set by the derived class.
@@ -225,6 +266,8 @@ class ring {
   unsigned cq_entries_ = 0;
   unsigned* cq_tail_ = nullptr;
   unsigned* cq_freed_ = nullptr;
+  ring_modes modes_;
+  std::uint64_t enters_count_ = 0;
 
  private:
   // Entries are given from runs that lie side by side, so that taking one is a comparison and an addition. Returns
@@ -243,7 +286,8 @@ class ring {
   std::byte* run_end_ = nullptr;
   std::byte* sqes_end_ = nullptr;
   std::uint64_t lap_begin_ = 0;  // how many entries were given before the one at sqes_
-  std::uint64_t sq_taken_ = 0;   // how many the other side has taken
+  std::uint64_t sq_taken_ = 0;   // how many the other side has taken, or was given to take
+  std::uint64_t sq_freed_ = 0;   // how many of them it has read: their places can be given again
   std::uint64_t cq_head_ = 0;
 };
 

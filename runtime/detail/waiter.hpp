@@ -105,7 +105,8 @@ class waiter : public runnable {
     expired = 0x1000,       // operations: a deadline asked for the end
     linked = 0x2000,        // operations: a linked timeout goes with it
     timed_out = 0x4000,     // operations: a deadline ended it
-    heard = 0x8000          // operations: that linked timeout tells of its end (detail/clocked_deadline.hpp)
+    heard = 0x8000,         // operations: that linked timeout tells of its end (detail/clocked_deadline.hpp)
+    unpolled = 0x10000      // operations: it went to a ring that polls devices, which does not take its like
   };
 
   // Links and awaiter are set by begin(): whoever awaits pays for each store, and nobody looks before.

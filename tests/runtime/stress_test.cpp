@@ -23,6 +23,7 @@
 #include <gyre/runtime/when_any.hpp>
 
 #include "../support/captured_log.hpp"
+#include "../support/modes.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
 #include "../support/socket_pair.hpp"
@@ -726,7 +727,7 @@ ended_program run_on_kernel(std::uint64_t seed) {
   loop_options.cq_entries = 256;
   socket_pair first;
   socket_pair second;
-  executor loop{loop_options};
+  executor loop{options_under_test(loop_options)};
   world in{loop, {first.here.get(), first.there.get(), second.here.get(), second.there.get()}, /*on_script=*/false};
   auto root = loop.start(node(in, random.fork(), whole_depth));
   while (!root.done()) {
@@ -801,7 +802,7 @@ TEST_CASE("random programs end by the rules while another thread asks them to st
   for_each_seed(2'000'000, 300, [](std::uint64_t seed) -> ended_program {
     dice random{seed};
     socket_pair pair;
-    executor loop;
+    executor loop{options_under_test()};
     world in{loop, {pair.here.get(), pair.there.get(), pair.here.get(), pair.there.get()}, /*on_script=*/false};
     std::atomic<bool> root_ended = false;
     auto root = loop.start(node(in, random.fork(), whole_depth));
