@@ -66,6 +66,7 @@ void kernel_ring::look_at_queues() noexcept {
   cq_entries_ = ring_->cq.ring_entries;
   cq_tail_ = ring_->cq.ktail;
   cq_freed_ = ring_->cq.khead;
+  sq_reader_ = modes_.sqpoll ? sq_head_told_ : nullptr;
 }
 
 kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }
@@ -105,7 +106,7 @@ int kernel_ring::enter(unsigned wait_count, clock_ns wait_max) noexcept {
   const unsigned left = static_cast<unsigned>(tail) - head;
   set_taken(tail - left, left);
   if (wait_count > 1) [[unlikely]]
-    end_task_work_of_a_wait();
+    end_stale_task_work();
   if ((taken >= 0 || taken == -ETIME) && left == 0) [[likely]]
     return 0;
   return taken < 0 ? -taken : EAGAIN;
@@ -119,7 +120,7 @@ int kernel_ring::enter_beside_poller(unsigned wait_count, clock_ns wait_max) noe
   std::atomic_ref{*sq_tail_told_}.store(tail, std::memory_order_release);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const unsigned told = std::atomic_ref{*sq_flags_}.load(std::memory_order_relaxed);
-  const unsigned kept = tail - std::atomic_ref{*sq_head_told_}.load(std::memory_order_acquire);
+  const unsigned kept = sq_entries_ - free_sqes();
 
   unsigned flags = 0;
   if ((told & IORING_SQ_NEED_WAKEUP) != 0) flags |= IORING_ENTER_SQ_WAKEUP;
@@ -130,8 +131,7 @@ int kernel_ring::enter_beside_poller(unsigned wait_count, clock_ns wait_max) noe
     answer = enter_within(wait_max, kept, wait_count, flags | enter_flags_);
     ++enters_count_;
   }
-  const unsigned head = std::atomic_ref{*sq_head_told_}.load(std::memory_order_acquire);
-  set_given(sq_tail() - (tail - head));
+  set_given();
   return answer >= 0 || answer == -ETIME ? 0 : -answer;
 }
 
@@ -234,13 +234,13 @@ int kernel_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept 
 void kernel_ring::wait_for_one_more(clock_ns duration) noexcept {
   // Whatever the answer is, -ETIME or another, the caller looks for itself.
   static_cast<void>(enter_within(duration, 0, ready_completions() + 1, enter_flags_ | IORING_ENTER_GETEVENTS));
-  end_task_work_of_a_wait();
+  end_stale_task_work();
 }
 
 // A wait for more than one can leave the flag set when it has run all that there was (6.18, io_uring/io_uring.c,
-// io_run_local_work_continue), and an executor would never sleep again. Who adds work from here on sets it anew; what
-// was added before is run by the enter that follows.
-void kernel_ring::end_task_work_of_a_wait() noexcept {
+// io_run_local_work_continue), a ring that has grown begins with it set, and an executor would never sleep again. Who
+// adds work from here on sets it anew; what was added before is run by the enter that follows.
+void kernel_ring::end_stale_task_work() noexcept {
   if (!has_task_work()) return;
   std::atomic_ref{*ring_->sq.kflags}.fetch_and(~sq_task_work);
   run_task_work();
@@ -270,6 +270,7 @@ bool kernel_ring::grow(unsigned sq_entries, unsigned cq_entries) noexcept {
   ring_->cq = larger.cq;
   look_at_queues();
   move_sqes(reinterpret_cast<std::byte*>(ring_->sq.sqes), ring_->sq.ring_entries);
+  end_stale_task_work();
   return true;
 }
 

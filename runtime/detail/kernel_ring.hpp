@@ -54,7 +54,7 @@ class kernel_ring final : public ring {
   [[nodiscard]] int enter_beside_poller(unsigned wait_count, clock_ns wait_max) noexcept;
   void wait_for_poller() noexcept;
   [[nodiscard]] unsigned min_wait_within(clock_ns wait_max) const noexcept;
-  void end_task_work_of_a_wait() noexcept;
+  void end_stale_task_work() noexcept;
   [[nodiscard]] int make_event_fd(bool completions_signal_it) noexcept;
   bool take_signal() noexcept;
   bool sleep_within(clock_ns longest) noexcept;

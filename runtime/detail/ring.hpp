@@ -110,7 +110,11 @@ class ring {
   [[nodiscard]] unsigned unsubmitted() const noexcept { return unsubmitted_of(sq_tail()); }
 
   /// Entries that try_sqe() will give before it says no.
-  [[nodiscard]] unsigned free_sqes() const noexcept { return sq_entries_ - static_cast<unsigned>(sq_tail() - sq_freed_); }
+  [[nodiscard]] unsigned free_sqes() const noexcept {
+    if (sq_reader_ == nullptr) [[likely]]
+      return sq_entries_ - unsubmitted();
+    return sq_entries_ - (static_cast<unsigned>(sq_tail()) - std::atomic_ref{*sq_reader_}.load(std::memory_order_acquire));
+  }
 
   /// Whether an enter() would bring completions that has_completions() does not know of yet.
   [[nodiscard]] bool wants_enter() const noexcept {
@@ -229,17 +233,15 @@ class ring {
   /// The other side has taken all entries before the one with the number `taken`, that is all but `left`: after each
   /// enter().
   void set_taken(std::uint64_t taken, unsigned left) noexcept {
-    sq_taken_ = sq_freed_ = taken;
+    sq_taken_ = taken;
     run_end_ = sqes_end_;
     if (left > 0 || next_sqe_ == sqes_end_) [[unlikely]]
       begin_run();
   }
 
-  /// The same for a side that takes them when it gets to it: all are given to it, and it has read those before the one
-  /// with the number `freed`.
-  void set_given(std::uint64_t freed) noexcept {
+  /// The same for a side that takes them when it gets to it: all are given to it.
+  void set_given() noexcept {
     sq_taken_ = sq_tail();
-    sq_freed_ = freed;
     begin_run();
   }
 
@@ -266,6 +268,7 @@ class ring {
   unsigned cq_entries_ = 0;
   unsigned* cq_tail_ = nullptr;
   unsigned* cq_freed_ = nullptr;
+  unsigned* sq_reader_ = nullptr;  // of a side that takes entries when it gets to it: how many it has read
   ring_modes modes_;
   std::uint64_t enters_count_ = 0;
 
@@ -287,7 +290,6 @@ class ring {
   std::byte* sqes_end_ = nullptr;
   std::uint64_t lap_begin_ = 0;  // how many entries were given before the one at sqes_
   std::uint64_t sq_taken_ = 0;   // how many the other side has taken, or was given to take
-  std::uint64_t sq_freed_ = 0;   // how many of them it has read: their places can be given again
   std::uint64_t cq_head_ = 0;
 };
 
