@@ -332,6 +332,7 @@ class executor {
 
   [[nodiscard]] detail::timer_heap& timers() noexcept { return timers_; }
   [[nodiscard]] detail::ring& ring() noexcept { return *ring_; }
+  [[nodiscard]] const detail::ring& ring() const noexcept { return *ring_; }
 
   /// Queues `work` for the next time ready things are run.
   void make_ready(detail::runnable& work) noexcept { ready_.push_back(work); }

@@ -56,6 +56,10 @@ kernel_ring::kernel_ring(const ring_request& request)
             .min_wait = report_.min_wait};
   look_at_queues();
   set_sqes(reinterpret_cast<std::byte*>(ring_->sq.sqes), ring_->sq.ring_entries);
+  if (modes_.iopoll) {
+    hold_back();
+    enter_flags_ |= IORING_ENTER_GETEVENTS;  // nobody else brings completions
+  }
 }
 
 void kernel_ring::look_at_queues() noexcept {
@@ -105,6 +109,8 @@ int kernel_ring::enter(unsigned wait_count, clock_ns wait_max) noexcept {
   const unsigned head = std::atomic_ref{*sq_head_told_}.load(std::memory_order_acquire);
   const unsigned left = static_cast<unsigned>(tail) - head;
   set_taken(tail - left, left);
+  if (modes_.iopoll) [[unlikely]]
+    hold_back();  // see submission::fit_for_polling()
   if (wait_count > 1) [[unlikely]]
     end_stale_task_work();
   if ((taken >= 0 || taken == -ETIME) && left == 0) [[likely]]

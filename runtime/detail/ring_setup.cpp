@@ -418,6 +418,11 @@ int poll_network(::io_uring& ring, const napi_request& request) {
 
 }  // namespace
 
+std::string min_wait_note(unsigned features) {
+  if ((features & IORING_FEAT_MIN_TIMEOUT) != 0) return {};
+  return "min_wait is not in force, each completion ends a sleep: IORING_FEAT_MIN_TIMEOUT is in Linux 6.12";
+}
+
 int track_napi_id(::io_uring& ring, unsigned id, bool on) noexcept {
   napi_registration napi{};
   napi.opcode = on ? 1 : 2;
@@ -450,9 +455,11 @@ void tune(::io_uring& ring, const ring_request& request, ring_report& report) {
                    "may not use, or the kernel does not know it");
   }
 
-  report.min_wait = request.min_wait_usec > 0 && (report.features & IORING_FEAT_MIN_TIMEOUT) != 0;
-  if (request.min_wait_usec > 0 && !report.min_wait)
-    note(EOPNOTSUPP, "min_wait is not in force, each completion ends a sleep: IORING_FEAT_MIN_TIMEOUT is in Linux 6.12");
+  if (request.min_wait_usec > 0) {
+    const std::string not_in_force = min_wait_note(report.features);
+    report.min_wait = not_in_force.empty();
+    if (!report.min_wait) note(EOPNOTSUPP, not_in_force);
+  }
 
   if (request.napi.busy_poll_usec > 0) {
     const int polled = poll_network(ring, request.napi);

@@ -154,4 +154,7 @@ setup_diagnosis diagnose_eventfd(int error, const machine_facts& machine);
 /// Sentences about where `granted` falls short of `request`.
 std::string shortfall_notes(const ring_request& request, const ring_parameters& granted, const machine_facts& machine);
 
+/// What a kernel of these IORING_FEAT_* says to ring_request::min_wait_usec; empty when it has it.
+std::string min_wait_note(unsigned features);
+
 }  // namespace gyre::detail

@@ -169,6 +169,7 @@ void scripted_ring::finish_enter(unsigned wait_count, clock_ns wait_max) {
   run_task_work();
   flush_overflow();
   if (wait_count <= ready_completions()) return;
+  waits_for_ = wait_count;
   const auto until = sleep_on_script(wait_max);
   run_task_work();
   if (!has_completions()) sleep_out(until);

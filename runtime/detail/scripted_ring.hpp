@@ -118,6 +118,9 @@ class scripted_ring final : public ring {
   /// In on_sleep: when the executor will wake by itself; none: never.
   [[nodiscard]] std::optional<clock_ns> sleeps_until() const noexcept { return sleeps_until_; }
 
+  /// In on_sleep, with parking::ring_wait: how many completions the executor waits for.
+  [[nodiscard]] unsigned waits_for() const noexcept { return waits_for_; }
+
   /// The machine sleeps for so long: the boot clock and the system clock go on, the executor's does not.
   void suspend(std::chrono::nanoseconds duration);
 
@@ -202,6 +205,7 @@ class scripted_ring final : public ring {
   std::unique_ptr<std::byte[]> entries_;
   unsigned sq_head_ = 0;
   unsigned flags_ = 0;
+  unsigned waits_for_ = 0;
   unsigned cq_tail_of_script_ = 0;
   unsigned cq_freed_by_executor_ = 0;
   std::vector<request> in_flight_;
