@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <optional>
+#include <system_error>
 #include <utility>
 
 namespace gyre {
@@ -21,18 +23,79 @@ namespace {
 
 using detail::current_executor;
 
+// Options that contradict each other: no machine has both.
+void check(const executor_options& options) {
+  const auto refuse_if = [](bool contradicts, const char* why) {
+    if (contradicts) throw std::system_error{std::make_error_code(std::errc::invalid_argument), why};
+  };
+  const bool in_ring = options.park == parking::ring_wait;
+  const bool polls_devices = options.iopoll != iopoll_mode::off;
+  const bool polls_network = options.napi.busy_poll.count() > 0;
+  const bool grows = options.sq_entries_max > 0 || options.cq_entries_max > 0;
+
+  refuse_if(options.min_wait.count() > 0 && !in_ring,
+            "executor_options: min_wait is part of a wait in io_uring_enter(2), and parking::eventfd waits in read(2): "
+            "choose parking::ring_wait");
+  refuse_if(polls_network && !in_ring && !options.sqpoll,
+            "executor_options: napi polls in a wait in io_uring_enter(2) or in the submission thread, and "
+            "parking::eventfd waits in read(2): choose parking::ring_wait, or sqpoll");
+  refuse_if(polls_devices && (in_ring || options.sqpoll || polls_network),
+            "executor_options: an executor with iopoll takes reads and writes of files, and no poll of an eventfd or of a "
+            "network device, and asks for completions itself: leave out parking::ring_wait, sqpoll and napi");
+  refuse_if(options.sqpoll && grows,
+            "executor_options: a ring with a submission thread keeps its size: leave out sq_entries_max and "
+            "cq_entries_max, or sqpoll");
+}
+
+template <class Duration>
+unsigned count_of(Duration duration) noexcept {
+  constexpr std::int64_t longest = UINT32_MAX;
+  return static_cast<unsigned>(std::clamp<std::int64_t>(duration.count(), 0, longest));
+}
+
+detail::completions_by completions_by(iopoll_mode mode) noexcept {
+  switch (mode) {
+    case iopoll_mode::busy:
+      return detail::completions_by::polls;
+    case iopoll_mode::hybrid:
+      return detail::completions_by::hybrid_polls;
+    case iopoll_mode::off:
+      break;
+  }
+  return detail::completions_by::signals;
+}
+
 detail::ring_request request_for(const executor_options& options) {
+  check(options);
   constexpr unsigned sq_entries_min = 2;  // an operation and its linked timeout go in together
+  std::optional<detail::sqpoll_request> sqpoll;
+  if (options.sqpoll) sqpoll = {.idle_ms = std::max(1U, count_of(options.sqpoll->idle)), .cpu = options.sqpoll->cpu};
   return {.sq_entries = std::max(options.sq_entries, sq_entries_min),
           .cq_entries = options.cq_entries,
           .iowq_bounded_workers_max = options.iowq_bounded_workers_max,
           .iowq_unbounded_workers_max = options.iowq_unbounded_workers_max,
-          .completions_signal_eventfd = options.park == parking::eventfd};
+          .completions_signal_eventfd = options.park == parking::eventfd,
+          .sqpoll = sqpoll,
+          .completions = completions_by(options.iopoll),
+          .min_wait_usec = options.min_wait_count > 1 ? count_of(options.min_wait) : 0,
+          .napi = {.busy_poll_usec = count_of(options.napi.busy_poll),
+                   .prefer_busy_poll = options.napi.prefer_busy_poll,
+                   .static_tracking = options.napi.tracking == napi_tracking::by_program},
+          .iowq_cpus = options.iowq_cpus};
 }
 
-detail::parker::sleeps_in where_to_sleep(const executor_options& options) noexcept {
+// What holds where the ring is one of these. See submission::keep_deadline().
+executor_options fitted(executor_options options, const detail::ring_modes& modes) {
+  if (modes.sqpoll || modes.iopoll) options.linked_timeout_max = std::chrono::nanoseconds::zero();
+  return options;
+}
+
+detail::parker::manners manners_of(const executor_options& options) noexcept {
   using detail::parker;
-  return options.park == parking::ring_wait ? parker::sleeps_in::ring : parker::sleeps_in::eventfd;
+  return {.where = options.park == parking::ring_wait ? parker::sleeps_in::ring : parker::sleeps_in::eventfd,
+          .slack = options.timer_slack,
+          .spin_max = options.spin_before_park,
+          .min_wait_count = options.min_wait_count};
 }
 
 }  // namespace
@@ -63,11 +126,11 @@ executor::executor(executor_options options)
     : executor{std::make_unique<detail::kernel_ring>(request_for(options)), options} {}
 
 executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
-    : options_{options},
+    : options_{fitted(std::move(options), ring->modes())},
       ring_{std::move(ring)},
-      parker_{*ring_, clock_, timers_, submission_, where_to_sleep(options), options.timer_slack} {
-  GYRE_ASSERT(options.turn_budget > 0, "a turn resumes something");
-  GYRE_ASSERT(options.timer_slack >= std::chrono::nanoseconds::zero(), "no timer ends early");
+      parker_{*ring_, clock_, timers_, submission_, manners_of(options_)} {
+  GYRE_ASSERT(options_.turn_budget > 0, "a turn resumes something");
+  GYRE_ASSERT(options_.timer_slack >= std::chrono::nanoseconds::zero(), "no timer ends early");
 }
 
 executor::~executor() {
@@ -111,6 +174,8 @@ void executor::run_until(const bool& done) {
 
 void executor::take_turn(bool may_park) noexcept {
   ++turns_;
+  if (submission_.may_want_more()) [[unlikely]]
+    submission_.grow_ring(options_.sq_entries_max, options_.cq_entries_max);
   if (!timers_.empty()) now();  // who is resumed counts deadlines from here, and not from before the last sleep
   take_completions();
   if (!ready_.empty()) run_ready_batch();
@@ -118,7 +183,7 @@ void executor::take_turn(bool may_park) noexcept {
   if (!timers_.empty()) expire_timers();
   const bool idle = may_park && ready_.empty() && !std::exchange(returning_, false);
   if (idle) parker_.flush_and_park();
-  else submission_.flush();
+  else parker_.flush();
 }
 
 bool executor::has_work() const noexcept {
@@ -247,7 +312,8 @@ void executor::complete_tagged(const detail::completion& done) noexcept {
 
 void executor::complete(detail::completion_handler& handler, const detail::completion& done) noexcept {
   if ((done.flags & IORING_CQE_F_MORE) == 0) submission_.end_request(handler);
-  handler.complete(handler, done.res, done.flags);
+  const bool refused = done.res == -EINVAL && ring_->modes().iopoll;  // it takes no request of a handler's
+  handler.complete(handler, refused ? -EOPNOTSUPP : done.res, done.flags);
 }
 
 // ------------------------------------------------------------------------------------------------------ posts
@@ -321,10 +387,20 @@ result<std::size_t> executor::cancel_sync(fd_ref fd, std::chrono::nanoseconds ti
   return static_cast<std::size_t>(found);
 }
 
+result<void> executor::add_napi_id(unsigned id) noexcept {
+  if (const int error = ring_->poll_napi_id(id, /*on=*/true); error != 0) return detail::errno_code(error);
+  return {};
+}
+
+result<void> executor::remove_napi_id(unsigned id) noexcept {
+  if (const int error = ring_->poll_napi_id(id, /*on=*/false); error != 0) return detail::errno_code(error);
+  return {};
+}
+
 executor_statistics executor::statistics() const noexcept {
   const detail::submission::counts& submitted = submission_.counted();
   return {.turns = turns_,
-          .enters = submitted.enters,
+          .enters = ring_->enters_count(),
           .sqes = ring_->sq_tail(),
           .cqes = ring_->cq_head(),
           .cancels = submitted.cancels,
@@ -334,7 +410,10 @@ executor_statistics executor::statistics() const noexcept {
           .wakes_suppressed = parker_.wakes_suppressed(),
           .overflows = submitted.overflows,
           .refusals = submitted.refusals,
-          .backlogged = submitted.backlogged};
+          .backlogged = submitted.backlogged,
+          .growths = submitted.growths,
+          .spins = parker_.spins().looks_count(),
+          .spins_paid = parker_.spins().paid_count()};
 }
 
 }  // namespace gyre

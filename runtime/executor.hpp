@@ -46,6 +46,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace gyre {
 
@@ -58,7 +59,37 @@ enum class parking : std::uint8_t {
   ring_wait  ///< In the io_uring_enter(2) that submits: one system call less a park, for programs that embed nothing.
 };
 
-/// What an executor is made with. The defaults suit a server.
+/// How an executor finds completions of file I/O: see executor_options::iopoll.
+enum class iopoll_mode : std::uint8_t {
+  off,    ///< The device interrupts, and the kernel tells the executor.
+  busy,   ///< The executor asks the device, again and again, while something is in flight: IORING_SETUP_IOPOLL.
+  hybrid  ///< The same, and sleeps for half of the time that such a request took lately: IORING_SETUP_HYBRID_IOPOLL.
+};
+
+/// A kernel thread that submits for an executor: see executor_options::sqpoll.
+struct sqpoll_options {
+  std::chrono::milliseconds idle{1000};  ///< How long it looks on, awake, when there is nothing; then it sleeps.
+  std::optional<unsigned> cpu = {};      ///< Where it runs: IORING_SETUP_SQ_AFF. Else wherever there is room.
+};
+
+/// How the network devices to poll are known: IO_URING_NAPI_TRACKING_DYNAMIC, _STATIC.
+enum class napi_tracking : std::uint8_t {
+  by_kernel,  ///< Those whose sockets have lately been waited for.
+  by_program  ///< Those that executor::add_napi_id() names. Linux 6.13.
+};
+
+/// Polling of network devices: see executor_options::napi.
+struct napi_options {
+  std::chrono::microseconds busy_poll{0};  ///< For how long in each wait; 0: not at all.
+  bool prefer_busy_poll = false;           ///< The device's interrupts are held back: SO_PREFER_BUSY_POLL.
+  napi_tracking tracking = napi_tracking::by_kernel;
+};
+
+/// What an executor is made with. The defaults suit a server; docs/executor-options.md has what each costs, measured.
+///
+/// What the machine cannot do is told in one of two ways. sqpoll and iopoll change who does what: they are refused,
+/// with an error that names cause and cure. All others only make things faster: the executor does without, and notes()
+/// says so. Options that contradict each other are refused with invalid_argument.
 struct executor_options {
   /// Submission entries; 2 to 32768, rounded up to a power of two. More awaits than entries cost a system call each
   /// time the queue fills; nothing fails.
@@ -84,12 +115,53 @@ struct executor_options {
   /// Kernel threads for operations that block, on regular files and on everything else. 0: the kernel's own limits.
   unsigned iowq_bounded_workers_max = 8;
   unsigned iowq_unbounded_workers_max = 64;
+
+  /// The CPUs that those threads may run on; empty: any. Keeps blocking file work away from the CPU of a thread that
+  /// answers requests; costs waiting where they have too few. io_uring_register_iowq_aff(3), Linux 5.14.
+  std::vector<unsigned> iowq_cpus = {};
+
+  /// How long it looks for work, awake, before it sleeps: as long as that paid lately, and once in a thousand sleeps
+  /// where it did not; zero: never. Saves the wake of a sleeping CPU, which is most of a lone round trip; costs the
+  /// processor time of the look, and the other thread of the same core some of its speed.
+  std::chrono::nanoseconds spin_before_park{0};
+
+  /// With parking::ring_wait a sleep goes on until there are min_wait_count completions, or as many as are in flight,
+  /// for up to min_wait after it began; from then on the first ends it. Zero: the first ends it. Saves wakes where
+  /// hundreds of connections have a little each; costs each of them up to that time, posts from other threads as well.
+  /// IORING_FEAT_MIN_TIMEOUT, Linux 6.12. With parking::eventfd it is refused: that sleeps outside the ring.
+  std::chrono::microseconds min_wait{0};
+  unsigned min_wait_count = 16;
+
+  /// A kernel thread submits, and finishes what waited: operations cost the executor no system call, as long as the
+  /// thread is awake. Pays where a CPU is to spare for it, and submissions are what the executor's own CPU is short of;
+  /// costs that CPU whole, and is slower than no thread by far where it shares one. Deadlines are then kept by the
+  /// executor's timers, never linked. IORING_SETUP_SQPOLL; refused where it is not to be had.
+  std::optional<sqpoll_options> sqpoll = {};
+
+  /// For an executor that does nothing but read and write files opened with O_DIRECT on devices that can be polled
+  /// (NVMe with poll queues): completions without interrupts. Costs its CPU whole while something is in flight; posts
+  /// and timers wait meanwhile for the next completion. Any other operation fails with operation_not_supported, as do
+  /// reads and writes where file system or device cannot. A cancel ends nothing that is in flight, and a time on the
+  /// boot clock or the system clock is taken as it looks when the wait begins.
+  iopoll_mode iopoll = iopoll_mode::off;
+
+  /// A wait in the ring polls the network devices of its sockets first. Saves the interrupt's way, some microseconds of
+  /// a message's; costs the processor time of the poll. Needs parking::ring_wait or sqpoll; on loopback and on sockets
+  /// of the same machine there is no device to poll, and it does nothing. IORING_REGISTER_NAPI, Linux 6.9.
+  napi_options napi = {};
+
+  /// Up to where a queue that proves too small is doubled: submission entries when as many operations had to wait for
+  /// one as there are, completion entries when they overflowed. Zero: never. Costs nothing until then, and some 100 us
+  /// and the larger queue's memory each time. IORING_REGISTER_RESIZE_RINGS, Linux 6.13; where it is not to be had, or
+  /// memory is refused, the ring stays as it is. Not with sqpoll.
+  unsigned sq_entries_max = 0;
+  unsigned cq_entries_max = 0;
 };
 
 /// What an executor has counted since it was made.
 struct executor_statistics {
   std::uint64_t turns = 0;
-  std::uint64_t enters = 0;            ///< io_uring_enter(2) calls.
+  std::uint64_t enters = 0;            ///< io_uring_enter(2) calls. With sqpoll most submissions need none.
   std::uint64_t sqes = 0;              ///< Entries described to the ring, cancels and timeouts included.
   std::uint64_t cqes = 0;              ///< Completions taken from it.
   std::uint64_t cancels = 0;           ///< Cancel requests among the entries, each of one operation or of many.
@@ -100,6 +172,9 @@ struct executor_statistics {
   std::uint64_t overflows = 0;         ///< Times the completion queue was found to have overflowed.
   std::uint64_t refusals = 0;          ///< Times the kernel took not all of a submission, for want of room.
   std::uint64_t backlogged = 0;        ///< Operations that found the submission queue full and waited for a place.
+  std::uint64_t growths = 0;           ///< Times the ring was made larger: executor_options::sq_entries_max.
+  std::uint64_t spins = 0;             ///< Times it looked for work, awake, before it slept: spin_before_park.
+  std::uint64_t spins_paid = 0;        ///< Times there was some.
 };
 
 class executor;
@@ -226,6 +301,18 @@ class executor {
   /// @source         io_uring_register_sync_cancel(3), IORING_ASYNC_CANCEL_FD. Linux 6.0.
   [[nodiscard]] result<std::size_t> cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept;
 
+  /// Has waits poll the network device behind `id` from here on, or no longer: with napi_tracking::by_program.
+  ///
+  /// @param id   What getsockopt(2), SO_INCOMING_NAPI_ID, says of a connected socket; 0 for one without a device.
+  /// @errors     invalid_argument         no such id can be, or devices are tracked by the kernel, or before Linux 6.13
+  ///             file_exists              it is polled already
+  ///             no_such_file_or_directory   for remove_napi_id(): it is not
+  ///             operation_not_supported  the ring is none of the kernel's
+  /// @threads    The executor's thread.
+  /// @source     io_uring_register_napi(3), IO_URING_NAPI_STATIC_ADD_ID and _DEL_ID. Linux 6.13.
+  [[nodiscard]] result<void> add_napi_id(unsigned id) noexcept;
+  [[nodiscard]] result<void> remove_napi_id(unsigned id) noexcept;
+
   // What follows is for those who write operations, waiters and scopes; a user of them needs none of it.
 
   /// A number that no other executor of this process has or had: 1 and up.
@@ -278,6 +365,7 @@ class executor {
 
   [[nodiscard]] detail::timer_heap& timers() noexcept { return timers_; }
   [[nodiscard]] detail::ring& ring() noexcept { return *ring_; }
+  [[nodiscard]] const detail::ring& ring() const noexcept { return *ring_; }
 
   /// Queues `work` for the next time ready things are run.
   void make_ready(detail::runnable& work) noexcept { ready_.push_back(work); }

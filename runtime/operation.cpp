@@ -5,6 +5,7 @@
 #include <gyre/runtime/operation.hpp>
 
 #include <cerrno>
+#include <string>
 
 namespace gyre {
 namespace {
@@ -18,7 +19,11 @@ bool says_cancelled(std::int32_t res) noexcept {
 
 void detail::may_wait_for_eventfd() noexcept { executor::current().wait_in_ring_from_now_on(); }
 
-void operation::throw_error() const { detail::throw_errno(-res(), name()); }
+void operation::throw_error() const {
+  if (!has(unpolled)) detail::throw_errno(-res(), name());
+  const std::string hint{": an executor with executor_options::iopoll takes reads and writes of files opened with O_DIRECT"};
+  detail::throw_errno(-res(), (name() + hint).c_str());
+}
 
 // The slow half of a completion: errors, composed operations, and what was cancelled.
 void operation::finish(std::int32_t res, std::uint32_t flags) noexcept {
@@ -55,6 +60,7 @@ void operation::finish_timed_out() noexcept {
 
 // Whether a failure means stopped. One that a deadline caused becomes timed_out.
 bool operation::judge_failure() noexcept {
+  if (has(unpolled) && res() == -EINVAL) set_res(-EOPNOTSUPP);
   if (!says_cancelled(res())) return false;
   if (scope().stop_requested()) {
     set_res(-ECANCELED);

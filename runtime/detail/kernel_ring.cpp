@@ -8,6 +8,7 @@
 #include <liburing.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -52,14 +53,28 @@ kernel_ring::kernel_ring(const ring_request& request)
 
   enter_flags_ = report_.enter_flags | (report_.ring_registered ? IORING_ENTER_REGISTERED_RING : 0);
   enter_fd_ = static_cast<unsigned>(ring_->enter_ring_fd);
+  min_wait_usec_ = request.min_wait_usec;
+  may_grow_ = (report_.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
+  modes_ = {.sqpoll = (report_.flags & IORING_SETUP_SQPOLL) != 0,
+            .iopoll = (report_.flags & IORING_SETUP_IOPOLL) != 0,
+            .min_wait = report_.min_wait};
+  look_at_queues();
+  set_sqes(reinterpret_cast<std::byte*>(ring_->sq.sqes), ring_->sq.ring_entries);
+  if (modes_.iopoll) {
+    hold_back();
+    enter_flags_ |= IORING_ENTER_GETEVENTS;  // nobody else brings completions
+  }
+}
+
+void kernel_ring::look_at_queues() noexcept {
   sq_tail_told_ = ring_->sq.ktail;
   sq_head_told_ = ring_->sq.khead;
-  set_sqes(reinterpret_cast<std::byte*>(ring_->sq.sqes), ring_->sq.ring_entries);
   sq_flags_ = ring_->sq.kflags;
   cqes_ = reinterpret_cast<const completion*>(ring_->cq.cqes);
   cq_entries_ = ring_->cq.ring_entries;
   cq_tail_ = ring_->cq.ktail;
   cq_freed_ = ring_->cq.khead;
+  sq_reader_ = modes_.sqpoll ? sq_head_told_ : nullptr;
 }
 
 kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }
@@ -83,29 +98,74 @@ int kernel_ring::make_event_fd(bool completions_signal_it) noexcept {
 
 int kernel_ring::enter(unsigned wait_count, clock_ns wait_max) noexcept {
   refuse_child(*this);
+  if (modes_.sqpoll) [[unlikely]]
+    return enter_beside_poller(wait_count, wait_max);
   const std::uint64_t tail = sq_tail();
   std::atomic_ref{*sq_tail_told_}.store(static_cast<unsigned>(tail), std::memory_order_release);
   // A look for task work that is not there would cost a twentieth of a small enter.
   const unsigned flags = wait_count > 0 || wants_enter() ? enter_flags_ | IORING_ENTER_GETEVENTS : enter_flags_;
-  const int taken = wait_max == for_ever ? io_uring_enter(enter_fd_, unsubmitted_of(tail), wait_count, flags, nullptr)
-                                         : enter_within(wait_max, unsubmitted_of(tail), wait_count, flags);
+  const int taken = wait_max == for_ever && wait_count < 2
+                        ? io_uring_enter(enter_fd_, unsubmitted_of(tail), wait_count, flags, nullptr)
+                        : enter_within(wait_max, unsubmitted_of(tail), wait_count, flags);
+  ++enters_count_;
 
   // Not the return value but the kernel's head tells which were taken: a partly refused submission may report an error.
   // Where it reports a count, that is less than what was given when there was no memory for more.
   const unsigned head = std::atomic_ref{*sq_head_told_}.load(std::memory_order_acquire);
   const unsigned left = static_cast<unsigned>(tail) - head;
   set_taken(tail - left, left);
+  if (modes_.iopoll) [[unlikely]]
+    hold_back();  // see submission::fit_for_polling()
+  if (wait_count > 1) [[unlikely]]
+    end_stale_task_work();
   if ((taken >= 0 || taken == -ETIME) && left == 0) [[likely]]
     return 0;
   return taken < 0 ? -taken : EAGAIN;
 }
 
+// The poller looks at the tail once more when it has said that it wants to be woken. So, by the two fences, it sees
+// what was given to it, or here it is seen to sleep. What it has not read yet keeps its place; where all are kept, the
+// kernel says when there is one again.
+int kernel_ring::enter_beside_poller(unsigned wait_count, clock_ns wait_max) noexcept {
+  const auto tail = static_cast<unsigned>(sq_tail());
+  std::atomic_ref{*sq_tail_told_}.store(tail, std::memory_order_release);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const unsigned told = std::atomic_ref{*sq_flags_}.load(std::memory_order_relaxed);
+  const unsigned kept = sq_entries_ - free_sqes();
+
+  unsigned flags = 0;
+  if ((told & IORING_SQ_NEED_WAKEUP) != 0) flags |= IORING_ENTER_SQ_WAKEUP;
+  if (kept == sq_entries_) flags |= IORING_ENTER_SQ_WAIT;
+  if (wait_count > 0 || (told & sq_cq_overflow) != 0) flags |= IORING_ENTER_GETEVENTS;
+  int answer = 0;
+  if (flags != 0) {
+    answer = enter_within(wait_max, kept, wait_count, flags | enter_flags_);
+    ++enters_count_;
+  }
+  set_given();
+  return answer >= 0 || answer == -ETIME ? 0 : -answer;
+}
+
+// Until the poller has read all that was given to it: it is about to, wherever it runs.
+void kernel_ring::wait_for_poller() noexcept {
+  while (modes_.sqpoll && free_sqes() < sq_entries_) {
+    static_cast<void>(enter_beside_poller(0, for_ever));
+    ::sched_yield();
+  }
+}
+
 int kernel_ring::enter_within(clock_ns wait_max, unsigned entries_count, unsigned wait_count, unsigned flags) noexcept {
   __kernel_timespec time = timespec_of(wait_max);
   io_uring_getevents_arg arg{};
-  arg.ts = reinterpret_cast<std::uint64_t>(&time);
+  if (wait_max != for_ever) arg.ts = reinterpret_cast<std::uint64_t>(&time);
+  if (wait_count > 1 && modes_.min_wait) arg.min_wait_usec = min_wait_within(wait_max);
   return io_uring_enter2(enter_fd_, entries_count, wait_count, flags | IORING_ENTER_EXT_ARG,
                          reinterpret_cast<sigset_t*>(&arg), sizeof arg);
+}
+
+// The kernel looks at how long a wait may last only when the shorter time has passed.
+unsigned kernel_ring::min_wait_within(clock_ns wait_max) const noexcept {
+  return static_cast<unsigned>(std::clamp<clock_ns>(wait_max / 1'000, 1, min_wait_usec_));
 }
 
 // No answer tells more than the queues and their flags do.
@@ -165,6 +225,7 @@ int cancel_now(::io_uring& ring, int fd, unsigned flags) noexcept {
 // the call: where task work is deferred it sleeps on when the request has long ended (seen on 6.18).
 int kernel_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept {
   const clock_ns begin = now();
+  wait_for_poller();
   int found = cancel_now(*ring_, fd, IORING_ASYNC_CANCEL_ALL);
   if (found < 0) return found == -ENOENT ? 0 : found;
   for (;;) {
@@ -177,6 +238,7 @@ int kernel_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept 
     const clock_ns left = timeout.count() - (now() - begin);
     if (runs_on && left <= 0) return -ETIME;
     if (runs_on) wait_for_one_more(left);
+    else if (one >= 0 && modes_.sqpoll) ::sched_yield();  // it is the poller that finishes it: found before
     else if (one >= 0) ++found;
     else if (one != -EINTR) return one;
   }
@@ -186,9 +248,14 @@ int kernel_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept 
 void kernel_ring::wait_for_one_more(clock_ns duration) noexcept {
   // Whatever the answer is, -ETIME or another, the caller looks for itself.
   static_cast<void>(enter_within(duration, 0, ready_completions() + 1, enter_flags_ | IORING_ENTER_GETEVENTS));
-  // A wait for more than one can leave the flag set when it has run all that there was (6.18, io_uring/io_uring.c,
-  // io_run_local_work_continue), and an executor would never sleep again. Who adds work from here on sets it anew; what
-  // was added before is run by the enter that follows.
+  end_stale_task_work();
+}
+
+// A wait for more than one can leave the flag set when it has run all that there was (6.18, io_uring/io_uring.c,
+// io_run_local_work_continue), a ring that has grown begins with it set, and an executor would never sleep again. Who
+// adds work from here on sets it anew; what was added before is run by the enter that follows.
+void kernel_ring::end_stale_task_work() noexcept {
+  if (!has_task_work()) return;
   std::atomic_ref{*ring_->sq.kflags}.fetch_and(~sq_task_work);
   run_task_work();
 }
@@ -223,6 +290,47 @@ std::size_t kernel_ring::futex_wake(const std::atomic<std::uint32_t>& word, std:
   const auto count = static_cast<int>(std::min<std::uint32_t>(count_max, INT32_MAX));
   const long woken_count = ::syscall(SYS_futex, &word, op, count, nullptr, nullptr, 0);
   return woken_count < 0 ? 0 : static_cast<std::size_t>(woken_count);  // EFAULT: the memory is gone, and who waited
+}
+
+// The kernel copies what is in the old queues, and its numbers go on. io_uring_resize_rings(3) of liburing 2.9 keeps
+// the memory of the old entries mapped for ever, so that it is not used here.
+bool kernel_ring::grow(unsigned sq_entries, unsigned cq_entries) noexcept {
+  if (!may_grow_) return false;
+  io_uring_params asked{};
+  asked.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+  asked.sq_entries = std::max(sq_entries, sq_entries_);
+  asked.cq_entries = std::max(cq_entries, cq_entries_);
+  const auto fd = static_cast<unsigned>(ring_->ring_fd);
+  may_grow_ = io_uring_register(fd, IORING_REGISTER_RESIZE_RINGS, &asked, 1) == 0;
+  if (!may_grow_) return false;
+
+  ::io_uring larger;
+  if (const int rc = io_uring_queue_mmap(ring_->ring_fd, &asked, &larger); rc != 0)
+    fatal_errno(-rc, "executor: its ring has grown, and there is no memory to map it");
+  if (larger.sq.array != nullptr)
+    for (unsigned index = 0; index < larger.sq.ring_entries; ++index) larger.sq.array[index] = index;
+  ::munmap(ring_->sq.sqes, sq_entries_ * sqe_bytes);
+  ::munmap(ring_->sq.ring_ptr, ring_->sq.ring_sz);
+  if (ring_->cq.ring_ptr != ring_->sq.ring_ptr) ::munmap(ring_->cq.ring_ptr, ring_->cq.ring_sz);
+  ring_->sq = larger.sq;
+  ring_->cq = larger.cq;
+  look_at_queues();
+  move_sqes(reinterpret_cast<std::byte*>(ring_->sq.sqes), ring_->sq.ring_entries);
+  end_stale_task_work();
+  return true;
+}
+
+int kernel_ring::poll_napi_id(unsigned id, bool on) noexcept { return -track_napi_id(*ring_, id, on); }
+
+bool kernel_ring::pause() noexcept {
+  for (int i = 0; i < 8; ++i) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb");
+#endif
+  }
+  return true;
 }
 
 clock_ns kernel_ring::now() const noexcept { return read_clock(CLOCK_MONOTONIC); }

@@ -37,6 +37,9 @@ class kernel_ring final : public ring {
   using ring::enter;
   int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
   void run_task_work() noexcept override;
+  bool grow(unsigned sq_entries, unsigned cq_entries) noexcept override;
+  int poll_napi_id(unsigned id, bool on) noexcept override;
+  bool pause() noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return event_fd_.get(); }
   int descriptor() const noexcept override;
@@ -51,6 +54,11 @@ class kernel_ring final : public ring {
   std::string notes() const override { return report_.notes; }
 
  private:
+  void look_at_queues() noexcept;
+  [[nodiscard]] int enter_beside_poller(unsigned wait_count, clock_ns wait_max) noexcept;
+  void wait_for_poller() noexcept;
+  [[nodiscard]] unsigned min_wait_within(clock_ns wait_max) const noexcept;
+  void end_stale_task_work() noexcept;
   [[nodiscard]] int make_event_fd(bool completions_signal_it) noexcept;
   bool take_signal() noexcept;
   bool sleep_within(clock_ns longest) noexcept;
@@ -63,6 +71,8 @@ class kernel_ring final : public ring {
   unique_fd event_fd_;
   unique_fd event_poll_;  // an epoll set of it alone, for sleeps that end in time; none: ppoll(2) does
   unsigned enter_flags_ = 0;
+  unsigned min_wait_usec_ = 0;
+  bool may_grow_ = false;
   unsigned enter_fd_ = 0;
   unsigned* sq_tail_told_ = nullptr;  // up to where the kernel may take entries, and has taken them
   unsigned* sq_head_told_ = nullptr;

@@ -6,6 +6,8 @@
 #include <liburing.h>
 
 #include <cstring>
+#include <new>
+#include <utility>
 
 namespace gyre::detail {
 
@@ -28,6 +30,13 @@ unsigned move_flags_of(clock_id clock) noexcept { return timeout_flags_of(clock)
 
 kernel_times::kernel_times(ring& its_ring, coarse_clock& its_clock)
     : ring_{its_ring}, clock_{its_clock}, told_{std::make_unique<told_time[]>(its_ring.sq_entries())} {}
+
+bool kernel_times::has_room_for(unsigned sq_entries) noexcept {
+  std::unique_ptr<told_time[]> more{new (std::nothrow) told_time[sq_entries]};
+  if (!more) return false;
+  told_ = std::move(more);
+  return true;
+}
 
 kernel_span kernel_times::span_until(point_in_time when) noexcept {
   switch (when.clock()) {

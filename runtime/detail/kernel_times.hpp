@@ -53,6 +53,9 @@ class kernel_times {
  public:
   kernel_times(ring& its_ring, coarse_clock& its_clock);
 
+  /// The kernel has taken all entries, and there are to be more of them. Whether there is memory for that.
+  [[nodiscard]] bool has_room_for(unsigned sq_entries) noexcept;
+
   /// The span until `due`, for the linked timeout whose entry is at `index` of the queue. Counts from the last look at
   /// the clock: the one that gave the operation its deadline. Who describes what has waited since looks again before.
   kernel_span& set_linked(std::size_t index, clock_ns due) noexcept {

@@ -19,8 +19,38 @@ void parker::flush_and_park() noexcept {
   if (in_ring_) return flush_and_sleep_in_ring();
   submission_.flush();
   if (work_is_visible() || in_ring_ || submission_.has_work()) return;
-  sleep_in_eventfd();
+  if (ring_.modes().iopoll && submission_.in_kernel_count() > 0) {
+    submission_.enter(/*wait_count=*/1);
+    return;
+  }
+  if (spin_max_ == 0 || !finds_work_awake()) sleep_in_eventfd();
   submission_.flush();
+}
+
+// One look that does not last: those who are ready come before the devices.
+void parker::flush_and_ask() noexcept {
+  submission_.flush();
+  if (submission_.in_kernel_count() > 0 && !work_is_visible()) submission_.enter(/*wait_count=*/0);
+}
+
+// Looks for a while, if that paid lately; whether there is work now. A timer that is due ends the look as well: it is
+// no work yet, but the sleep that follows sees it.
+bool parker::finds_work_awake() noexcept {
+  if (!habit_.looks()) return false;
+  const clock_ns due = timers_.empty() ? for_ever : timers_.earliest();
+  const clock_ns begin = clock_.look();
+  const clock_ns end = begin < for_ever - spin_max_ ? begin + spin_max_ : for_ever;
+  while (!work_is_visible()) {
+    if (!ring_.pause()) return false;
+    const clock_ns now = ring_.now();
+    if (now >= due) return false;
+    if (now >= end) {
+      habit_.note(/*paid=*/false);
+      return false;
+    }
+  }
+  habit_.note(/*paid=*/true);
+  return true;
 }
 
 // How long a sleep may last; zero when a timer is due. Linux lets every sleep of a thread come late by its slack, that
@@ -51,16 +81,26 @@ void parker::sleep_in_eventfd() noexcept {
   clock_.look();
 }
 
+// How many completions end a sleep in the ring: no more than are in flight, beside the poll.
+unsigned parker::wait_count() const noexcept {
+  if (min_wait_count_ < 2) return 1;
+  return std::clamp(submission_.in_kernel_count() - 1, 1U, min_wait_count_);
+}
+
 void parker::flush_and_sleep_in_ring() noexcept {
   if (wake_poll_.where == completion_handler::place::none) submission_.submit(wake_poll_);
   if (submission_.has_queued()) submission_.flush_and_queue();
+  if (spin_max_ > 0) {
+    submission_.flush();
+    if (work_is_visible() || finds_work_awake()) return;
+  }
   const clock_ns longest = sleep_max();
   posted_.begin_sleep();
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const bool sleeps = longest > 0 && wake_poll_.where == completion_handler::place::in_kernel &&
                       !ring_.has_completions() && posted_.empty() && !submission_.has_queued();
   if (sleeps) ++parks_;
-  submission_.enter(sleeps ? 1 : 0, sleeps ? longest : for_ever);
+  submission_.enter(sleeps ? wait_count() : 0, sleeps ? longest : for_ever);
   posted_.end_sleep();
   clock_.look();
 }

@@ -29,6 +29,10 @@
 // Or it sleeps in the io_uring_enter(2) that submits: the same promise, with the ring polling what other threads write
 // to.
 //
+// Before it sleeps it may look for a while, awake (executor_options::spin_before_park): what comes meanwhile costs
+// neither a sleep nor a wake. And where completions come only to who asks for them (executor_options::iopoll) it sleeps
+// only when nothing is in flight, and else asks.
+//
 // What ends a sleep besides: the earliest timer. How long it may last is an argument of the call that sleeps, so that
 // timers need no request in the kernel, which would have to be armed, moved, and ended. It lasts a little longer than
 // to the earliest (executor_options::timer_slack): timers that come one upon the other then end one sleep together.
@@ -39,6 +43,7 @@
 #include <gyre/runtime/detail/inbox.hpp>
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
+#include <gyre/runtime/detail/spin_habit.hpp>
 #include <gyre/runtime/detail/submission.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
 
@@ -52,18 +57,34 @@ class parker {
  public:
   enum class sleeps_in : std::uint8_t { eventfd, ring };
 
-  parker(ring& its_ring, coarse_clock& its_clock, timer_heap& its_timers, submission& its_submission, sleeps_in where,
-         std::chrono::nanoseconds slack) noexcept
+  struct manners {
+    sleeps_in where = sleeps_in::eventfd;
+    std::chrono::nanoseconds slack{0};
+    std::chrono::nanoseconds spin_max{0};
+    unsigned min_wait_count = 1;
+  };
+
+  parker(ring& its_ring, coarse_clock& its_clock, timer_heap& its_timers, submission& its_submission,
+         const manners& how) noexcept
       : ring_{its_ring},
         clock_{its_clock},
         timers_{its_timers},
         submission_{its_submission},
         wake_poll_{its_ring.event_fd()},
-        slack_{slack.count()},
-        in_ring_{where == sleeps_in::ring} {}
+        slack_{how.slack.count()},
+        spin_max_{how.spin_max.count()},
+        min_wait_count_{its_ring.modes().min_wait ? how.min_wait_count : 1},
+        in_ring_{how.where == sleeps_in::ring} {}
 
   /// Gives the kernel everything there is, and sleeps until there is something to do. When nothing is ready.
   void flush_and_park() noexcept;
+
+  /// Gives the kernel everything there is. Where completions come only to who asks for them, asks.
+  void flush() noexcept {
+    if (ring_.modes().iopoll) [[unlikely]]
+      return flush_and_ask();
+    submission_.flush();
+  }
 
   /// Whether there is something that a turn would take: completions, task work of the kernel's, posts.
   [[nodiscard]] bool work_is_visible() const noexcept {
@@ -74,8 +95,9 @@ class parker {
   ///
   /// Where a write to another eventfd, or a read of one, is what completes a request, Linux signals a ring's registered
   /// eventfd once, late, and then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is
-  /// never cleared). A sleep in the ring itself is not concerned.
-  void sleep_in_ring_from_now_on() noexcept { in_ring_ = true; }
+  /// never cleared). A sleep in the ring itself is not concerned. Nor is a ring whose completions come only to who asks:
+  /// it takes no poll, and no request on an eventfd.
+  void sleep_in_ring_from_now_on() noexcept { in_ring_ = !ring_.modes().iopoll; }
 
   /// Queues `work` for take_posted(), and ends the sleep. From any thread, and from signal handlers.
   void post(runnable& work) noexcept;
@@ -90,6 +112,7 @@ class parker {
 
   /// See executor_statistics.
   [[nodiscard]] std::uint64_t parks() const noexcept { return parks_; }
+  [[nodiscard]] const spin_habit& spins() const noexcept { return habit_; }
   [[nodiscard]] std::uint64_t wakes_written() const noexcept { return wakes_written_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t wakes_suppressed() const noexcept { return posted_.posts_count() - wakes_written(); }
 
@@ -104,6 +127,9 @@ class parker {
   };
 
   [[nodiscard]] clock_ns sleep_max() noexcept;
+  [[nodiscard]] bool finds_work_awake() noexcept;
+  [[nodiscard]] unsigned wait_count() const noexcept;
+  void flush_and_ask() noexcept;
   void sleep_in_eventfd() noexcept;
   void flush_and_sleep_in_ring() noexcept;
 
@@ -114,7 +140,10 @@ class parker {
   submission& submission_;
   std::uint64_t parks_ = 0;
   wake_poll wake_poll_;  // armed only when it sleeps in the ring
+  spin_habit habit_;
   clock_ns slack_;
+  clock_ns spin_max_;  // 0: it never looks awake
+  unsigned min_wait_count_;
   bool in_ring_;
 
   // Touched by any thread.

@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -45,6 +46,13 @@ struct completion {
 
 /// A time to wait that does not end.
 inline constexpr clock_ns for_ever = timer_links::end_of_time;
+
+/// In what a ring differs from the plain one, as far as its machine has granted it.
+struct ring_modes {
+  bool sqpoll = false;    ///< A thread of the kernel's takes what is submitted, whenever it gets to it.
+  bool iopoll = false;    ///< Completions come only to who asks for them: nothing signals, and nothing is waited for.
+  bool min_wait = false;  ///< A wait for several completions is content with one after a while: see enter().
+};
 
 class ring {
  public:
@@ -102,7 +110,11 @@ class ring {
   [[nodiscard]] unsigned unsubmitted() const noexcept { return unsubmitted_of(sq_tail()); }
 
   /// Entries that try_sqe() will give before it says no.
-  [[nodiscard]] unsigned free_sqes() const noexcept { return sq_entries_ - unsubmitted(); }
+  [[nodiscard]] unsigned free_sqes() const noexcept {
+    if (sq_reader_ == nullptr) [[likely]]
+      return sq_entries_ - unsubmitted();
+    return sq_entries_ - (static_cast<unsigned>(sq_tail()) - std::atomic_ref{*sq_reader_}.load(std::memory_order_acquire));
+  }
 
   /// Whether an enter() would bring completions that has_completions() does not know of yet.
   [[nodiscard]] bool wants_enter() const noexcept {
@@ -144,7 +156,8 @@ class ring {
   [[nodiscard]] std::uint64_t cq_head() const noexcept { return cq_head_; }
 
   /// Submits every entry, runs the kernel's task work, and waits for `wait_count` completions, no longer than
-  /// `wait_max`.
+  /// `wait_max`. Where modes().min_wait, one that waits for several is content with one after the time that the ring
+  /// was set up with.
   ///
   /// @return   0 when all were taken, or a positive errno: EBUSY and EAGAIN mean reap and try again, EINTR that a
   ///           signal cut the wait short. What was not taken stays queued, of a link the rest; see unsubmitted().
@@ -153,6 +166,18 @@ class ring {
 
   /// Runs a portion of the kernel's task work, and submits nothing.
   virtual void run_task_work() noexcept = 0;
+
+  /// Makes the queues larger, to at least so many entries, and keeps what is in them. When all is submitted, and nobody
+  /// looks at a completion.
+  ///
+  /// @return  Whether they are; a ring that has said no once says no again.
+  [[nodiscard]] virtual bool grow(unsigned /*sq_entries*/, unsigned /*cq_entries*/) noexcept { return false; }
+
+  /// Polls the network device behind a NAPI id in waits from here on, or no longer. Returns 0 or an errno.
+  [[nodiscard]] virtual int poll_napi_id(unsigned /*id*/, bool /*on*/) noexcept { return EOPNOTSUPP; }
+
+  /// Passes a moment of a spin, some 200 ns; false where nobody should spin.
+  [[nodiscard]] virtual bool pause() noexcept { return false; }
 
   /// Whether completions signal the event descriptor.
   virtual void notify_completions(bool on) noexcept = 0;
@@ -199,6 +224,10 @@ class ring {
 
   [[nodiscard]] unsigned sq_entries() const noexcept { return sq_entries_; }
   [[nodiscard]] unsigned cq_entries() const noexcept { return cq_entries_; }
+  [[nodiscard]] const ring_modes& modes() const noexcept { return modes_; }
+
+  /// How often the kernel was entered: system calls, where there is one behind it.
+  [[nodiscard]] std::uint64_t enters_count() const noexcept { return enters_count_; }
 
  protected:
   ring() noexcept = default;
@@ -222,11 +251,25 @@ class ring {
       begin_run();
   }
 
+  /// The same for a side that takes them when it gets to it: all are given to it.
+  void set_given() noexcept {
+    sq_taken_ = sq_tail();
+    begin_run();
+  }
+
   /// Where the entries lie, a power of two of them.
   void set_sqes(std::byte* entries, unsigned count) noexcept {
     sqes_ = next_sqe_ = entries;
     sqes_end_ = run_end_ = entries + count * sqe_bytes;
     sq_entries_ = count;
+  }
+
+  /// The same when there were others, all of them taken: the numbers of entries go on.
+  void move_sqes(std::byte* entries, unsigned count) noexcept {
+    const std::uint64_t tail = sq_tail();
+    set_sqes(entries, count);
+    next_sqe_ = entries + index_of(tail) * sqe_bytes;
+    lap_begin_ = tail - index_of(tail);
   }
 
   // Set by the derived class.
@@ -237,6 +280,9 @@ class ring {
   unsigned cq_entries_ = 0;
   unsigned* cq_tail_ = nullptr;
   unsigned* cq_freed_ = nullptr;
+  unsigned* sq_reader_ = nullptr;  // of a side that takes entries when it gets to it: how many it has read
+  ring_modes modes_;
+  std::uint64_t enters_count_ = 0;
 
  private:
   // Entries are given from runs that lie side by side, so that taking one is a comparison and an addition. Returns
@@ -255,7 +301,7 @@ class ring {
   std::byte* run_end_ = nullptr;
   std::byte* sqes_end_ = nullptr;
   std::uint64_t lap_begin_ = 0;  // how many entries were given before the one at sqes_
-  std::uint64_t sq_taken_ = 0;   // how many the other side has taken
+  std::uint64_t sq_taken_ = 0;   // how many the other side has taken, or was given to take
   std::uint64_t cq_head_ = 0;
   bool is_parents_ = false;
 };

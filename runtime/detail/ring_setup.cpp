@@ -3,6 +3,7 @@
 #include <gyre/runtime/detail/ring_setup.hpp>
 
 #include <liburing.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -30,6 +32,17 @@ constexpr std::chrono::milliseconds memory_wait_step{5};
 // Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.15.
 constexpr unsigned feature_no_iowait = 1U << 17;  // IORING_FEAT_NO_IOWAIT
 constexpr unsigned enter_no_iowait = 1U << 7;     // IORING_ENTER_NO_IOWAIT
+
+// The same of Linux 6.13, which gave meaning to bytes that were zero: struct io_uring_napi.
+struct napi_registration {
+  std::uint32_t busy_poll_to;
+  std::uint8_t prefer_busy_poll;
+  std::uint8_t opcode;  // IO_URING_NAPI_REGISTER_OP 0, _STATIC_ADD_ID 1, _STATIC_DEL_ID 2
+  std::uint8_t pad[2];
+  std::uint32_t op_param;  // IO_URING_NAPI_TRACKING_DYNAMIC 0, _STATIC 1
+  std::uint32_t resv;
+};
+static_assert(sizeof(napi_registration) == sizeof(io_uring_napi));
 
 // io_uring/io_uring.c: IORING_MAX_ENTRIES, IORING_MAX_CQ_ENTRIES.
 constexpr unsigned sq_entries_limit = 32768;
@@ -52,6 +65,25 @@ constexpr std::array ladder{
     always | IORING_SETUP_SUBMIT_ALL | cooperative,                               // 5.19
 };
 
+// Where a thread of the kernel's submits, it finishes completions too: nobody is interrupted, and nothing is deferred.
+constexpr std::array sqpoll_ladder{
+    always | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER,  // 6.0
+    always | IORING_SETUP_SUBMIT_ALL,                               // 5.19
+};
+
+// What each rung is asked for beside its flags.
+constexpr unsigned hybrid_iopoll = 1U << 17;  // IORING_SETUP_HYBRID_IOPOLL, Linux 6.13
+constexpr unsigned modes = IORING_SETUP_SQPOLL | IORING_SETUP_SQ_AFF | IORING_SETUP_IOPOLL | hybrid_iopoll;
+
+unsigned modes_of(const ring_request& request) noexcept {
+  unsigned flags = 0;
+  if (request.sqpoll) flags |= IORING_SETUP_SQPOLL;
+  if (request.sqpoll && request.sqpoll->cpu) flags |= IORING_SETUP_SQ_AFF;
+  if (request.completions != completions_by::signals) flags |= IORING_SETUP_IOPOLL;
+  if (request.completions == completions_by::hybrid_polls) flags |= hybrid_iopoll;
+  return flags;
+}
+
 // What the executor cannot do without: completions that are never dropped, requests that need not stay put after
 // submission, sockets without a worker, a time limit on io_uring_enter(), cancels without a completion. Linux 5.17 has
 // them: only what stands in for a kernel can grant the flags above and lack one.
@@ -59,9 +91,12 @@ constexpr unsigned features_needed =
     IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP;
 
 std::optional<unsigned> next_rung(unsigned flags) noexcept {
-  const auto* rung = std::find(ladder.begin(), ladder.end(), flags);
-  if (rung == ladder.end() || rung + 1 == ladder.end()) return std::nullopt;
-  return *(rung + 1);
+  if ((flags & hybrid_iopoll) != 0) return flags & ~hybrid_iopoll;
+  const std::span<const unsigned> rungs =
+      (flags & IORING_SETUP_SQPOLL) != 0 ? std::span<const unsigned>{sqpoll_ladder} : std::span<const unsigned>{ladder};
+  const auto rung = std::find(rungs.begin(), rungs.end(), flags & ~modes);
+  if (rung == rungs.end() || rung + 1 == rungs.end()) return std::nullopt;
+  return *(rung + 1) | (flags & modes);
 }
 
 std::string quantity(unsigned long bytes) {
@@ -78,7 +113,8 @@ ring_parameters first_attempt(const ring_request& request) noexcept {
   // Rounded here as the kernel would (bit_ceil is undefined above the limits), so that halving stays exact.
   const unsigned sq = std::bit_ceil(std::clamp(request.sq_entries, 1U, sq_entries_limit));
   const unsigned cq = std::bit_ceil(std::clamp(request.cq_entries, 2 * sq, cq_entries_limit));
-  return {.sq_entries = sq, .cq_entries = cq, .flags = ladder.front()};
+  const unsigned rung = request.sqpoll ? sqpoll_ladder.front() : ladder.front();
+  return {.sq_entries = sq, .cq_entries = cq, .flags = rung | modes_of(request)};
 }
 
 std::optional<ring_parameters> next_attempt(int error, const ring_parameters& tried) noexcept {
@@ -193,6 +229,19 @@ setup_diagnosis diagnose(int error, const ring_parameters& tried, const machine_
       return no_descriptor(error, machine);
     case EINVAL:
     case EOPNOTSUPP:
+      if ((tried.flags & IORING_SETUP_SQ_AFF) != 0)
+        return {"The CPU that the submission thread is to run on (executor_options::sqpoll, cpu) is none that this process "
+                "may use",
+                "Name one of those that taskset -p, or cpuset.cpus.effective of its control group, shows; or none"};
+      if ((tried.flags & IORING_SETUP_SQPOLL) != 0)
+        return {"This kernel, Linux " + machine.kernel_release +
+                    ", or what stands in for it, has no submission thread (executor_options::sqpoll, "
+                    "IORING_SETUP_SQPOLL)",
+                "Leave out executor_options::sqpoll: nothing but speed depends on it"};
+      if ((tried.flags & IORING_SETUP_IOPOLL) != 0)
+        return {"This kernel, Linux " + machine.kernel_release +
+                    ", or what stands in for it, does not poll devices (executor_options::iopoll, IORING_SETUP_IOPOLL)",
+                "Leave out executor_options::iopoll: files are then read and written by interrupts"};
       return {"This kernel, Linux " + machine.kernel_release +
                   ", is too old: its io_uring is less than that of Linux 5.19, which every executor needs",
               cure_by_kernel};
@@ -225,7 +274,7 @@ std::string shortfall_notes(const ring_request& request, const ring_parameters& 
   std::string notes;
   const auto note = [&](const std::string& sentence) { notes += (notes.empty() ? "" : " ") + sentence + '.'; };
 
-  if (!(granted.flags & IORING_SETUP_DEFER_TASKRUN)) {
+  if (!(granted.flags & (IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SQPOLL))) {
     note(
         "No IORING_SETUP_DEFER_TASKRUN: the kernel interrupts the executor to finish its operations, which costs time. "
         "Linux "
@@ -233,6 +282,11 @@ std::string shortfall_notes(const ring_request& request, const ring_parameters& 
         machine.kernel_release);
   }
   if (!(granted.flags & IORING_SETUP_SINGLE_ISSUER)) note("No IORING_SETUP_SINGLE_ISSUER: Linux 6.0 has it");
+
+  if (request.completions == completions_by::hybrid_polls && !(granted.flags & hybrid_iopoll)) {
+    note("Devices are polled without a pause: IORING_SETUP_HYBRID_IOPOLL is in Linux 6.13, this is " +
+         machine.kernel_release);
+  }
 
   const auto asked = first_attempt(request);
   if (granted.sq_entries < asked.sq_entries || granted.cq_entries < asked.cq_entries) {
@@ -316,12 +370,16 @@ namespace {
 // Walks down until the kernel says yes; afterwards `asked` is what it said yes to. Returns 0 or the last errno. Before
 // it asks for a smaller ring it waits for the memory of rings that are closing: this program's, and those of the one
 // before it.
-int walk_down(::io_uring& ring, ring_parameters& asked) {
+int walk_down(::io_uring& ring, const ring_request& request, ring_parameters& asked) {
   const auto patience_ends = std::chrono::steady_clock::now() + memory_wait_max;
   for (;;) {
     io_uring_params params{};
     params.flags = asked.flags;
     params.cq_entries = asked.cq_entries;
+    if (request.sqpoll) {
+      params.sq_thread_idle = request.sqpoll->idle_ms;
+      params.sq_thread_cpu = request.sqpoll->cpu.value_or(0);
+    }
     const int error = -io_uring_queue_init_params(asked.sq_entries, &ring, &params);  // io_uring_queue_init_params(3)
     if (error == 0) return 0;
     if (error == ENOMEM && std::chrono::steady_clock::now() < patience_ends) {
@@ -340,6 +398,40 @@ int try_to_enter(const ::io_uring& ring) {
   return std::max(0, -io_uring_enter(static_cast<unsigned>(ring.ring_fd), 0, 0, 0, nullptr));
 }
 
+int keep_workers_on(::io_uring& ring, const std::vector<unsigned>& cpus) {
+  cpu_set_t chosen;
+  CPU_ZERO(&chosen);
+  for (const unsigned cpu : cpus) {
+    if (cpu >= CPU_SETSIZE) return -EINVAL;
+    CPU_SET(cpu, &chosen);
+  }
+  return io_uring_register_iowq_aff(&ring, sizeof chosen, &chosen);
+}
+
+int poll_network(::io_uring& ring, const napi_request& request) {
+  napi_registration napi{};
+  napi.busy_poll_to = request.busy_poll_usec;
+  napi.prefer_busy_poll = request.prefer_busy_poll ? 1 : 0;
+  napi.op_param = request.static_tracking ? 1 : 0;
+  return io_uring_register(static_cast<unsigned>(ring.ring_fd), IORING_REGISTER_NAPI, &napi, 1);
+}
+
+}  // namespace
+
+std::string min_wait_note(unsigned features) {
+  if ((features & IORING_FEAT_MIN_TIMEOUT) != 0) return {};
+  return "min_wait is not in force, each completion ends a sleep: IORING_FEAT_MIN_TIMEOUT is in Linux 6.12";
+}
+
+int track_napi_id(::io_uring& ring, unsigned id, bool on) noexcept {
+  napi_registration napi{};
+  napi.opcode = on ? 1 : 2;
+  napi.op_param = id;
+  return io_uring_register(static_cast<unsigned>(ring.ring_fd), IORING_REGISTER_NAPI, &napi, 1);
+}
+
+namespace {
+
 // The niceties: a ring works without them, so a refusal is a note.
 void tune(::io_uring& ring, const ring_request& request, ring_report& report) {
   const auto note = [&](int error, const std::string& sentence) {
@@ -356,6 +448,26 @@ void tune(::io_uring& ring, const ring_request& request, ring_report& report) {
   report.workers_limited = limited == 0;
   if (limited < 0) note(-limited, "The number of the kernel's worker threads could not be limited");
 
+  if (!request.iowq_cpus.empty()) {
+    const int bound = keep_workers_on(ring, request.iowq_cpus);
+    if (bound < 0)
+      note(-bound, "iowq_cpus is not in force, the kernel's worker threads run anywhere: it names a CPU that this process "
+                   "may not use, or the kernel does not know it");
+  }
+
+  if (request.min_wait_usec > 0) {
+    const std::string not_in_force = min_wait_note(report.features);
+    report.min_wait = not_in_force.empty();
+    if (!report.min_wait) note(EOPNOTSUPP, not_in_force);
+  }
+
+  if (request.napi.busy_poll_usec > 0) {
+    const int polled = poll_network(ring, request.napi);
+    if (polled < 0)
+      note(-polled, "napi is not in force, no network device is polled: IORING_REGISTER_NAPI is in Linux 6.9, static "
+                    "tracking in 6.13, and CONFIG_NET_RX_BUSY_POLL is needed");
+  }
+
   if (report.features & feature_no_iowait) {
     report.enter_flags = enter_no_iowait;
 #if !IO_URING_CHECK_VERSION(2, 10)
@@ -369,7 +481,7 @@ void tune(::io_uring& ring, const ring_request& request, ring_report& report) {
 ring_report set_up_ring(::io_uring& ring, const ring_request& request) {
   const auto wanted = first_attempt(request);
   auto asked = wanted;
-  if (const int error = walk_down(ring, asked)) throw setup_error{error, diagnose(error, asked, read_machine_facts())};
+  if (const int error = walk_down(ring, request, asked)) throw setup_error{error, diagnose(error, asked, read_machine_facts())};
 
   int error = try_to_enter(ring);
   if (error == 0 && (ring.features & features_needed) != features_needed) error = EOPNOTSUPP;

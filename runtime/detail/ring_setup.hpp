@@ -7,14 +7,34 @@
 // ring_probe's.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <system_error>
+#include <vector>
 
 struct io_uring;
 
 namespace gyre::detail {
+
+/// What is needed is refused with an error where the machine has it not; what only makes faster is noted.
+
+/// A thread of the kernel's that submits: needed.
+struct sqpoll_request {
+  unsigned idle_ms = 1000;
+  std::optional<unsigned> cpu;
+};
+
+/// Who looks for completions of polled devices: needed, but that hybrid may be no more than busy.
+enum class completions_by : std::uint8_t { signals, polls, hybrid_polls };
+
+/// How network devices are polled in a wait: makes faster. io_uring_register_napi(3).
+struct napi_request {
+  unsigned busy_poll_usec = 0;  // 0: not at all
+  bool prefer_busy_poll = false;
+  bool static_tracking = false;
+};
 
 /// What the owner of a ring would like to have.
 struct ring_request {
@@ -28,6 +48,12 @@ struct ring_request {
   unsigned iowq_unbounded_workers_max = 64;  // everything else: pipes, terminals, sockets
 
   bool completions_signal_eventfd = true;  // for an owner that sleeps on it; else each batch of them is cheaper
+
+  std::optional<sqpoll_request> sqpoll;
+  completions_by completions = completions_by::signals;
+  unsigned min_wait_usec = 0;  // how long a wait for several completions goes on when there is one; 0: no such waits
+  napi_request napi;
+  std::vector<unsigned> iowq_cpus;  // where the workers run; empty: anywhere
 };
 
 /// What the owner of a ring got.
@@ -38,6 +64,7 @@ struct ring_report {
   unsigned cq_entries = 0;
   bool ring_registered = false;  // io_uring_enter() wants enter_ring_fd and IORING_ENTER_REGISTERED_RING
   bool workers_limited = false;  // the request's iowq_*_workers_max hold
+  bool min_wait = false;         // the request's min_wait_usec can be given to io_uring_enter()
 
   // IORING_ENTER_NO_IOWAIT where the kernel knows it, else 0: OR it into every io_uring_enter() that may wait, else a
   // sleeping executor is counted as a CPU in I/O wait. liburing adds it by itself from 2.10 on, 2.9 never does.
@@ -83,6 +110,10 @@ class setup_error : public std::system_error {
 /// @source         io_uring_setup(2), io_uring_register_ring_fd(3), io_uring_register_iowq_max_workers(3).
 ring_report set_up_ring(::io_uring& ring, const ring_request& request);
 
+/// Adds a network device to those that the ring polls by napi_request::static_tracking, or takes it out. Returns 0 or
+/// -errno.
+int track_napi_id(::io_uring& ring, unsigned id, bool on) noexcept;
+
 // The decisions, without the system calls.
 
 /// What one io_uring_setup() asks for.
@@ -94,7 +125,7 @@ struct ring_parameters {
   friend bool operator==(const ring_parameters&, const ring_parameters&) = default;
 };
 
-/// The first attempt: every flag, and sizes that the kernel will take literally.
+/// The first attempt: every flag that the request can have, and sizes that the kernel will take literally.
 ring_parameters first_attempt(const ring_request& request) noexcept;
 
 /// The attempt that follows when the kernel answered `error` (an errno) to `tried`; empty means give up. Each step has
@@ -122,5 +153,8 @@ setup_diagnosis diagnose_eventfd(int error, const machine_facts& machine);
 
 /// Sentences about where `granted` falls short of `request`.
 std::string shortfall_notes(const ring_request& request, const ring_parameters& granted, const machine_facts& machine);
+
+/// What a kernel of these IORING_FEAT_* says to ring_request::min_wait_usec; empty when it has it.
+std::string min_wait_note(unsigned features);
 
 }  // namespace gyre::detail

@@ -104,6 +104,7 @@ scripted_ring::scripted_ring(const options& chosen)
       system_ahead_{chosen.system_begin - chosen.begin} {
   GYRE_ASSERT((chosen.sq_entries & (chosen.sq_entries - 1)) == 0, "a ring has a power of two of entries");
   GYRE_ASSERT((chosen.cq_entries & (chosen.cq_entries - 1)) == 0, "a ring has a power of two of completions");
+  modes_ = chosen.modes;
   set_sqes(entries_.get(), chosen.sq_entries);
   sq_flags_ = &flags_;
   cqes_ = posted_.data();
@@ -175,6 +176,7 @@ void scripted_ring::finish_enter(unsigned wait_count, clock_ns wait_max) {
   run_task_work();
   flush_overflow();
   if (wait_count <= ready_completions()) return;
+  waits_for_ = wait_count;
   const auto until = sleep_on_script(wait_max);
   run_task_work();
   if (!has_completions()) sleep_out(until);
@@ -349,6 +351,13 @@ void scripted_ring::complete_on_enter(const request& done, std::int32_t res, std
   task_work_.push_back({done.id, res, cqe_flags});
   set_flag(sq_task_work, true);
   signal();
+}
+
+bool scripted_ring::pause() noexcept {
+  if (!options_.may_spin) return false;
+  now_ += 1'000;
+  call(on_pause);
+  return true;
 }
 
 void scripted_ring::run_task_work() noexcept {

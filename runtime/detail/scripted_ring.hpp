@@ -51,6 +51,8 @@ class scripted_ring final : public ring {
     clock_ns clock_shift = 0;  // what a time namespace adds to the kernel's clock, by which it takes points in time
     clock_ns boot_ahead = 0;   // of the boot clock before the executor's
     clock_ns system_begin = 1'700'000'000'000'000'000;  // what the system clock says at first
+    ring_modes modes = {};  // only min_wait is scripted: the others are told, and nothing else follows
+    bool may_spin = false;  // pause() moves the clock by a microsecond
   };
 
   /// A submission entry that enter() took, in the words of struct io_uring_sqe.
@@ -88,9 +90,6 @@ class scripted_ring final : public ring {
   /// How many entries of that opcode were ever taken.
   [[nodiscard]] std::size_t taken_count(unsigned opcode) const noexcept;
 
-  /// How often enter() was called.
-  [[nodiscard]] std::uint64_t enters_count() const noexcept { return enters_count_; }
-
   // ------------------------------------------------------------------------------------------------ what it answers
 
   /// Posts a completion. The request stays in flight when `cqe_flags` has IORING_CQE_F_MORE.
@@ -122,6 +121,9 @@ class scripted_ring final : public ring {
   /// In on_sleep: when the executor will wake by itself; none: never.
   [[nodiscard]] std::optional<clock_ns> sleeps_until() const noexcept { return sleeps_until_; }
 
+  /// In on_sleep, with parking::ring_wait: how many completions the executor waits for.
+  [[nodiscard]] unsigned waits_for() const noexcept { return waits_for_; }
+
   /// The machine sleeps for so long: the boot clock and the system clock go on, the executor's does not.
   void suspend(std::chrono::nanoseconds duration);
 
@@ -139,6 +141,7 @@ class scripted_ring final : public ring {
   std::function<void()> after_enter;           // it ends
   std::function<void(bool notify)> on_notify;  // notify_completions() has been called and is in force
   std::function<void()> on_sleep;              // it would sleep now: cause something
+  std::function<void()> on_pause;              // it looks for work, awake
   std::function<void()> on_cancel_sync;        // with cancels::by_hand: it waits in cancel_sync() now
 
   /// How often it slept, or would have.
@@ -152,6 +155,7 @@ class scripted_ring final : public ring {
   using ring::enter;
   int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
   void run_task_work() noexcept override;
+  bool pause() noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return its_event_fd; }
   int descriptor() const noexcept override { return its_descriptor; }
@@ -208,12 +212,12 @@ class scripted_ring final : public ring {
   std::unique_ptr<std::byte[]> entries_;
   unsigned sq_head_ = 0;
   unsigned flags_ = 0;
+  unsigned waits_for_ = 0;
   unsigned cq_tail_of_script_ = 0;
   unsigned cq_freed_by_executor_ = 0;
   std::vector<request> in_flight_;
   std::vector<std::uint64_t> taken_counts_ = std::vector<std::uint64_t>(256);
   std::uint64_t taken_count_ = 0;
-  std::uint64_t enters_count_ = 0;
   std::uint64_t sleeps_count_ = 0;
   std::vector<completion> posted_;
   std::deque<completion> overflowed_;

@@ -7,7 +7,9 @@
 #include <gyre/runtime/operation.hpp>
 
 #include <liburing.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 #include <utility>
@@ -31,6 +33,7 @@ void submission::submit(operation& op) noexcept {
   backlog_.push_back(op);
   may_have_queued_ = true;
   ++counted_.backlogged;
+  may_want_more_ = true;
 }
 
 // A linked timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
@@ -39,7 +42,10 @@ void submission::describe(operation& op) noexcept {
   io_uring_sqe& described = take_sqe();
   ring::blank(described, reinterpret_cast<std::uint64_t>(&op));
   op.its_kind().prepare_entry(op, described);
+  if (ring_.modes().iopoll) [[unlikely]]
+    fit_for_polling(op, described);
   if (!op.has(operation::linked)) return;
+  if (ring_.modes().sqpoll || ring_.modes().iopoll) return keep_deadline(op);
   if (op.has(operation::heard)) [[unlikely]]
     return link_heard(op, described);
   described.flags |= IOSQE_IO_LINK;
@@ -47,6 +53,39 @@ void submission::describe(operation& op) noexcept {
   kernel_span& left = times_.set_linked(last_index(), op.deadline_->due());
   io_uring_prep_link_timeout(&sqe, left.as_timespec(), 0);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+// A ring whose devices are polled takes little else, and says no by a word that means many things. It would not close
+// a descriptor either, which is nobody's by now.
+void submission::fit_for_polling(operation& op, io_uring_sqe& described) noexcept {
+  switch (described.opcode) {
+    case IORING_OP_NOP:
+    case IORING_OP_READ:
+    case IORING_OP_READV:
+    case IORING_OP_READ_FIXED:
+    case IORING_OP_WRITE:
+    case IORING_OP_WRITEV:
+    case IORING_OP_WRITE_FIXED:
+    case IORING_OP_URING_CMD:
+    case IORING_OP_MSG_RING:
+      return;
+    case IORING_OP_CLOSE:
+      ::close(described.fd);
+      ring::blank(described, described.user_data);
+      return;
+    default:
+      op.add(operation::unpolled);
+  }
+}
+
+// The timers keep the deadline of one that goes without its linked timeout: none would be taken where devices are
+// polled. Where a thread of the kernel's submits, one that has fired may wait there for its turn, unseen, and would end
+// who begins at the same address meanwhile: see end_late_links().
+void submission::keep_deadline(operation& op) noexcept {
+  timer& deadline = *op.deadline_;
+  if (deadline.armed()) return;
+  if (op.has(operation::heard)) arm(static_cast<clocked_deadline&>(deadline).when(), deadline);
+  else timers_.arm(deadline, deadline.due());
 }
 
 void submission::submit_cancel(operation& op) noexcept {
@@ -119,6 +158,7 @@ void submission::end_request(completion_handler& handler) noexcept {
 // -------------------------------------------------------------------------------------------- times on any clock
 
 void submission::arm(point_in_time when, timer& armed) noexcept {
+  if (ring_.modes().iopoll) return timers_.arm(armed, on_steady_clock(when));  // it would take no timeout
   switch (when.clock()) {
     case clock_id::steady:
       return timers_.arm(armed, when.at());
@@ -129,7 +169,15 @@ void submission::arm(point_in_time when, timer& armed) noexcept {
   }
 }
 
+clock_ns submission::on_steady_clock(point_in_time when) const noexcept {
+  if (when.clock() == clock_id::steady || when.at() == for_ever) return when.at();
+  const clock_ns now = ring_.now();
+  const clock_ns left = std::max<clock_ns>(when.at(), 0) - ring_.now_on(when.clock());
+  return left < for_ever - now ? now + left : for_ever;
+}
+
 void submission::disarm(clock_id clock, timer& armed) noexcept {
+  if (ring_.modes().iopoll) return timers_.disarm(armed);
   switch (clock) {
     case clock_id::steady:
       return timers_.disarm(armed);
@@ -228,6 +276,8 @@ void submission::describe_move(movable_timeout& moved) noexcept {
 io_uring_sqe& submission::take_sqe() noexcept {
   io_uring_sqe* const sqe = ring_.try_sqe();
   GYRE_ASSERT(sqe != nullptr, "an entry is taken when one is free");
+  if (ring_.modes().iopoll) [[unlikely]]
+    ring_.hold_back();  // every operation comes by fit_for_polling()
   return *sqe;
 }
 
@@ -308,7 +358,6 @@ bool submission::finish_cancelled() noexcept {
 bool submission::end_late_links() noexcept {
   while (ring_.has_task_work()) {
     if (ring_.ready_completions() > ring_.cq_entries() / 2) return false;
-    ++counted_.enters;
     ring_.run_task_work();
   }
   has_late_link_ = false;
@@ -337,6 +386,23 @@ void submission::flush_backlogs() noexcept {
     if (op->has(operation::linked)) clock_.look();
     describe(*op);
   }
+}
+
+// Twice the queue that was too small, if it may be: of entries when as many operations had to wait as it holds, of
+// completions when they overflowed.
+void submission::grow_ring(unsigned sq_entries_max, unsigned cq_entries_max) noexcept {
+  if (ring_.unsubmitted() > 0) return;
+  const unsigned sq_now = ring_.sq_entries();
+  const unsigned cq_now = ring_.cq_entries();
+  const bool sq_grows = counted_.backlogged - backlogged_before_ >= sq_now && 2 * sq_now <= sq_entries_max;
+  const bool cq_grows = counted_.overflows > overflows_before_ && 2 * cq_now <= cq_entries_max;
+  may_want_more_ = false;
+  overflows_before_ = counted_.overflows;
+  if (!sq_grows && !cq_grows) return;
+  backlogged_before_ = counted_.backlogged;
+  const unsigned sq = sq_grows ? 2 * sq_now : sq_now;
+  const unsigned cq = std::max(cq_grows ? 2 * cq_now : cq_now, 2 * sq);
+  if (times_.has_room_for(sq) && ring_.grow(sq, cq)) ++counted_.growths;
 }
 
 void submission::set_times_anew() noexcept {

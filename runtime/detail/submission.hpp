@@ -37,11 +37,11 @@ class submission {
  public:
   /// See executor_statistics.
   struct counts {
-    std::uint64_t enters = 0;
     std::uint64_t cancels = 0;
     std::uint64_t overflows = 0;
     std::uint64_t refusals = 0;
     std::uint64_t backlogged = 0;
+    std::uint64_t growths = 0;
   };
 
   submission(ring& its_ring, coarse_clock& its_clock, timer_heap& its_timers);
@@ -115,13 +115,18 @@ class submission {
       if (!end_late_links()) return false;
     if (times_are_old_) [[unlikely]]
       set_times_anew();
-    ++counted_.enters;
     if (ring_.overflowed()) [[unlikely]]
-      ++counted_.overflows;
+      note_overflow();
 
     const int error = ring_.enter(wait_count, wait_max);
     return error == 0 || !refused(error);
   }
+
+  /// Whether a queue of the ring was too small since grow_ring().
+  [[nodiscard]] bool may_want_more() const noexcept { return may_want_more_; }
+
+  /// Makes it larger, if that is what is missing, up to so many entries. When nobody looks at a completion.
+  [[gnu::cold]] void grow_ring(unsigned sq_entries_max, unsigned cq_entries_max) noexcept;
 
   /// Requests that have no submission entry yet.
   [[nodiscard]] bool has_queued() const noexcept {
@@ -149,6 +154,13 @@ class submission {
   [[gnu::cold]] void link_heard(operation& op, io_uring_sqe& described) noexcept;
   [[nodiscard]] linked_timeout* link_or_null() noexcept;
   [[gnu::cold]] void keep_lost_deadline(operation& op) noexcept;
+  [[gnu::cold]] void keep_deadline(operation& op) noexcept;
+  [[gnu::cold]] static void fit_for_polling(operation& op, io_uring_sqe& described) noexcept;
+  [[nodiscard]] clock_ns on_steady_clock(point_in_time when) const noexcept;
+  [[gnu::cold]] void note_overflow() noexcept {
+    ++counted_.overflows;
+    may_want_more_ = true;
+  }
   [[nodiscard]] std::size_t last_index() const noexcept { return ring_.index_of(ring_.sq_tail() - 1); }
   void flush_cancels() noexcept;
   [[nodiscard]] operation* pop_cancel() noexcept;
@@ -168,6 +180,9 @@ class submission {
   bool may_have_queued_ = false;  // something was put into one of the lists of what has no entry yet
   bool times_are_old_ = false;    // entries were refused: what they say of timeouts counts from a moment that is past
   bool has_late_link_ = false;    // work of the kernel comes before entries: see end_late_links()
+  bool may_want_more_ = false;    // a queue of the ring was full
+  std::uint64_t overflows_before_ = 0;   // up to what was counted when the ring last grew, or was looked at for it
+  std::uint64_t backlogged_before_ = 0;
   unsigned not_requests_ = 0;     // entries that are nobody's request, less completions that ended no request
   counts counted_;
   kernel_times times_;

@@ -12,6 +12,7 @@
 #include <gyre/runtime/ops/timeout.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/modes.hpp"
 #include "../support/outcome.hpp"
 #include "../support/turning.hpp"
 
@@ -218,7 +219,7 @@ TEST_CASE("what waits in the kernel is stopped by a cancel, whenever it comes") 
       CAPTURE(operation.name);
       CAPTURE(static_cast<int>(when));
       world in;
-      executor loop;
+      executor loop{options_under_test()};
       outcome noted;
       auto root = loop.start(operation.observed(in, noted));
       std::optional<root_task<void>> canceller;
@@ -242,7 +243,7 @@ TEST_CASE("what ends by itself ends, stopped or with its result, whenever the ca
       CAPTURE(operation.name);
       CAPTURE(before_submission);
       world in;
-      executor loop;
+      executor loop{options_under_test()};
       outcome noted;
       auto root = loop.start(operation.observed(in, noted));
       std::optional<root_task<void>> canceller;
@@ -264,7 +265,7 @@ TEST_CASE("data that crosses a cancel is received, or still in the socket") {
     CAPTURE(order);
     const std::string_view how{order};
     world in;
-    executor loop;
+    executor loop{options_under_test()};
     outcome noted;
     auto root = loop.start(recv_idle(in, noted));
     loop.run_ready();
@@ -288,7 +289,7 @@ TEST_CASE("data that crosses a cancel is received, or still in the socket") {
 TEST_CASE("10,000 accepts raced with cancels leave no descriptor behind, and lose no connection") {
   constexpr int rounds_count = 10'000;
   world in;
-  executor loop;
+  executor loop{options_under_test()};
   const std::size_t open_before = open_descriptors_count();
   int stopped_count = 0;
 
@@ -333,7 +334,7 @@ TEST_CASE("connections that a stream has in store when it goes are closed") {
   world in;
   const std::size_t open_before = open_descriptors_count();
   {
-    executor loop;
+    executor loop{options_under_test()};
     std::vector<unique_fd> clients;
     auto root = loop.start([](world& from) -> task<> {
       ops::accept_stream incoming(from.listener);
@@ -353,7 +354,7 @@ TEST_CASE("connections that a stream has in store when it goes are closed") {
 
 TEST_CASE("cancel_fd ends what is in flight on a descriptor, in every coroutine, as an error") {
   world in;
-  executor loop;
+  executor loop{options_under_test()};
   std::array<outcome, 3> noted;
   auto first = loop.start(recv_idle(in, noted[0]));
   auto second = loop.start(poll_idle(in, noted[1]));

@@ -24,6 +24,7 @@
 #include <gyre/sync/semaphore.hpp>
 
 #include "../support/captured_log.hpp"
+#include "../support/modes.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
 #include "../support/socket_pair.hpp"
@@ -761,6 +762,13 @@ ended_program run_on_script(std::uint64_t seed) {
   return {in.broken, in.seen};
 }
 
+// A transfer in a shield that sends, and that nobody cancels, waits for room.
+void empty(const socket_pair& pair) {
+  std::array<std::byte, 1024> drained{};
+  for (const auto* const each : {&pair.here, &pair.there})
+    static_cast<void>(::recv(each->get(), drained.data(), drained.size(), MSG_DONTWAIT));
+}
+
 ended_program run_on_kernel(std::uint64_t seed) {
   dice random{seed};
   const chosen_options options{random};
@@ -769,7 +777,7 @@ ended_program run_on_kernel(std::uint64_t seed) {
   loop_options.cq_entries = 256;
   socket_pair first;
   socket_pair second;
-  executor loop{loop_options};
+  executor loop{options_under_test(loop_options)};
   world in{loop, {first.here.get(), first.there.get(), second.here.get(), second.there.get()}, /*on_script=*/false};
   auto root = loop.start(node(in, random.fork(), whole_depth));
   while (!root.done()) {
@@ -778,6 +786,7 @@ ended_program run_on_kernel(std::uint64_t seed) {
     if (random.one_in(20)) cancel_something(in, root, random);
     if (random.one_in(4)) in.move_some_deadline(random);
     loop.turn(/*may_park=*/false);
+    if (in.root_cancelled) empty(first), empty(second);
   }
   check_end(in, root);
   loop.run_ready();  // the root's end leaves completions behind that the budget of its turn did not reach
@@ -829,25 +838,14 @@ TEST_CASE("random programs on the scripted ring end by the rules, and leave noth
 }
 
 TEST_CASE("random programs on the kernel end by the rules, and leave nothing") {
-  for_each_seed(1'000'000, 2'000, &run_on_kernel);
+  for_each_seed(1'000'000, submits_by_itself() ? 200 : 2'000, &run_on_kernel);  // a thread each: ten times as slow
 }
-
-namespace {
-
-// A transfer in a shield that sends, and that nobody cancels, waits for room.
-void empty(const socket_pair& pair) {
-  std::array<std::byte, 1024> drained{};
-  for (const auto* const each : {&pair.here, &pair.there})
-    static_cast<void>(::recv(each->get(), drained.data(), drained.size(), MSG_DONTWAIT));
-}
-
-}  // namespace
 
 TEST_CASE("random programs end by the rules while another thread asks them to stop and posts to them") {
-  for_each_seed(2'000'000, 300, [](std::uint64_t seed) -> ended_program {
+  for_each_seed(2'000'000, submits_by_itself() ? 30 : 300, [](std::uint64_t seed) -> ended_program {
     dice random{seed};
     socket_pair pair;
-    executor loop;
+    executor loop{options_under_test()};
     world in{loop, {pair.here.get(), pair.there.get(), pair.here.get(), pair.there.get()}, /*on_script=*/false};
     std::atomic<bool> root_ended = false;
     auto root = loop.start(node(in, random.fork(), whole_depth));

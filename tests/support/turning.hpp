@@ -5,6 +5,8 @@
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/task.hpp>
 
+#include "modes.hpp"
+
 #include <utility>
 
 namespace gyre::test {
@@ -12,7 +14,7 @@ namespace gyre::test {
 /// What the task gives, on an executor of its own.
 template <class T>
 T run_now(task<T> body) {
-  executor loop;
+  executor loop{options_under_test()};
   return loop.run(std::move(body));
 }
 

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// The executor that a test runs on the kernel: as it is by default, or in one of the modes that executor_options offers.
+//
+// GYRE_TEST_MODE names the mode, so that the same races run in each: tests/meson.build has the list.
+#pragma once
+
+#include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/executor.hpp>
+
+#include <chrono>
+#include <cstdlib>
+#include <string_view>
+#include <system_error>
+
+namespace gyre::test {
+
+inline std::string_view mode_under_test() {
+  const char* const name = std::getenv("GYRE_TEST_MODE");
+  return name != nullptr ? name : "plain";
+}
+
+/// `options`, and the mode's beside them.
+inline executor_options options_under_test(executor_options options = {}) {
+  using namespace std::chrono_literals;
+  const std::string_view mode = mode_under_test();
+  if (mode == "plain") return options;
+  if (mode == "eventfd") options.park = parking::eventfd;
+  else if (mode == "ring_wait") options.park = parking::ring_wait;
+  else if (mode == "sqpoll") options.sqpoll = {.idle = 1ms};  // asleep as often as awake: both are to be met
+  else if (mode == "sqpoll_ring_wait") options.sqpoll = {.idle = 1ms}, options.park = parking::ring_wait;
+  else if (mode == "spin") options.spin_before_park = 20us;
+  else if (mode == "min_wait") options.park = parking::ring_wait, options.min_wait = 50us, options.min_wait_count = 4;
+  else if (mode == "growing") options.sq_entries = 2, options.sq_entries_max = 64, options.cq_entries_max = 256;
+  else GYRE_ASSERT(false, "GYRE_TEST_MODE names no mode that there is");
+  if (options.sq_entries_max > 0) options.cq_entries = 4;
+  return options;
+}
+
+/// Whether a thread of the kernel's submits, so that it is not known when: turns are no measure of it.
+inline bool submits_by_itself() { return mode_under_test().starts_with("sqpoll"); }
+
+}  // namespace gyre::test
