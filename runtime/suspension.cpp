@@ -29,7 +29,7 @@ void suspension::resume() noexcept {
 }
 
 void suspension::resume_from_any_thread() noexcept {
-  gyre::executor& its_executor = loop();
+  gyre::executor& its_executor = bound_->scope->executor();  // not by loop(), which looks at the state
   if (detail::current_executor == &its_executor) return resume();
   its_executor.post(*this);  // it may no longer exist after this line
 }

@@ -116,8 +116,7 @@ class suspension : public detail::waiter, detail::suspension_links {
     if (loop != bound.undisturbed_on || !is_plainly(stage::idle)) [[unlikely]]
       return begin_with_care(awaiter, bound);
     bound_ = &bound;
-    since_ms_ = loop->clock_.last_look_ms();
-    set_plainly(stage::waiting);
+    set_plainly(stage::waiting, loop->clock_.last_look_ms());
     bound.waiting = this;
     set_coroutine(awaiter);
     run_through_kind();  // for who posts it, from where neither this nor its state may be touched
