@@ -9,7 +9,8 @@
 namespace gyre::detail {
 
 constinit const runnable_kind visit_base::message::kind_of_message{&message::run};
-constinit const waiter_kind visit_base::kind_of_visit{{&waiter::run_slowly}, &visit_base::ask_to_stop, "on"};
+constinit const waiter_kind visit_base::kind_of_visit{
+    {&waiter::run_slowly}, &visit_base::ask_to_stop, "on another executor"};
 
 void visit_base::message::send(gyre::executor& to, run_fn what) noexcept {
   arrives = what;

@@ -74,7 +74,7 @@ class basic_inbox {
 
   /// Waits until nobody is in post().
   void wait_for_posters() {
-    Memory::wait_until(word_, [](std::uint64_t word) { return word % one_post < one_under_way; });
+    Memory::wait_until(word_, [](std::uint64_t says) { return says % one_post < one_under_way; });
   }
 
  private:

@@ -87,6 +87,7 @@ unsigned parker::wait_count() const noexcept {
   return std::clamp(submission_.in_kernel_count() - 1, 1U, min_wait_count_);
 }
 
+// No fence here: what the kernel completes until it sleeps it sees itself.
 void parker::flush_and_sleep_in_ring() noexcept {
   if (wake_poll_.where == completion_handler::place::none) submission_.submit(wake_poll_);
   if (submission_.has_queued()) submission_.flush_and_queue();
@@ -96,7 +97,6 @@ void parker::flush_and_sleep_in_ring() noexcept {
   }
   const clock_ns longest = sleep_max();
   posted_.begin_sleep();
-  std::atomic_thread_fence(std::memory_order_seq_cst);
   const bool sleeps = longest > 0 && wake_poll_.where == completion_handler::place::in_kernel &&
                       !ring_.has_completions() && posted_.empty() && !submission_.has_queued();
   if (sleeps) ++parks_;

@@ -2,18 +2,22 @@
 // Visits to another executor: what comes back, and every order of an end over there, a stop from here, and a shutdown.
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/diagnosis.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/on.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/this_task.hpp>
 #include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/when_all.hpp>
 
+#include "../support/captured_log.hpp"
 #include "../support/executor_thread.hpp"
 #include "../support/foreign_task.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
+#include "../support/socket_pair.hpp"
 #include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
@@ -25,6 +29,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -499,6 +504,140 @@ TEST_CASE("a visit that is never awaited destroys its task, and does nothing els
   CHECK(!two.there.loop.turn(/*may_park=*/false));
 }
 
+TEST_CASE("a visit shows on both sides of dump_tasks(): what is waited for here, and what runs over there") {
+  two_executors two;
+  const auto visit = [&]() -> task<> { co_await on(two.there.loop, sleep_for(1h)); };
+  auto root = two.here.loop.start(visit());
+  two.run_ready();
+
+  const std::string here = dump_tasks(two.here.loop);
+  const std::string there = dump_tasks(two.there.loop);
+
+  CAPTURE(here);
+  CAPTURE(there);
+  CHECK(here.find(": on another executor for ") != std::string::npos);
+  CHECK(there.find("sleep for ") != std::string::npos);
+
+  root.cancel();
+  two.run_ready();
+}
+
+// ------------------------------------------------------------------------------------------------- random programs
+
+namespace {
+
+// Tasks that sleep, fail, visit the other executor, and open regions around that, as the dice fall.
+struct wanderers {
+  explicit wanderers(unsigned seed) : dice{seed} {}
+
+  unsigned roll(unsigned sides) { return std::uniform_int_distribution{0u, sides - 1}(dice); }
+
+  struct life {
+    explicit life(wanderers& its) noexcept : all{its} { ++all.alive_count; }
+    life(const life&) = delete;
+    life& operator=(const life&) = delete;
+    ~life() { --all.alive_count; }
+    wanderers& all;
+  };
+
+  executor& other() { return &executor::current() == &two.here.loop ? two.there.loop : two.here.loop; }
+
+  task<int> wander(unsigned depth) {
+    const life mine{*this};
+    executor& home = executor::current();
+    int sum = 1;
+    for (unsigned steps = roll(4); steps > 0; --steps) {
+      co_await sleep_for(std::chrono::milliseconds{roll(3)});
+      if (depth == 0) continue;
+      switch (roll(6)) {
+        case 0:
+          sum += co_await on(other(), wander(depth - 1));
+          break;
+        case 1:
+          sum += co_await on(home, wander(depth - 1));
+          break;
+        case 2:
+          if (const auto got =
+                  co_await move_on_after(std::chrono::milliseconds{roll(4)}, on(other(), wander(depth - 1))))
+            sum += *got;
+          break;
+        case 3:
+          sum += co_await shield(on(other(), wander(depth - 1)));
+          break;
+        case 4: {
+          std::vector<task<int>> both;
+          for (int i = 0; i < 2; ++i) both.push_back(over_there(depth - 1));
+          for (const int each : co_await when_all(std::move(both))) sum += each;
+          break;
+        }
+        default:
+          if (roll(4) == 0) throw std::out_of_range{"the dice fell so"};
+      }
+      CHECK(&executor::current() == &home);
+    }
+    co_return sum;
+  }
+
+  task<int> over_there(unsigned depth) { co_return co_await on(other(), wander(depth)); }
+
+  void step() {
+    switch (roll(8)) {
+      case 0:
+        return two.here.script.advance(1ms);
+      case 1:
+        return two.there.script.advance(1ms);
+      default:
+        static_cast<void>((roll(2) == 0 ? two.here : two.there).loop.turn(/*may_park=*/false));
+    }
+  }
+
+  std::mt19937 dice;
+  two_executors two;
+  int alive_count = 0;
+};
+
+}  // namespace
+
+TEST_CASE("random visits within visits, cancelled at random: all of them end, here and there") {
+  const captured_log log;  // of failures beside others
+  int value_count = 0;
+  int stopped_count = 0;
+  int error_count = 0;
+  for (unsigned seed = 0; seed < 2'000; ++seed) {
+    CAPTURE(seed);
+    wanderers all{seed};
+    auto first = all.two.here.loop.start(all.wander(4));
+    auto second = all.two.there.loop.start(all.wander(4));
+    const unsigned cancel_at = all.roll(120);
+
+    unsigned steps_count = 0;
+    for (; !(first.done() && second.done()) && steps_count < 100'000; ++steps_count) {
+      if (steps_count == cancel_at) first.cancel();
+      all.step();
+    }
+
+    REQUIRE(first.done());
+    REQUIRE(second.done());
+    CHECK(all.alive_count == 0);
+    for (auto* const root : {&first, &second}) {
+      if (root->stopped()) {
+        ++stopped_count;
+        continue;
+      }
+      try {
+        const int sum = root->get();
+        CHECK(sum > 0);
+        ++value_count;
+      } catch (const std::out_of_range&) {
+        ++error_count;
+      }
+    }
+  }
+  CHECK(value_count > 100);
+  CHECK(stopped_count > 100);
+  CHECK(error_count > 100);
+}
+
 // --------------------------------------------------------------------------------------------------- real threads
 
 namespace {
@@ -551,19 +690,29 @@ TEST_CASE("deadlines here and ends there that come at the same time: everything 
   loop.run(many());
 }
 
-TEST_CASE("a thread that ends stops its visitors, and its executor goes only after them") {
-  for (int i = 0; i < 50; ++i) {
-    executor_thread other;
-    executor loop;
-    outcome noted;
-    const auto visit = [&]() -> task<> { co_await on(other.loop(), sleep_for(1h)); };
-    auto root = loop.start(observe(visit(), noted));
-    loop.turn(/*may_park=*/false);
+TEST_CASE("a thread that ends stops its visitors, in the kernel too, and its executor goes only after them") {
+  for (const auto park : {parking::eventfd, parking::ring_wait}) {
+    for (int i = 0; i < 25; ++i) {
+      const socket_pair pair;
+      executor_thread other{{.park = park}};
+      executor loop;
+      outcome noted;
+      std::atomic<bool> is_there = false;
+      const auto receive = [&]() -> task<> {
+        std::vector<std::byte> buffer(4);
+        is_there = true;
+        co_await ops::recv(pair.here, buffer);
+      };
+      const auto visit = [&]() -> task<> { co_await on(other.loop(), receive()); };
+      auto root = loop.start(observe(visit(), noted));
+      loop.turn(/*may_park=*/false);
+      while (!is_there && i % 2 == 0) std::this_thread::yield();
 
-    other.end();
-    turn_until_done(loop, root);
+      other.end();
+      turn_until_done(loop, root);
 
-    CHECK(noted.error == std::errc::operation_canceled);
+      CHECK(noted.error == std::errc::operation_canceled);
+    }
   }
 }
 
