@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <memory>
 #include <string_view>
 
 namespace gyre {
@@ -39,6 +41,16 @@ void name_this_thread(std::string_view name) noexcept {
   std::array<char, 16> terminated{};  // pthread_setname_np(3): no more, its zero included
   name.copy(terminated.data(), terminated.size() - 1);
   ::pthread_setname_np(::pthread_self(), terminated.data());
+}
+
+// Which process this is, among those that forks have made of the first one that had a pool. A pool's threads stay in
+// the process that has started them.
+constinit std::atomic<unsigned> forks_count = 0;
+void count_fork() noexcept { forks_count.fetch_add(1, std::memory_order_relaxed); }
+unsigned this_process() noexcept {
+  static const int watches_forks = ::pthread_atfork(nullptr, nullptr, &count_fork);
+  static_cast<void>(watches_forks);
+  return forks_count.load(std::memory_order_relaxed);
 }
 
 // A point in time that the clock can be asked to wait for, however long `from_now` is.
@@ -107,12 +119,17 @@ struct offload_pool::worker {
   std::list<std::thread> to_be_joined;
 };
 
-offload_pool::offload_pool(offload_pool_options options) : options_{std::move(options)} {
+offload_pool::offload_pool(offload_pool_options options) : options_{std::move(options)}, process_{this_process()} {
   GYRE_ASSERT(options_.threads_max > 0, "a pool without a thread runs nothing");
   GYRE_ASSERT(options_.idle_time >= std::chrono::nanoseconds::zero(), "no thread is idle for less than no time");
 }
 
 offload_pool::~offload_pool() {
+  if (process_ == this_process()) end_threads();
+  else leave_to_parent();
+}
+
+void offload_pool::end_threads() noexcept {
   std::unique_lock lock{guard_};
   GYRE_ASSERT(line_.empty() && running_ == 0,
               "an offload pool was destroyed while a call waits or runs in it: it outlives who awaits them");
@@ -123,18 +140,38 @@ offload_pool::~offload_pool() {
   for (std::thread& each : ended_) each.join();
 }
 
+// In the child of a fork there are no threads to wait for, and somebody in the parent may have held the lock.
+void offload_pool::leave_to_parent() noexcept {
+  for (std::list<std::thread>* const each : {&threads_, &ended_})
+    for (std::thread& handle : *each) handle.detach();
+}
+
+// One for each process: the child of a fork finds that of its parent, and makes another.
 offload_pool& offload_pool::common() {
+  static constinit std::atomic<offload_pool*> kept = nullptr;
   // Left alone at the end of the process where calls still run: nobody waits for them any more, and they need it.
   struct until_exit {
+    until_exit() noexcept = default;
+    until_exit(const until_exit&) = delete;
+    until_exit& operator=(const until_exit&) = delete;
     ~until_exit() {
-      const auto doing = pool->statistics();
-      const bool is_idle = doing.running + doing.queued + doing.waiting_for_room == 0;
-      if (is_idle) delete pool;
+      offload_pool* const pool = kept.load();
+      if (pool != nullptr && pool->process_ == this_process() && pool->is_at_rest()) delete pool;
     }
-    offload_pool* pool = new offload_pool;
   };
-  static const until_exit kept;
-  return *kept.pool;
+  static const until_exit guard;
+
+  offload_pool* found = kept.load();
+  while (found == nullptr || found->process_ != this_process()) {
+    auto made = std::make_unique<offload_pool>();
+    if (kept.compare_exchange_strong(found, made.get())) return *made.release();
+  }
+  return *found;
+}
+
+bool offload_pool::is_at_rest() const {
+  const std::lock_guard lock{guard_};
+  return running_ == 0 && line_.empty();
 }
 
 offload_statistics offload_pool::statistics() const {
@@ -159,6 +196,9 @@ std::size_t offload_pool::room_in_line() const noexcept {
 // A thread that is idle is given the call itself, so that nobody takes it away from it, and the next call finds another
 // thread. It is notified with the lock held: afterwards it may have ended.
 int offload_pool::take(call& arriving) noexcept {
+  GYRE_ASSERT(
+      process_ == this_process(),
+      "the child of a fork uses an offload pool of its parent's, whose threads it has not: make one in the child");
   const std::lock_guard lock{guard_};
   if (!idle_.empty()) {
     worker& chosen = *idle_.back();

@@ -165,7 +165,9 @@ class offload_call : public waiter, offload_delivery, public ring_links {
 /// for a while. Signals are blocked in it, but for those that a fault raises: a handler of the program's runs on other
 /// threads, and interrupts no call.
 ///
-/// The pool outlives the calls: a pool that is destroyed while one waits or runs in it stops the program.
+/// The pool outlives the calls: a pool that is destroyed while one waits or runs in it stops the program. It stays with
+/// the process that made it: the child of a fork(2) has its memory and not its threads, may destroy it, and is stopped
+/// when it uses it.
 class offload_pool {
  public:
   /// Starts no thread yet.
@@ -177,8 +179,9 @@ class offload_pool {
   /// Waits for its threads, which are idle, to end.
   ~offload_pool();
 
-  /// The pool of calls that name none, with the default options. Made at the first use. At the end of the process its
-  /// threads are joined, unless calls still run in it: std::exit() waits for nobody.
+  /// The pool of calls that name none, with the default options. Made at the first use, and in the child of a fork(2)
+  /// once more. At the end of the process its threads are joined, unless calls still run in it: std::exit() waits for
+  /// nobody.
   ///
   /// @threads  Any.
   [[nodiscard]] static offload_pool& common();
@@ -198,6 +201,9 @@ class offload_pool {
   /// Takes it out of the line. Returns where it was.
   call::place take_out(call& leaving) noexcept;
 
+  void end_threads() noexcept;
+  void leave_to_parent() noexcept;
+  [[nodiscard]] bool is_at_rest() const;
   void start_thread();
   void work(std::list<std::thread>::iterator its_handle) noexcept;
   call* finish(call& done) noexcept;
@@ -209,6 +215,7 @@ class offload_pool {
 
   // Set by the constructor, constant ever after.
   const offload_pool_options options_;
+  const unsigned process_;
 
   mutable std::mutex guard_;
 

@@ -11,6 +11,7 @@
 #include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/when_all.hpp>
 
+#include "../support/child.hpp"
 #include "../support/foreign_task.hpp"
 #include "../support/gate.hpp"
 #include "../support/outcome.hpp"
@@ -44,6 +45,15 @@ namespace {
 
 using namespace std::chrono_literals;
 using namespace test;
+
+// ThreadSanitizer starts no thread in the child of a process that has several.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool sanitizer_forbids_threads_in_child = true;
+#elif defined(__has_feature)
+constexpr bool sanitizer_forbids_threads_in_child = __has_feature(thread_sanitizer);
+#else
+constexpr bool sanitizer_forbids_threads_in_child = false;
+#endif
 
 // Turns until something outside of the executor is so.
 template <class Condition>
@@ -462,6 +472,39 @@ TEST_CASE("dump_tasks() shows who waits for an offloaded function") {
   CHECK(dump_tasks(subject.loop).find("offload") != std::string::npos);
 
   subject.finish();
+}
+
+TEST_CASE("the child of a fork leaves the pools of its parent alone, and has a common pool of its own") {
+  if (sanitizer_forbids_threads_in_child) return;
+  busy_pool subject;
+  run_now([]() -> task<> { co_await offload([] {}); }());  // there is a common pool
+  auto idle = std::make_unique<offload_pool>();
+  run_now([](offload_pool& pool) -> task<> { co_await offload(pool, [] {}); }(*idle));
+
+  child forked{[&] {
+    idle.reset();
+    const int value = run_now([]() -> task<int> { co_return co_await offload([] { return 5; }); }());
+    return value == 5 && offload_pool::common().statistics().threads_started == 1 ? 0 : 1;
+  }};
+  const auto ended = forked.wait();
+
+  CHECK(ended.exit_status == 0);
+  CHECK(ended.errors == "");
+  subject.finish();
+}
+
+TEST_CASE("the child of a fork that uses a pool of its parent's is stopped with a sentence") {
+  if (sanitizer_forbids_threads_in_child) return;
+  offload_pool pool;
+
+  child forked{[&] {
+    run_now([](offload_pool& its_pool) -> task<> { co_await offload(its_pool, [] {}); }(pool));
+    return 0;
+  }};
+  const auto ended = forked.wait();
+
+  CHECK(ended.killed_by == SIGABRT);
+  CHECK(ended.errors.find("an offload pool of its parent's") != std::string::npos);
 }
 
 // ------------------------------------------------------------------------------------------------------------ cancels
