@@ -12,8 +12,8 @@
 //                                      -ECANCELED, or what it had come to before. One that waits for a place ends
 //                                      inside the call
 //
-// All on the executor's thread. `complete` runs between coroutines and never inside one: it may submit, cancel, and make
-// coroutines ready.
+// All on the executor's thread. `complete` runs between coroutines and never inside one: it may submit, cancel, and
+// make coroutines ready.
 #pragma once
 
 #include <gyre/runtime/detail/completion_handler.hpp>

@@ -37,7 +37,7 @@ class condition_variable {
   class wait_operation;
 
   /// @param kind  process_shared for one that other processes use, too; then its mutex is as well.
-  explicit constexpr condition_variable(ops::futex_kind kind = ops::futex_kind::process_private) noexcept
+  explicit constexpr condition_variable(futex_kind kind = futex_kind::process_private) noexcept
       : words_{.kind = kind} {}
   condition_variable(const condition_variable&) = delete;
   condition_variable& operator=(const condition_variable&) = delete;

@@ -16,6 +16,8 @@
 
 namespace gyre::sync {
 
+using ops::futex_kind;
+
 /// Held by one at a time.
 ///
 /// Standard layout, no pointers: it can lie in memory that processes share. Who finds it free takes it. Who has to wait
@@ -32,10 +34,10 @@ class mutex {
 
   /// @param kind  process_shared for one that other processes lock, too. Coroutines that wait for it have their
   ///              executor wait in the kernel, one for all of them, also while one of them holds it.
-  explicit constexpr mutex(ops::futex_kind kind = ops::futex_kind::process_private) noexcept
+  explicit constexpr mutex(futex_kind kind = futex_kind::process_private) noexcept
       : word_{.value = 0,
-              .sort = kind == ops::futex_kind::process_private ? detail::lock_sort::in_process
-                                                               : detail::lock_sort::shared} {}
+              .sort = kind == futex_kind::process_private ? detail::lock_sort::in_process : detail::lock_sort::shared} {
+  }
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;
 

@@ -2,6 +2,7 @@
 // One executor's part in a lock: see lock_queue.hpp for the protocol, lock_word.hpp for the word.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/sync/detail/lock_queue.hpp>
+#include <gyre/sync/detail/robust_lock.hpp>
 #include <gyre/sync/detail/word_queues.hpp>
 #include <gyre/sync/futex.hpp>
 
@@ -80,7 +81,7 @@ bool lock_queue::try_take_for_first(lock_word& lock, std::uint32_t& seen, std::u
   if (!try_claim(lock, seen, tag | (others_sleep ? lock_word::waits : 0) | (others_here ? lock_word::local : 0), how))
     return false;
   hand_overs_count_ = 0;
-  if (how == claimed::but_given_up_on) refuse_all(lock);
+  if (how == claimed::but_given_up_on) refuse_all();
   else pop_first().granted(how);
   return true;
 }
@@ -101,6 +102,11 @@ void lock_queue::say_local(lock_word& lock) noexcept {
 // Those who sleep come before those who wait here; of those who sleep, the first.
 void lock_queue::let_others_in(lock_word& lock) noexcept {
   hand_overs_count_ = 0;
+  if (sort_ == lock_sort::robust) {
+    give_up_and_wake(lock);
+    if (phase_ == phase::idle) pause();
+    return;
+  }
   give_up(lock, lock_word::waits);
   const std::size_t woken_count = futex_wake(lock.value, 1, kind_of(sort_));
   if (phase_ != phase::idle) return;  // it is in the kernel itself, and its turn comes there
@@ -127,7 +133,7 @@ void lock_queue::grant_to_first(lock_word& lock) noexcept {
 }
 
 // What the lock protects was left half done, and nobody made it good: whoever wants it hears so.
-void lock_queue::refuse_all(lock_word&) noexcept {
+void lock_queue::refuse_all() noexcept {
   while (waiters_count_ > 0) pop_first().granted(claimed::but_given_up_on);
 }
 
@@ -138,8 +144,32 @@ lock_wait& lock_queue::pop_first() noexcept {
 
 void lock_queue::sleep_on(std::uint32_t expected) noexcept {
   expected_ = expected;
+  pauses_ = false;
   phase_ = phase::asleep;
   home_.loop.submit(*this);
+  if (sort_ == lock_sort::robust) look();
+}
+
+// Sleeps for a moment, whatever the word says.
+void lock_queue::pause() noexcept {
+  pauses_ = true;
+  phase_ = phase::asleep;
+  home_.loop.submit(*this);
+}
+
+// Has the wait ended where the lock is free; otherwise comes back later.
+void lock_queue::look() noexcept {
+  const bool is_free = lock_word::owner(word_at(address).load(std::memory_order_relaxed)) == 0;
+  if (is_free) return home_.loop.submit_cancel(*this);
+  const auto due = gyre::detail::later(home_.loop.now(), robust_look);
+  home_.loop.arm_on({gyre::detail::clock_id::steady, due}, look_timer_);
+}
+
+constinit const gyre::detail::timer_kind lock_queue::look_timer::kind_of_look{&look_timer::expired};
+
+void lock_queue::look_timer::expired(timer& self) noexcept {
+  lock_queue& queue = static_cast<look_timer&>(self).queue;
+  if (queue.phase_ == phase::asleep) queue.look();
 }
 
 // When nobody waits here: wants its wait in the kernel back, or is of no use any more. It may be given back after this.
@@ -155,12 +185,14 @@ void lock_queue::rest() noexcept {
 
 void lock_queue::describe(kernel_request& self, io_uring_sqe& sqe) noexcept {
   auto& queue = static_cast<lock_queue&>(self);
+  if (queue.pauses_) return queue.home_.describe_pause(sqe);
   queue.home_.describe_wait(sqe, word_at(queue.address), queue.expected_, kind_of(queue.sort_));
 }
 
 void lock_queue::ended(kernel_request& self, std::int32_t res, std::uint32_t) noexcept {
   auto& queue = static_cast<lock_queue&>(self);
   queue.phase_ = phase::idle;
+  if (queue.look_timer_.armed()) queue.home_.loop.disarm_on(gyre::detail::clock_id::steady, queue.look_timer_);
   const bool woken = queue.home_.was_woken(res);
   if (queue.waiters_count_ > 0) {
     auto& first = static_cast<lock_wait&>(*queue.waiting_.front());
@@ -188,6 +220,13 @@ void lock_wait::wait_for_lock() noexcept {
 }
 
 bool lock_wait::leave_queue() noexcept { return queue_->leave(*this); }
+
+bool lock_operation_base::try_at_once() {
+  require_robust_list();
+  if (try_lock_at_once()) return true;
+  prepare_to_wait();
+  return false;
+}
 
 constinit const suspension_kind lock_operation_base::kind_of_lock{"mutex", &lock_operation_base::withdraw};
 

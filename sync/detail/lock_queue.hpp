@@ -31,6 +31,9 @@
 // on that word: the woken one will take the lock, and wake the next when it leaves it. Where none is asleep, the first
 // here has it.
 //
+// Whoever is woken for a robust lock may be killed before he has it. So a queue that sleeps for one looks for itself
+// now and then (robust_look), and does not sleep on 0 | waits: it pauses for a moment instead.
+//
 // Kernels before 6.7 have no such wait: there a timeout takes its place, and the word is looked at once a millisecond.
 #pragma once
 
@@ -81,14 +84,26 @@ class lock_queue final : public kernel_request {
   void say_local(lock_word& lock) noexcept;
   void let_others_in(lock_word& lock) noexcept;
   void grant_to_first(lock_word& lock) noexcept;
-  void refuse_all(lock_word& lock) noexcept;
+  void refuse_all() noexcept;
   [[nodiscard]] lock_wait& pop_first() noexcept;
   void sleep_on(std::uint32_t expected) noexcept;
+  void pause() noexcept;
+  void look() noexcept;
   void rest() noexcept;
   static void describe(kernel_request& self, io_uring_sqe& sqe) noexcept;
   static void ended(kernel_request& self, std::int32_t res, std::uint32_t flags) noexcept;
 
+  // Of a robust lock: when it looks for itself.
+  struct look_timer final : gyre::detail::timer {
+    explicit look_timer(lock_queue& its_queue) noexcept : timer{kind_of_look}, queue{its_queue} {}
+    static void expired(timer& self) noexcept;
+    static const gyre::detail::timer_kind kind_of_look;
+    lock_queue& queue;
+  };
+
   word_queues& home_;
+  look_timer look_timer_{*this};
+  bool pauses_ = false;
   suspension_list waiting_;
   std::size_t waiters_count_ = 0;
   std::uint32_t holds_count_ = 0;

@@ -37,6 +37,7 @@ class lock_wait : public suspension {
   [[nodiscard]] bool leave_queue() noexcept;
 
   [[nodiscard]] claimed how() const noexcept { return how_; }
+  [[nodiscard]] bool try_lock_at_once() noexcept { return try_claim_at_once(*lock_, how_); }
 
  private:
   lock_word* lock_;
@@ -62,6 +63,9 @@ class lock_operation_base : public lock_wait {
   }
 
  protected:
+  /// await_ready() for a robust lock, which has more to do than one atomic operation.
+  [[nodiscard]] bool try_at_once();
+
   explicit lock_operation_base(lock_word& lock) noexcept : lock_wait{kind_of_lock, lock} {}
   lock_operation_base(lock_operation_base&&) noexcept = default;
 

@@ -2,14 +2,25 @@
 // The moves of a lock's word, and what plain threads do when it is taken.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/sync/detail/lock_word.hpp>
+#include <gyre/sync/detail/robust_lock.hpp>
 #include <gyre/sync/detail/word_queues.hpp>
 #include <gyre/sync/futex.hpp>
 
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+
 namespace gyre::sync::detail {
 
-std::uint32_t tag_for(const lock_word& lock) noexcept { return lock.my_tag(); }
+std::uint32_t tag_for(const lock_word& lock) noexcept {
+  return lock.sort == lock_sort::robust ? this_thread_id() : lock.my_tag();
+}
 
 bool try_claim(lock_word& lock, std::uint32_t& seen, std::uint32_t desired, claimed& how) noexcept {
+  if (lock.sort == lock_sort::robust) return try_claim_robust(lock, seen, desired, how);
   how = claimed::cleanly;
   return lock.value.compare_exchange_strong(seen, desired, std::memory_order_acquire, std::memory_order_relaxed);
 }
@@ -27,9 +38,20 @@ std::uint32_t give_up(lock_word& lock, std::uint32_t left) noexcept {
 }
 
 void give_up_and_wake(lock_word& lock) noexcept {
+  if (lock.sort == lock_sort::robust) return give_up_robust_and_wake(lock);
   const auto kind = lock.kind();  // once it is given up, somebody else may destroy it
   if ((give_up(lock, 0) & lock_word::waits) != 0) futex_wake(lock.value, 1, kind);
 }
+
+namespace {
+
+// FUTEX_WAIT of a robust lock, and no longer than robust_look: see there.
+bool futex_wait_for_a_while(const std::atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
+  const timespec time{.tv_sec = 0, .tv_nsec = robust_look.count()};
+  return ::syscall(SYS_futex, &word, FUTEX_WAIT, expected, &time, nullptr, 0) == 0 || errno != EAGAIN;
+}
+
+}  // namespace
 
 claimed claim_blocking(lock_word& lock) noexcept {
   GYRE_ASSERT(!executor::has_current(), "a turn of an executor never blocks: co_await lock() instead");
@@ -44,7 +66,9 @@ claimed claim_blocking(lock_word& lock) noexcept {
     }
     const std::uint32_t said = seen | lock_word::waits;
     if (seen != said && !lock.value.compare_exchange_weak(seen, said, std::memory_order_relaxed)) continue;
-    if (futex_wait_blocking(lock.value, said, lock.kind())) others_sleep = lock_word::waits;
+    const bool is_robust = lock.sort == lock_sort::robust;
+    if (is_robust ? futex_wait_for_a_while(lock.value, said) : futex_wait_blocking(lock.value, said, lock.kind()))
+      others_sleep = lock_word::waits;
     seen = lock.value.load(std::memory_order_relaxed);
   }
 }
@@ -53,6 +77,7 @@ void unlock_with_waiters(lock_word& lock) noexcept {
   [[maybe_unused]] const std::uint32_t owner = lock_word::owner(lock.value.load(std::memory_order_relaxed));
   GYRE_ASSERT(owner == tag_for(lock) || (lock.sort == lock_sort::in_process && owner == lock_word::a_thread),
               "a mutex is unlocked on the executor whose coroutine locked it, in one of its turns");
+  if (lock.sort == lock_sort::robust && is_inconsistent(lock)) return give_up_and_wake(lock);
   if (executor::has_current())
     if (word_queues* const queues = executor::current().local_or_null<word_queues>())
       if (lock_queue* const queue = queues->locks.find(&lock.value); queue != nullptr && queue->has_waiters())

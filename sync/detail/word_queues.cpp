@@ -15,7 +15,11 @@ constexpr __kernel_timespec a_millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
 
 void word_queues::describe_wait(io_uring_sqe& sqe, const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                                 ops::futex_kind kind) const noexcept {
-  if (kernel_waits_on_words_) return ops::prepare_futex_wait(sqe, word, expected, kind);
+  if (kernel_waits_on_words_) ops::prepare_futex_wait(sqe, word, expected, kind);
+  else describe_pause(sqe);
+}
+
+void word_queues::describe_pause(io_uring_sqe& sqe) const noexcept {
   io_uring_prep_timeout(&sqe, const_cast<__kernel_timespec*>(&a_millisecond), 0, 0);
 }
 

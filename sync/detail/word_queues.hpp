@@ -26,7 +26,10 @@ class word_queues {
   void describe_wait(io_uring_sqe& sqe, const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                      ops::futex_kind kind) const noexcept;
 
-  /// What came of that. Returns whether it took a wake.
+  /// Describes a look at it a little later in any case.
+  void describe_pause(io_uring_sqe& sqe) const noexcept;
+
+  /// What came of either. Returns whether it took a wake.
   [[nodiscard]] bool was_woken(std::int32_t res) noexcept;
 
  private:

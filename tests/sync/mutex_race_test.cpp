@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Small programs on a mutex and a condition variable, in every order that their steps can come in: up to three executors
-// and four tasks, a stop of one of them at any time, and another executor's turn also between what a turn asks of the
-// kernel and the kernel's taking it.
+// Small programs on a mutex and a condition variable, in every order that their steps can come in: up to three
+// executors and four tasks, a stop of one of them at any time, and another executor's turn also in the middle of a
+// coroutine's, and between what a turn asks of the kernel and the kernel's taking it.
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/this_task.hpp>
 #include <gyre/sync/condition_variable.hpp>
