@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What does waiting for each other cost on one executor: permits nobody else wants, a hand-over among a hundred who want
-// the same one, an event that lets a hundred through?
+// What does waiting for each other cost on one executor: permits that nobody else wants, one that goes round among a
+// hundred, an event that lets a hundred through?
 //
 // The floor is the same without threads: the types for one executor only, local_semaphore and local_event. So what
-// stands above it is the price of being usable from everywhere: an atomic instruction or two.
+// stands above it is the price of being usable from everywhere: an atomic instruction or two. Those types are measured
+// for their own sake, too, as local_…
 #include <benchmark/benchmark.h>
 
 #include <gyre/runtime/executor.hpp>
@@ -35,6 +36,7 @@ void acquire(benchmark::State& state) {
 }
 
 void acquire_floor(benchmark::State& state) { acquire<gyre::sync::local_semaphore>(state); }
+void local_acquire_gyre(benchmark::State& state) { acquire<gyre::sync::local_semaphore>(state); }
 void acquire_gyre(benchmark::State& state) { acquire<gyre::sync::semaphore>(state); }
 
 // ---------------------------------------------------------------------------- one permit that goes round among hundred
@@ -72,6 +74,7 @@ void hand_over(benchmark::State& state) {
 }
 
 void hand_over_floor(benchmark::State& state) { hand_over<gyre::sync::local_semaphore>(state); }
+void local_hand_over_gyre(benchmark::State& state) { hand_over<gyre::sync::local_semaphore>(state); }
 void hand_over_gyre(benchmark::State& state) { hand_over<gyre::sync::semaphore>(state); }
 
 // --------------------------------------------------------------------------------------- an event that a hundred await
@@ -107,7 +110,7 @@ void event(benchmark::State& state) {
 void event_floor(benchmark::State& state) { event<gyre::sync::local_event>(state); }
 void event_gyre(benchmark::State& state) { event<gyre::sync::event>(state); }
 
-// ------------------------------------------------------------------------------------------- an event that has been set
+// ------------------------------------------------------------------------------------------ an event that has been set
 template <class Event>
 gyre::task<> wait_for_what_is_set(benchmark::State& state) {
   Event opened;
@@ -128,8 +131,10 @@ void set_event(benchmark::State& state) {
 void set_event_floor(benchmark::State& state) { set_event<gyre::sync::local_event>(state); }
 void set_event_gyre(benchmark::State& state) { set_event<gyre::sync::event>(state); }
 
+BENCHMARK(local_acquire_gyre);
 BENCHMARK(acquire_floor);
 BENCHMARK(acquire_gyre);
+BENCHMARK(local_hand_over_gyre);
 BENCHMARK(hand_over_floor);
 BENCHMARK(hand_over_gyre);
 BENCHMARK(event_floor);

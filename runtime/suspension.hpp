@@ -154,8 +154,8 @@ class suspension : public detail::waiter, detail::suspension_links {
   static void run(detail::runnable& self) noexcept;
   static void cancel_waiting(detail::waiter& self) noexcept;
 
-  // As its list counts, when it came in; 0 when it left alone. Written on coming and leaving, under the list's lock: not
-  // by who takes it out with all others. The links are set only while it is in a list.
+  // As its list counts, when it came in; 0 when it has left alone. Written on coming and leaving, under the list's
+  // lock, and not when it is taken out with all others. The links are set only while it is in a list.
   std::uint64_t epoch_ = 0;
 };
 

@@ -18,8 +18,8 @@ namespace gyre::sync {
 ///   …   co_await loaded.wait();
 ///
 /// To wait for tasks to end take a task group or when_all(), which also give their results and stop the others when one
-/// fails: a latch waits for ever for a task that was stopped before it counted. For the same again and again, a barrier;
-/// for one thing, an event.
+/// fails: a latch waits for ever for a task that was stopped before it counted. For the same again and again, a
+/// barrier; for one thing, an event.
 ///
 /// Those who wait are queued on their own executors in the order in which they came, and resumed there in this turn or
 /// the next.
