@@ -4,8 +4,8 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, task, when, timer, deadline, cancel, channel, sleepers, sync, yield, echo, instructions; without one,
-all run.
+NAME is one of nop, task, when, timer, deadline, cancel, channel, sleepers, sync, yield, echo, instructions; without
+one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
