@@ -42,6 +42,7 @@ class kernel_ring final : public ring {
   void sleep(clock_ns longest) noexcept override;
   void wake() noexcept override;
   int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
+  void part_from_parent() noexcept override;
   clock_ns now() const noexcept override;
   clock_ns now_on(clock_id clock) const noexcept override;
   std::string notes() const override { return report_.notes; }
