@@ -45,5 +45,6 @@ int main(int argc, char** argv) {
   auto listener = gyre::net::tcp_listener::bind({.at = gyre::net::address::loopback(options.port)});
   bench::announce(listener.local_address().port());
   const auto park = options.park_on_eventfd ? gyre::parking::eventfd : gyre::parking::ring_wait;
-  return gyre::run(serve(std::move(listener), options), {.executor = {.park = park}});
+  return gyre::run(serve(std::move(listener), options),
+                   {.executor = {.park = park, .spin_before_park = std::chrono::microseconds{options.spin_us}}});
 }

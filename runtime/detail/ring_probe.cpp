@@ -18,6 +18,7 @@ namespace {
 // Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.15.
 constexpr unsigned feature_no_iowait = 1U << 17;  // IORING_FEAT_NO_IOWAIT
 constexpr int op_epoll_wait = 59;                 // IORING_OP_EPOLL_WAIT
+constexpr unsigned setup_hybrid_iopoll = 1U << 17;  // IORING_SETUP_HYBRID_IOPOLL, Linux 6.13
 
 constexpr int no_descriptor = -1;
 
@@ -169,6 +170,11 @@ void try_registrations(trial_ring& ring, kernel_probe& answer) {
   io_uring_napi napi{};
   answer.network_busy_poll = io_uring_register_napi(ring.get(), &napi) == 0;
 
+  // It would hold for all rings of the thread. A kernel that has it looks for the CPUs where there is no memory.
+  auto* const nowhere = reinterpret_cast<void*>(1);  // NOLINT(performance-no-int-to-ptr)
+  const auto fd = static_cast<unsigned>(ring.get()->ring_fd);
+  answer.worker_cpus = io_uring_register(fd, IORING_REGISTER_IOWQ_AFF, nowhere, sizeof(long)) == -EFAULT;
+
   io_uring_params larger{};
   larger.sq_entries = 8;
   larger.cq_entries = 16;
@@ -207,6 +213,7 @@ kernel_probe probe_kernel(const ring_request& executor_ring) {
   answer.wide_completions = grants(IORING_SETUP_CQE32);
   answer.submission_thread = grants(IORING_SETUP_SQPOLL);
   answer.busy_completions = grants(IORING_SETUP_IOPOLL);
+  answer.hybrid_completions = grants(IORING_SETUP_IOPOLL | setup_hybrid_iopoll);
   return answer;
 }
 

@@ -50,6 +50,8 @@ struct kernel_probe {
   bool epoll_wait = false;              // 6.15  IORING_OP_EPOLL_WAIT
   bool submission_thread = false;       // 5.11  IORING_SETUP_SQPOLL, unprivileged
   bool busy_completions = false;        // 5.1   IORING_SETUP_IOPOLL
+  bool hybrid_completions = false;      // 6.13  IORING_SETUP_HYBRID_IOPOLL
+  bool worker_cpus = false;             // 5.14  IORING_REGISTER_IOWQ_AFF
   bool resizing = false;                // 6.13  IORING_REGISTER_RESIZE_RINGS
   bool minimum_wait = false;            // 6.12  IORING_FEAT_MIN_TIMEOUT
   bool network_busy_poll = false;       // 6.9   IORING_REGISTER_NAPI

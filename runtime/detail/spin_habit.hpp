@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Whether an executor looks for work awake before it sleeps: as long as that paid lately.
 //
-//   it paid           look again before the next sleep
-//   it did not        let 1 sleep pass before the next look, then 3, 7, 15 ... 1023
+//   doubt             0 to 8: before the next look 2^doubt - 1 sleeps pass
+//   it paid           1 less of it
+//   it did not        3 more
 //
-// So who is woken in time each time looks each time; who is idle, or is woken by what takes longer, spends a look on a
-// thousand sleeps.
+// A look in vain costs more than one that paid has saved: its whole length, for a sleep and a wake. So who finds work
+// three times of four looks before each sleep. Who finds it more rarely comes to look before each 256th; so does who is
+// idle.
 #pragma once
 
 #include <algorithm>
@@ -24,9 +26,9 @@ class spin_habit {
 
   /// Tells whether work came while it looked.
   void note(bool paid) noexcept {
-    constexpr unsigned failures_max = 10;
-    failures_ = paid ? 0 : std::min(failures_ + 1, failures_max);
-    skips_left_ = (1U << failures_) - 1;
+    constexpr unsigned doubt_max = 8;
+    doubt_ = paid ? doubt_ - std::min(doubt_, 1U) : std::min(doubt_ + 3, doubt_max);
+    skips_left_ = (1U << doubt_) - 1;
     ++(paid ? paid_ : vain_);
   }
 
@@ -35,7 +37,7 @@ class spin_habit {
   [[nodiscard]] std::uint64_t paid_count() const noexcept { return paid_; }
 
  private:
-  unsigned failures_ = 0;  // since the last that paid
+  unsigned doubt_ = 0;
   unsigned skips_left_ = 0;
   std::uint64_t paid_ = 0;
   std::uint64_t vain_ = 0;

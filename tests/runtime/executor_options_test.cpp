@@ -5,6 +5,7 @@
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/detail/ring_setup.hpp>
+#include <gyre/runtime/detail/spin_habit.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
 #include <gyre/runtime/ops/file.hpp>
@@ -671,10 +672,23 @@ TEST_CASE("an executor looks no longer than it may, and rarely where it never pa
 
     for (int i = 0; i < 2'000; ++i) on.loop.turn(/*may_park=*/true);
 
-    CHECK(on.loop.statistics().spins == 10);  // before the 1st, 3rd, 7th, 15th ... 1023rd sleep
+    CHECK(on.loop.statistics().spins == 10);  // before sleeps 1, 9, 73, 329, 585 ... 1865
     CHECK(on.script.now() - begin == 10 * 20'000);
     CHECK(on.loop.statistics().spins_paid == 0);
   }
+}
+
+TEST_CASE("who finds work three times of four looks each time, and who finds it every other time gives it up") {
+  const auto looks_of_10_000 = [](int paid_of_each, int of) {
+    detail::spin_habit habit;
+    for (int sleep = 0; sleep < 10'000; ++sleep)
+      if (habit.looks()) habit.note(sleep % of < paid_of_each);
+    return habit.looks_count();
+  };
+
+  CHECK(looks_of_10_000(1, 1) == 10'000);
+  CHECK(looks_of_10_000(9, 10) > 5'000);
+  CHECK(looks_of_10_000(1, 2) < 200);
 }
 
 TEST_CASE("a look for work ends when a timer is due, and the timer is not late for it") {
