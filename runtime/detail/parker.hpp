@@ -48,7 +48,9 @@ class parker {
         submission_{its_submission},
         wake_poll_{its_ring.event_fd()},
         slack_{slack.count()},
-        in_ring_{where == sleeps_in::ring} {}
+        in_ring_{where == sleeps_in::ring} {
+    timers_.reach(clock_.last_look());
+  }
 
   /// Gives the kernel everything there is, and sleeps until there is something to do. When nothing is ready.
   void flush_and_park() noexcept;
