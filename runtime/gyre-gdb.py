@@ -81,6 +81,13 @@ def elements(ring, type_name):
         links = address(at('gyre::detail::ring_links', links)['next_'])
 
 
+def array_of(array):
+    """The elements of a std::array, of either standard library."""
+    elements_of_it = array[array.type.strip_typedefs().fields()[0]]
+    first, last = elements_of_it.type.strip_typedefs().range()
+    return [elements_of_it[index] for index in range(first, last + 1)]
+
+
 def optional_string(view):
     """A std::string_view, of either standard library."""
     names = [field.name for field in view.type.strip_typedefs().fields()]
@@ -325,19 +332,18 @@ class Tree:
 
     def timers(self):
         heap = self.executor['timers_']
-        lanes = heap['lanes_']
-        first, last = lanes.type.strip_typedefs().fields()[0], 3
-        for index in range(last + 1):
-            lane = lanes[first][index]
+        for lane in array_of(heap['lanes_']):
             links = address(lane['next'])
             while links != address(lane.address):
                 yield at('gyre::detail::timer', links)
                 links = address(at('gyre::detail::timer_links', links)['next'])
-        vector = heap['entries_']['_M_impl']
-        entry = vector['_M_start']
-        while address(entry) != address(vector['_M_finish']):
-            yield entry.dereference()['what'].dereference()
-            entry += 1
+        vector = heap['table_']['_M_impl']
+        word = vector['_M_start']
+        while address(word) != address(vector['_M_finish']):
+            who = int(word.dereference())
+            if who and who % 2 == 0:
+                yield at('gyre::detail::timer', who)
+            word += 1
 
     # ----------------------------------------------------------------------------------------------------- telling it
 

@@ -11,6 +11,7 @@ clock_timers::clock_timers(clock_id clock, ring& its_ring, submission& its_submi
 }
 
 void clock_timers::arm(timer& armed, clock_ns due) noexcept {
+  if (heap_.empty()) heap_.reach(ring_.now_on(when.clock()));
   heap_.arm(armed, due);
   tell_kernel();
 }

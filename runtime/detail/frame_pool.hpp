@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Memory for coroutine frames: free lists by size, one set a thread, no lock.
 //
-// A frame that is freed on another thread than it came from joins the list of that other thread. A list is
-// bounded, so that a thread which only frees gives memory back. Frames begin at a cache line: one that begins within
-// one touches another more each time that it is resumed, a twentieth of a no-op where 256 coroutines take turns. Under
-// AddressSanitizer and ThreadSanitizer the pool steps aside, so that they see every frame as an allocation of its own.
+// A frame that is freed on another thread than it came from joins the list of that other thread. Frames begin at a
+// cache line: one that begins within one touches another more each time that it is resumed, a twentieth of a no-op
+// where 256 coroutines take turns. Under AddressSanitizer and ThreadSanitizer the pool steps aside, so that they see
+// every frame as an allocation of its own.
+//
+// What a thread keeps is bounded, so that it gives memory back when its load is over, and when all it does is to free.
+// The bound is in bytes: 64 MiB for all sizes together, which is a hundred thousand coroutines of a common size. A list
+// draws on them by 16 KiB, and may be as long as what it has drawn, until another needs what it does not use. Where
+// nothing is left, a size still keeps 16 KiB of its own. Beyond that the heap takes a frame back, which costs some five
+// times as much: it looks at the frame's neighbours, wherever they were last used.
 #pragma once
 
 #include <array>
@@ -31,7 +37,8 @@ class frame_pool {
   static constexpr std::size_t class_bytes = 64;  // a cache line: sizes are rounded up to whole ones, of which
   static constexpr std::size_t heap_bytes = 8;    // the heap takes these for itself, as glibc's malloc(3) does
   static constexpr std::size_t pooled_bytes_max = 64 * class_bytes - heap_bytes;  // larger ones come from operator new
-  static constexpr std::uint32_t free_frames_max = 8192;                          // kept by a thread in one class
+  static constexpr std::size_t kept_bytes_max = std::size_t{64} << 20U;           // by a thread, beside the next
+  static constexpr std::size_t kept_bytes_step = std::size_t{16} << 10U;          // in any class
 
   /// The pool of the calling thread.
   [[nodiscard]] static frame_pool& mine() noexcept;
@@ -50,7 +57,7 @@ class frame_pool {
     if (bytes > pooled_bytes_max) [[unlikely]]
       return ::operator delete(memory);
     size_class& chosen = classes_[class_of(bytes)];
-    if (chosen.free_count == free_frames_max && !takes_its_first(chosen)) [[unlikely]]
+    if (chosen.free_count == chosen.free_count_max && !may_keep_more(chosen)) [[unlikely]]
       return give_to_heap(memory);
     chosen.free = ::new (memory) free_frame{chosen.free};
     ++chosen.free_count;
@@ -68,15 +75,19 @@ class frame_pool {
   };
   struct size_class {
     free_frame* free = nullptr;
-    std::uint32_t free_count = free_frames_max;  // with `free` null: untouched, as good as full until it is looked at
+    std::uint32_t free_count = 0;
+    std::uint32_t free_count_max = 0;  // grows by steps, none before its first use
   };
 
   static constexpr std::size_t class_of(std::size_t bytes) noexcept { return (bytes + heap_bytes - 1) / class_bytes; }
   void* from_heap(std::size_t bytes);
   static void give_to_heap(void* memory) noexcept;
-  static bool takes_its_first(size_class& chosen) noexcept;
+  [[nodiscard]] std::uint32_t frames_a_step(const size_class& chosen) const noexcept;
+  bool may_keep_more(size_class& chosen) noexcept;
+  void take_back_unused() noexcept;
 
   std::array<size_class, (pooled_bytes_max + heap_bytes) / class_bytes> classes_{};
+  std::uint32_t steps_left_ = kept_bytes_max / kept_bytes_step;
   std::uint64_t heap_allocations_ = 0;
 };
 

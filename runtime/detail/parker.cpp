@@ -57,9 +57,11 @@ bool parker::finds_work_awake() noexcept {
 // on the eventfd too: only what is wanted above that is added there.
 clock_ns parker::sleep_max() noexcept {
   constexpr clock_ns slack_of_threads = 50'000;
-  const clock_ns due = timers_.empty() ? for_ever : timers_.earliest();
-  if (due == for_ever) return for_ever;
+  if (timers_.empty()) return for_ever;
   const clock_ns now = clock_.look();
+  timers_.reach(now);
+  const clock_ns due = timers_.earliest();
+  if (due == for_ever) return for_ever;
   if (due <= now) return 0;  // also where the time that is left cannot be counted: at the beginning of time
   const clock_ns left = due - now;
   const clock_ns added = in_ring_ ? slack_ : std::max<clock_ns>(slack_ - slack_of_threads, 0);

@@ -74,7 +74,9 @@ class parker {
         slack_{how.slack.count()},
         spin_max_{how.spin_max.count()},
         min_wait_count_{its_ring.modes().min_wait ? how.min_wait_count : 1},
-        in_ring_{how.where == sleeps_in::ring} {}
+        in_ring_{how.where == sleeps_in::ring} {
+    timers_.reach(clock_.last_look());
+  }
 
   /// Gives the kernel everything there is, and sleeps until there is something to do. When nothing is ready.
   void flush_and_park() noexcept;

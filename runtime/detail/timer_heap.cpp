@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: MIT
-// The 4-ary heap: moves along one path from root to leaf, and tells each timer where it is. Which lane a timer fits.
+// Which lane a timer fits; which slot, and what becomes of it when time goes on; the 4-ary heap, which moves entries
+// along one path from root to leaf.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 namespace gyre::detail {
+namespace {
+
+constexpr std::size_t few = 32;  // entries: to look at them all is cheap
+
+}  // namespace
 
 std::size_t timer_heap::size() const noexcept {
   std::size_t count = count_;
@@ -22,55 +29,16 @@ void timer_heap::arm(timer& armed, clock_ns due) noexcept {
     timer_links& last = *lane.previous;
     if (&last == &lane || last.due <= due) return enter_lane(armed, lane, last);
   }
-  push(armed);
+  if (!has_free_number()) return insert_into_lane(armed);
+  file({due, take_number(armed), ++last_order_});
+  ++count_;
 }
 
 void timer_heap::enter_lane(timer& armed, timer_links& lane, timer_links& before) noexcept {
   link(armed, before, *before.next);
   const bool is_first = &lane == &lanes_.front();
-  armed.index_ = is_first ? timer::in_first_lane : timer::in_other_lane;
+  armed.place_ = is_first ? timer::in_first_lane : timer::in_other_lane;
   if (!is_first) ++count_;
-}
-
-void timer_heap::place(std::uint32_t index, const entry& placed) noexcept {
-  entries_[index] = placed;
-  placed.what->index_ = index;
-}
-
-void timer_heap::sift_up(std::uint32_t index, entry rising) noexcept {
-  while (index > 0) {
-    const std::uint32_t parent = (index - 1) / arity;
-    if (entries_[parent].due <= rising.due) break;
-    place(index, entries_[parent]);
-    index = parent;
-  }
-  place(index, rising);
-}
-
-void timer_heap::sift_down(std::uint32_t index, entry sinking) noexcept {
-  const auto count = static_cast<std::uint32_t>(entries_.size());
-  for (;;) {
-    const std::uint32_t first = index * arity + 1;
-    if (first >= count) break;
-    std::uint32_t least = first;
-    for (std::uint32_t child = first + 1; child < std::min(first + arity, count); ++child)
-      if (entries_[child].due < entries_[least].due) least = child;
-    if (sinking.due <= entries_[least].due) break;
-    place(index, entries_[least]);
-    index = least;
-  }
-  place(index, sinking);
-}
-
-void timer_heap::push(timer& armed) noexcept {
-  GYRE_ASSERT(entries_.size() < timer::in_other_lane, "no more timers than an index can count");
-  try {
-    entries_.push_back({armed.due(), &armed});
-  } catch (const std::bad_alloc&) {
-    return insert_into_lane(armed);
-  }
-  sift_up(static_cast<std::uint32_t>(entries_.size() - 1), {armed.due(), &armed});
-  ++count_;
 }
 
 // Linear, and needs no memory.
@@ -85,37 +53,253 @@ void timer_heap::insert_into_lane(timer& armed) noexcept {
 void timer_heap::take_out(timer& armed) noexcept {
   if (!armed.armed()) return;
   --count_;
-  if (armed.index_ != timer::in_other_lane) return remove_at(armed.index_);
-  armed.previous->next = armed.next;
-  armed.next->previous = armed.previous;
-  armed.index_ = timer::not_armed;
-}
-
-timer* timer_heap::first() const noexcept {
-  timer* earliest = entries_.empty() ? nullptr : entries_.front().what;
-  for (const timer_links& lane : lanes_) {
-    if (lane.next == &lane) continue;
-    auto* const candidate = static_cast<timer*>(lane.next);
-    if (earliest == nullptr || candidate->due() < earliest->due()) earliest = candidate;
+  const std::uint32_t number = std::exchange(armed.place_, timer::not_armed);
+  if (number == timer::in_other_lane) {
+    armed.previous->next = armed.next;
+    armed.next->previous = armed.previous;
+    return;
   }
-  return earliest;
+  strike_off(number);
+  if (!heap_.empty() && heap_.front().number == number) drop_front();
+  else if (armed.due() == earliest_in_slots_) look_for_earliest_in_slots();
+  if (taken_out_count_ > few + table_.size() / 2) drop_all_taken_out();
 }
 
-void timer_heap::remove_at(std::uint32_t index) noexcept {
-  entries_[index].what->index_ = timer::not_armed;
-  const entry last = entries_.back();
-  entries_.pop_back();
-  if (index == entries_.size()) return;
-  const bool rises = index > 0 && last.due < entries_[(index - 1) / arity].due;
-  if (rises) sift_up(index, last);
-  else sift_down(index, last);
+timer* timer_heap::first_in_lanes() const noexcept {
+  timer_links* earliest = nullptr;
+  for (const timer_links& lane : lanes_)
+    if (lane.next != &lane && (earliest == nullptr || lane.next->due < earliest->due)) earliest = lane.next;
+  return static_cast<timer*>(earliest);
 }
 
+// Of two at the same time the one in the lane was there first: the other found that lane's last one due after it. So it
+// is with two lanes.
 timer* timer_heap::pop_due(clock_ns now) noexcept {
   if (earliest() > now) return nullptr;
-  timer* const due = first();
-  if (due != nullptr) disarm(*due);  // there is none where `now` is the end of time
-  return due;
+  if (earliest_in_slots_ <= now) reach(now);
+  timer* const in_lane = first_in_lanes();
+  const clock_ns due_in_lane = in_lane != nullptr ? in_lane->due() : timer_links::end_of_time;
+  if (!heap_.empty() && (in_lane == nullptr || heap_.front().due < due_in_lane))
+    return heap_.front().due <= now ? &pop_front() : nullptr;
+  if (in_lane == nullptr || due_in_lane > now) return nullptr;  // earliest() was early
+  disarm(*in_lane);
+  return in_lane;
+}
+
+// ----------------------------------------------------------------------------------------------------------- numbers
+
+bool timer_heap::has_free_number() noexcept {
+  constexpr std::size_t first_capacity = 64;
+  if (free_number_ != no_number) return true;
+  GYRE_ASSERT(table_.size() < timer::in_other_lane, "no more timers than an index can count");
+  try {
+    if (heap_.capacity() == table_.size()) heap_.reserve(std::max(first_capacity, 2 * table_.size()));
+    table_.push_back(std::uintptr_t{no_number} * 2 + 1);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  free_number_ = static_cast<std::uint32_t>(table_.size() - 1);
+  return true;
+}
+
+std::uint32_t timer_heap::take_number(timer& armed) noexcept {
+  const std::uint32_t number = free_number_;
+  free_number_ = static_cast<std::uint32_t>(table_[number] / 2);
+  table_[number] = reinterpret_cast<std::uintptr_t>(&armed);
+  armed.place_ = number;
+  return number;
+}
+
+void timer_heap::give_back_number(std::uint32_t number) noexcept {
+  table_[number] = std::uintptr_t{free_number_} * 2 + 1;
+  free_number_ = number;
+}
+
+void timer_heap::strike_off(std::uint32_t number) noexcept {
+  table_[number] = 0;
+  ++taken_out_count_;
+}
+
+// Returns true for an entry that its place shall forget.
+bool timer_heap::drop_if_taken_out(const entry& asked) noexcept {
+  if (who(asked) != nullptr) return false;
+  --taken_out_count_;
+  give_back_number(asked.number);
+  return true;
+}
+
+void timer_heap::drop_all_taken_out() noexcept {
+  std::erase_if(heap_, [this](const entry& each) { return drop_if_taken_out(each); });
+  for (std::size_t index = heap_.size() / arity + 1; index-- > 0;)
+    if (index < heap_.size()) sift_down(index, heap_[index]);
+  for (unsigned level = 0; level < levels_count; ++level)
+    for (std::uint64_t left = occupied_[level]; left != 0; left &= left - 1)
+      file_anew({level, lowest(left)}, with::those_armed);
+  look_for_earliest_in_slots();
+}
+
+// ------------------------------------------------------------------------------------------------------------- slots
+
+// The level is no level for what belongs into the heap.
+timer_heap::slot_place timer_heap::place_of(clock_ns due) const noexcept {
+  const std::uint64_t digits = digits_of(due);
+  const int bits = static_cast<int>(std::bit_width(digits ^ digits_of(reached_)));
+  if (due <= reached_ || bits <= near_bits) return {levels_count, 0};
+  const int level = (bits - near_bits - 1) / digit_bits;
+  return {static_cast<unsigned>(level),
+          static_cast<unsigned>(digits >> (near_bits + level * digit_bits)) % slots_a_level};
+}
+
+void timer_heap::file(const entry& filed) noexcept {
+  const slot_place where = place_of(filed.due);
+  if (where.level >= levels_count || !enter_slot(filed, where)) push(filed);
+}
+
+bool timer_heap::enter_slot(const entry& entering, slot_place where) noexcept {
+  slot& entered = at(where);
+  piece* newest = entered.newest;
+  if (newest == nullptr || newest->count == newest->entries.size()) {
+    newest = take_piece();
+    if (newest == nullptr) return false;
+    newest->next = std::exchange(entered.newest, newest);
+  }
+  newest->entries[newest->count++] = entering;
+  const bool is_first = newest->next == nullptr && newest->count == 1;
+  entered.earliest = is_first ? entering.due : std::min(entered.earliest, entering.due);
+  earliest_in_slots_ = std::min(earliest_in_slots_, entering.due);
+  occupied_[where.level] |= std::uint64_t{1} << where.digit;
+  return true;
+}
+
+// To the heap, to a level below, as it no longer differs from `reached_` in the slot's own digit, or back here.
+void timer_heap::file_anew(slot_place where, with whom) noexcept {
+  mark_empty(where);
+  for (piece* each = std::exchange(at(where).newest, nullptr); each != nullptr;) {
+    for (std::uint32_t index = 0; index < each->count; ++index) {
+      const entry& filed = each->entries[index];
+      if (whom == with::all || !drop_if_taken_out(filed)) file(filed);
+    }
+    give_back_piece(*std::exchange(each, each->next));
+  }
+}
+
+// Null when there is no memory.
+timer_heap::piece* timer_heap::take_piece() noexcept {
+  piece* const taken = free_pieces_;
+  if (taken == nullptr) return new (std::nothrow) piece{.next = nullptr, .count = 0, .entries = {}};
+  free_pieces_ = taken->next;
+  --free_pieces_count_;
+  taken->count = 0;
+  return taken;
+}
+
+// As many are kept as there are slots to begin with when a slot of the next level is emptied, which gives one back for
+// each that it takes.
+void timer_heap::give_back_piece(piece& emptied) noexcept {
+  if (free_pieces_count_ == slots_a_level) return delete &emptied;
+  emptied.next = std::exchange(free_pieces_, &emptied);
+  ++free_pieces_count_;
+}
+
+timer_heap::~timer_heap() {
+  const auto free_all = [](piece* each) {
+    while (each != nullptr) delete std::exchange(each, each->next);
+  };
+  for (const slot& each : slots_) free_all(each.newest);
+  free_all(free_pieces_);
+}
+
+// Only of a slot with few entries is it known which of them still count. It can have a million, and who takes the
+// earliest out again and again would have them all looked at each time.
+void timer_heap::look_for_earliest_in_slots() noexcept {
+  earliest_in_slots_ = timer_links::end_of_time;
+  for (unsigned level = 0; level < levels_count; ++level)
+    while (occupied_[level] != 0) {
+      const slot_place where{level, lowest(occupied_[level])};
+      const piece& newest = *at(where).newest;
+      if (newest.next == nullptr && newest.count <= few) file_anew(where, with::those_armed);
+      if (at(where).newest == nullptr) continue;
+      earliest_in_slots_ = at(where).earliest;
+      return;
+    }
+}
+
+// Below the highest digit that changes, every slot is over; there, those before the new digit are, and in the slot of
+// the new digit are some that have come nearer.
+void timer_heap::reach(clock_ns now) noexcept {
+  if (now <= reached_) return;
+  const std::uint64_t digits = digits_of(now);
+  const int changed_bits = static_cast<int>(std::bit_width(digits ^ digits_of(reached_)));
+  reached_ = now;
+  if (changed_bits <= near_bits) return;
+  for (unsigned level = 0; level < levels_count; ++level) {
+    const int shift = near_bits + static_cast<int>(level) * digit_bits;
+    const bool all_over = changed_bits > shift + digit_bits;
+    const unsigned last_digit = all_over ? slots_a_level - 1 : static_cast<unsigned>(digits >> shift) % slots_a_level;
+    while (occupied_[level] != 0 && lowest(occupied_[level]) <= last_digit)
+      file_anew({level, lowest(occupied_[level])}, with::all);
+    if (!all_over) break;
+  }
+  drop_front();
+  look_for_earliest_in_slots();
+}
+
+// ---------------------------------------------------------------------------------------------------------- the heap
+
+void timer_heap::push(const entry& pushed) noexcept {
+  heap_.push_back(pushed);  // it has room: has_free_number()
+  sift_up(heap_.size() - 1, pushed);
+}
+
+void timer_heap::sift_up(std::size_t index, entry rising) noexcept {
+  while (index > 0) {
+    const std::size_t parent = (index - 1) / arity;
+    if (!before(rising, heap_[parent])) break;
+    heap_[index] = heap_[parent];
+    index = parent;
+  }
+  heap_[index] = rising;
+}
+
+void timer_heap::sift_down(std::size_t index, entry sinking) noexcept {
+  for (;;) {
+    const std::size_t first = index * arity + 1;
+    if (first >= heap_.size()) break;
+    std::size_t least = first;
+    for (std::size_t child = first + 1; child < std::min(first + arity, heap_.size()); ++child)
+      if (before(heap_[child], heap_[least])) least = child;
+    if (!before(heap_[least], sinking)) break;
+    heap_[index] = heap_[least];
+    index = least;
+  }
+  heap_[index] = sinking;
+}
+
+timer& timer_heap::pop_front() noexcept {
+  const std::uint32_t number = heap_.front().number;
+  timer& popped = *who(heap_.front());
+  strike_off(number);
+  --count_;
+  popped.has_left();
+  drop_front();
+  prefetch_next();
+  return popped;
+}
+
+// The first, which has been taken out, and those that come to be first and have been taken out before.
+void timer_heap::drop_front() noexcept {
+  while (!heap_.empty() && drop_if_taken_out(heap_.front())) {
+    const entry last = heap_.back();
+    heap_.pop_back();
+    if (!heap_.empty()) sift_down(0, last);
+  }
+}
+
+// Who comes next is most likely among these. Each lies somewhere else in memory, where nobody looked for long: to fetch
+// it from there takes longer than all that is done with it here, and goes on while others are expired, or in a sleep.
+void timer_heap::prefetch_next() const noexcept {
+  for (std::size_t index = 0; index < std::min<std::size_t>(heap_.size(), 1 + arity); ++index)
+    __builtin_prefetch(who(heap_[index]), /*for writing=*/1);
 }
 
 }  // namespace gyre::detail

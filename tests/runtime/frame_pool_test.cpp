@@ -61,18 +61,70 @@ TEST_CASE("frames larger than the pool's largest class come from the heap, and a
   CHECK(pool.heap_allocations() == 0);
 }
 
-TEST_CASE("a class keeps so many free frames, and gives the rest back") {
+namespace {
+
+constexpr std::size_t frame_bytes = 4 * frame_pool::class_bytes - frame_pool::heap_bytes;
+constexpr std::size_t frames_a_step = frame_pool::kept_bytes_step / (4 * frame_pool::class_bytes);
+
+std::vector<void*> make_frames(frame_pool& pool, std::size_t count, std::size_t bytes) {
+  std::vector<void*> frames(count);
+  for (void*& each : frames) each = pool.allocate(bytes);
+  return frames;
+}
+
+void free_frames(frame_pool& pool, const std::vector<void*>& frames, std::size_t bytes) {
+  for (void* each : frames) pool.deallocate(each, bytes);
+}
+
+// How many of `count` frames the pool has.
+std::size_t kept_of(frame_pool& pool, std::size_t count, std::size_t bytes) {
+  const auto before = pool.heap_allocations();
+  const auto frames = make_frames(pool, count, bytes);
+  const auto from_heap = pool.heap_allocations() - before;
+  free_frames(pool, frames, bytes);
+  return count - from_heap;
+}
+
+}  // namespace
+
+TEST_CASE("a pool keeps so many bytes of free frames, and gives the rest back") {
   frame_pool pool;
-  std::vector<void*> frames;
-  for (std::uint32_t i = 0; i < frame_pool::free_frames_max + 10; ++i) frames.push_back(pool.allocate(64));
-  for (void* each : frames) pool.deallocate(each, 64);
-  const auto warm = pool.heap_allocations();
+  constexpr std::size_t kept = frame_pool::kept_bytes_max / (4 * frame_pool::class_bytes) + frames_a_step;
+  const auto frames = make_frames(pool, kept + 10, frame_bytes);
 
-  frames.clear();
-  for (std::uint32_t i = 0; i < frame_pool::free_frames_max + 10; ++i) frames.push_back(pool.allocate(64));
+  free_frames(pool, frames, frame_bytes);
 
-  CHECK(pool.heap_allocations() == warm + 10);
-  for (void* each : frames) pool.deallocate(each, 64);
+  CHECK(kept_of(pool, kept + 10, frame_bytes) == kept);
+  pool.trim();
+}
+
+TEST_CASE("where frames of one size have taken all that a pool keeps, another size still keeps a little") {
+  frame_pool pool;
+  constexpr std::size_t all = frame_pool::kept_bytes_max / (4 * frame_pool::class_bytes) + frames_a_step;
+  constexpr std::size_t small_bytes = frame_pool::class_bytes - frame_pool::heap_bytes;
+  constexpr std::size_t small_a_step = frame_pool::kept_bytes_step / frame_pool::class_bytes;
+  free_frames(pool, make_frames(pool, all, frame_bytes), frame_bytes);
+
+  free_frames(pool, make_frames(pool, 2 * small_a_step, small_bytes), small_bytes);
+
+  CHECK(kept_of(pool, 2 * small_a_step, small_bytes) == small_a_step);
+  CHECK(kept_of(pool, all, frame_bytes) == all);
+  pool.trim();
+}
+
+TEST_CASE("what a size was given and does not use, goes to a size that needs it") {
+  frame_pool pool;
+  constexpr std::size_t all = frame_pool::kept_bytes_max / (4 * frame_pool::class_bytes) + frames_a_step;
+  constexpr std::size_t small_bytes = frame_pool::class_bytes - frame_pool::heap_bytes;
+  constexpr std::size_t small_a_step = frame_pool::kept_bytes_step / frame_pool::class_bytes;
+  free_frames(pool, make_frames(pool, all, frame_bytes), frame_bytes);
+  const auto in_use = make_frames(pool, all, frame_bytes);
+
+  free_frames(pool, make_frames(pool, 4 * small_a_step, small_bytes), small_bytes);
+
+  CHECK(kept_of(pool, 4 * small_a_step, small_bytes) == 4 * small_a_step);
+  free_frames(pool, in_use, frame_bytes);
+  CHECK(kept_of(pool, all, frame_bytes) == all - 3 * frames_a_step);
   pool.trim();
 }
 
