@@ -124,7 +124,7 @@ class runtime_member {
 
   [[nodiscard]] int status() const noexcept { return status_; }
 
-  /// From the thread of the first member: has the executor in its turn return, so that it sees what has ended.
+  /// From any thread: has the turn of the first member return, so that its thread sees what has ended.
   void send_return() noexcept {
     if (!return_is_sent_.exchange(true)) loop_->post(return_);
   }
@@ -338,7 +338,8 @@ runtime::runtime(runtime_options options)
 std::exception_ptr runtime::make_all() noexcept {
   std::exception_ptr failure;
   try {
-    for (const auto& each : members_) each == members_.front() ? each->make_here() : each->make_on_thread();
+    members_.front()->make_here();
+    for (std::size_t index = 1; index < size(); ++index) members_[index]->make_on_thread();
   } catch (...) {
     failure = std::current_exception();
   }
@@ -392,9 +393,10 @@ std::vector<executor_statistics> runtime::statistics() {
       all.push_back(loop.statistics());
       continue;
     }
-    std::promise<executor_statistics> asked;
-    loop.post([&asked, &loop] { asked.set_value(loop.statistics()); });
-    all.push_back(asked.get_future().get());
+    // Shared: who is answered may be gone before the answering thread has let go of it.
+    const auto asked = std::make_shared<std::promise<executor_statistics>>();
+    loop.post([asked, &loop] { asked->set_value(loop.statistics()); });
+    all.push_back(asked->get_future().get());
   }
   return all;
 }
