@@ -60,7 +60,7 @@ LINES = {
     ('recv_waiting', ''): ('recv that waits for its byte, no deadline', None),
     ('recv_waiting_by_timers', ''): ('the same with a deadline kept by timers; floor: linked', ('ratio', 1.00)),
     ('recv_waiting_linked', ''): ('the same with a linked timeout', ('ratio', 1.20)),
-    ('offload', '1'): ('a function on another thread, one after the other', ('ratio', 1.10)),
+    ('offload', '1'): ('a function on another thread, one after the other', ('ratio', 1.20)),
     ('offload', '32'): ('the same, 32 at a time, each', ('ratio', 1.00)),
     ('spread_handed_over', ''): ('a short connection, handed over; floor: one executor', None),
     ('spread_each_its_own', ''): ('a short connection, a listener for each; floor: one executor', None),
