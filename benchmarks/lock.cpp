@@ -23,7 +23,7 @@
 namespace {
 
 // ----------------------------------------------------------------------------------------------------- it is free
-void uncontended_floor(benchmark::State& state) {
+void free_mutex_floor(benchmark::State& state) {
   std::atomic<std::uint32_t> word = 0;
   for ([[maybe_unused]] auto _ : state) {
     std::uint32_t expected = 0;
@@ -42,7 +42,7 @@ void uncontended_floor(benchmark::State& state) {
   }
 }
 
-void uncontended_gyre(benchmark::State& state) {
+void free_mutex_gyre(benchmark::State& state) {
   gyre::executor loop;
   gyre::sync::mutex locked;
   loop.run(lock_again_and_again(state, locked));
@@ -61,7 +61,7 @@ gyre::task<> yield_counted(benchmark::State& state, bool& done) {
   done = true;
 }
 
-void hand_over_floor(benchmark::State& state) {
+void mutex_hand_over_floor(benchmark::State& state) {
   gyre::executor loop;
   bool done = false;
   auto all = [&](gyre::task_group& group) -> gyre::task<> {
@@ -83,7 +83,7 @@ gyre::task<> contend_counted(benchmark::State& state, gyre::sync::mutex& locked,
   done = true;
 }
 
-void hand_over_gyre(benchmark::State& state) {
+void mutex_hand_over_gyre(benchmark::State& state) {
   gyre::executor loop;
   gyre::sync::mutex locked;
   bool done = false;
@@ -170,10 +170,10 @@ void executor_and_thread_gyre(benchmark::State& state) {
   run_two(state, [&] { lock_in_coroutines(locked, counter); }, [&] { lock_in_thread(locked, counter, lock); });
 }
 
-BENCHMARK(uncontended_floor);
-BENCHMARK(uncontended_gyre);
-BENCHMARK(hand_over_floor);
-BENCHMARK(hand_over_gyre);
+BENCHMARK(free_mutex_floor);
+BENCHMARK(free_mutex_gyre);
+BENCHMARK(mutex_hand_over_floor);
+BENCHMARK(mutex_hand_over_gyre);
 BENCHMARK(two_executors_floor)->UseRealTime();
 BENCHMARK(two_executors_gyre)->UseRealTime();
 BENCHMARK(executor_and_thread_floor)->UseRealTime();

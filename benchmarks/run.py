@@ -4,8 +4,8 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, task, when, timer, deadline, cancel, sleepers, yield, lock, echo, instructions; without one, all
-run.
+NAME is one of nop, task, when, timer, deadline, cancel, sleepers, sync, yield, lock, cross, echo, instructions; without
+one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -31,8 +31,10 @@ BENCHMARKS = {
     'deadline': ('A deadline on one recv', lambda build, quick: micro.measure(build, 'deadline', quick)),
     'cancel': ('Many operations that are cancelled', lambda build, quick: micro.measure(build, 'cancel', quick)),
     'sleepers': ('Many tasks that sleep', lambda build, quick: micro.measure(build, 'sleepers', quick)),
+    'sync': ('Waiting for each other on one executor', lambda build, quick: micro.measure(build, 'sync', quick)),
     'yield': ('Giving way to the next coroutine', lambda build, quick: micro.measure(build, 'yield', quick)),
     'lock': ('A mutex, free and wanted', lambda build, quick: micro.measure(build, 'lock', quick)),
+    'cross': ('From one executor to another', lambda build, quick: micro.measure(build, 'cross', quick)),
     'echo': ('Echo of 64 bytes: the server\'s CPU time for a message', echo.measure),
     'instructions': (f'Echo of 64 bytes, {instructions.CONNECTIONS} connections: what a message costs, counted',
                      instructions.measure),

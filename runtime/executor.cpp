@@ -71,8 +71,10 @@ executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
 }
 
 executor::~executor() {
+  if (ring_->is_parents()) return;  // in the child of a fork: it is the parent's to drain
   GYRE_ASSERT(!in_turn_, "an executor is not destroyed in its own turn");
   GYRE_ASSERT(belongs_to_this_thread(), "an executor is destroyed on the thread that made it");
+  send_guests_home();
   GYRE_ASSERT(root_scope_.empty(), "an executor was destroyed while tasks are still running on it");
   drain();
 }
@@ -93,6 +95,7 @@ detail::clock_ns executor::on_steady_clock(point_in_time when) noexcept {
 }
 
 bool executor::turn(bool may_park) {
+  detail::refuse_child(*ring_);
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};
   take_turn(may_park);
@@ -100,6 +103,7 @@ bool executor::turn(bool may_park) {
 }
 
 void executor::run_until(const bool& done) {
+  detail::refuse_child(*ring_);
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};
   while (!done) take_turn(/*may_park=*/true);
@@ -269,9 +273,29 @@ void executor::post(std::function<void()> fn) { post(*std::make_unique<posted_fu
 
 // --------------------------------------------------------------------------------------------------- its end
 
-// The kernel must be done with all memory before the ring is closed: closing it waits for nothing.
+bool executor::receive(std::optional<detail::guest>& arriving) noexcept {
+  if (is_ending_ || root_scope_.stop_requested()) return false;
+  arriving.emplace(guests_, root_scope_);
+  return true;
+}
+
+void executor::part_with(std::optional<detail::guest>& leaving) noexcept {
+  leaving.reset();
+  if (is_ending_) return_soon();  // it waits for this, and for nothing else
+}
+
+void executor::send_guests_home() noexcept {
+  is_ending_ = true;
+  guests_.for_each([](detail::guest& each) { each.scope.cancel("its executor is destroyed"); });
+  while (!guests_.empty()) turn(/*may_park=*/true);
+}
+
+// The kernel must be done with all memory before the ring is closed: closing it waits for nothing. So must who posts.
 void executor::drain() noexcept {
-  run_ready();
+  do {
+    run_ready();
+    parker_.wait_for_posters();
+  } while (parker_.has_posted());
   const turn_guard guard{*this};
   cancel_all_in_kernel();
   while (in_kernel_count() > 0) {

@@ -20,6 +20,7 @@
 #include <gyre/runtime/detail/coarse_clock.hpp>
 #include <gyre/runtime/detail/completion_handler.hpp>
 #include <gyre/runtime/detail/executor_locals.hpp>
+#include <gyre/runtime/detail/guest.hpp>
 #include <gyre/runtime/detail/intrusive.hpp>
 #include <gyre/runtime/detail/live_executor.hpp>
 #include <gyre/runtime/detail/parker.hpp>
@@ -41,6 +42,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -109,6 +111,8 @@ namespace detail {
 
 }  // namespace detail
 
+/// The child of a fork(2) has none of its parent's executors: there a use of one stops the program, with a sentence. It
+/// can make its own, exec, or leave. See docs/several-executors.md.
 class executor {
  public:
   /// An executor of the calling thread, which is the only one that may run it.
@@ -124,7 +128,8 @@ class executor {
   executor(const executor&) = delete;
   executor& operator=(const executor&) = delete;
 
-  /// Every task must have ended. Waits until the kernel has given back everything that is still in flight.
+  /// Every task must have ended, but those that run here for another executor (on.hpp): they are stopped, and waited
+  /// for. Waits until the kernel has given back everything that is still in flight, and until nobody is in post().
   ~executor();
 
   /// The executor whose turn it is on this thread. There must be one.
@@ -175,13 +180,14 @@ class executor {
   /// Has `work` run in a turn of this executor.
   ///
   /// @param work  Kept alive by the caller until it has run.
-  /// @threads     Any thread, and signal handlers. Writes the eventfd only if the executor sleeps. The executor stays
-  ///              until post() has returned, which may be after `work` has run: join who posts, then destroy it.
+  /// @threads     Any thread, and signal handlers. Writes the eventfd only if the executor sleeps. `work` may have run
+  ///              before post() has returned; the executor's destructor waits for those who are in post(), and runs
+  ///              what they leave. So `work` may be what says that the executor is no longer needed.
   void post(detail::runnable& work) noexcept { parker_.post(work); }
 
   /// Has `fn()` called in a turn of this executor. Allocates; fn must not throw.
   ///
-  /// @threads  Any thread; the executor stays until post() has returned, as above.
+  /// @threads  Any thread; as above.
   void post(std::function<void()> fn);
 
   /// Whether the calling thread is the one that made it, and may use it.
@@ -298,6 +304,11 @@ class executor {
   /// A root task has ended: whoever drives the executor gets it back without a sleep.
   void return_soon() noexcept { returning_ = true; }
 
+  /// A task arrives that runs here for another executor, and leaves. Returns whether it may arrive: not when the root
+  /// scope is cancelled, or the executor is being destroyed.
+  bool receive(std::optional<detail::guest>& arriving) noexcept;
+  void part_with(std::optional<detail::guest>& leaving) noexcept;
+
   /// See detail::enter_foreign().
   void set_foreign_boundary(detail::boundary& bound) noexcept { foreign_ = &bound; }
   [[nodiscard]] detail::boundary& foreign_boundary() noexcept {
@@ -310,6 +321,7 @@ class executor {
 
  private:
   friend class operation;
+  friend class suspension;
   friend class detail::task_tree;
   class turn_guard;
 
@@ -326,6 +338,7 @@ class executor {
   void complete_with_care(const detail::completion& done) noexcept;
   void complete_tagged(const detail::completion& done) noexcept;
   void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
+  void send_guests_home() noexcept;
   void drain() noexcept;
   void cancel_all_in_kernel() noexcept;
 
@@ -346,6 +359,8 @@ class executor {
   detail::timer_heap timers_;
   detail::submission submission_{*ring_, clock_, timers_};
   cancel_scope root_scope_{*this};
+  detail::intrusive_ring<detail::guest> guests_;
+  bool is_ending_ = false;  // its destructor runs
   detail::live_executor listed_{*this};
   detail::boundary* foreign_ = nullptr;
   detail::executor_locals locals_;

@@ -16,6 +16,14 @@ struct run_options {
   std::chrono::nanoseconds grace_period = std::chrono::seconds{30};
 };
 
+namespace detail {
+
+/// A root task that gives EXIT_SUCCESS.
+[[nodiscard]] task<int> with_status(task<> root);
+[[nodiscard]] inline task<int> with_status(task<int> root) noexcept { return root; }
+
+}  // namespace detail
+
 /// Runs `root` on an executor of its own and returns the exit status for main().
 ///
 /// SIGINT and SIGTERM cancel the root scope: what waits ends stopped, destructors close what is open, and run()

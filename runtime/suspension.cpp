@@ -9,12 +9,23 @@
 
 namespace gyre {
 
+bool suspension::begin_with_care(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
+  if (!begin_below(awaiter, bound)) return false;
+  run_through_kind();
+  return true;
+}
+
 // The kind is asked only where it has something to say; otherwise the coroutine is resumed straight from the queue.
 void suspension::resume() noexcept {
-  GYRE_ASSERT(loop().belongs_to_this_thread(),
+  gyre::executor& its_executor = loop();
+  GYRE_ASSERT(its_executor.belongs_to_this_thread(),
               "a wait is ended by resume() on the thread of its executor: elsewhere, resume_from_any_thread()");
   if (its_kind().arrived_or_null == nullptr) set_coroutine(coroutine());
-  settle(/*as_stopped=*/false);
+  if (!is_plainly(stage::waiting)) [[unlikely]]
+    return settle(/*as_stopped=*/false);
+  bound_->waiting = nullptr;
+  set_plainly(stage::ready);
+  its_executor.make_ready(*this);
 }
 
 void suspension::resume_from_any_thread() noexcept {
@@ -37,11 +48,7 @@ void suspension::cancel_waiting(detail::waiter& self) noexcept {
   if (mine.its_kind().withdraw_from_list(mine)) mine.settle(/*as_stopped=*/true);
 }
 
-void suspension::resumed() {
-  end_wait();
-  if (was_stopped()) [[unlikely]]
-    detail::throw_errno(ECANCELED, name());
-}
+void suspension::throw_stopped() const { detail::throw_errno(ECANCELED, name()); }
 
 result<void> suspension::resumed_with_result() noexcept {
   end_wait();

@@ -31,8 +31,8 @@
 // ending.
 #pragma once
 
-#include <gyre/runtime/detail/intrusive.hpp>
 #include <gyre/runtime/detail/waiter.hpp>
+#include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/result.hpp>
 
 #include <coroutine>
@@ -62,9 +62,21 @@ struct suspension_kind : detail::waiter_kind {
   arrived_fn arrived_or_null;
 };
 
+class granted_suspensions;
 class suspension_list;
 
-class suspension : public detail::waiter, detail::ring_links {
+namespace detail {
+
+/// The place of a wait in a list.
+struct suspension_links {
+  suspension_links* previous;
+  suspension_links* next;
+};
+
+}  // namespace detail
+
+/// One wait, in the frame of the coroutine that awaits it. It can be moved until it is awaited.
+class suspension : public detail::waiter, detail::suspension_links {
  public:
   suspension& operator=(suspension&&) = delete;
 
@@ -89,8 +101,16 @@ class suspension : public detail::waiter, detail::ring_links {
   /// was queued as stopped, and the list must not get it; the coroutine stays suspended.
   template <class Promise>
   [[nodiscard]] bool begin(std::coroutine_handle<Promise> awaiter) noexcept {
-    if (!waiter::begin(awaiter)) return false;
-    run_through_kind();  // for who posts it, from where the kind cannot be looked at and the wait not be changed
+    detail::boundary& bound = bound_of(awaiter);
+    gyre::executor* const loop = detail::current_executor;
+    if (loop != bound.undisturbed_on || !is_plainly(stage::idle)) [[unlikely]]
+      return begin_with_care(awaiter, bound);
+    bound_ = &bound;
+    since_ms_ = loop->clock_.last_look_ms();
+    set_plainly(stage::waiting);
+    bound.waiting = this;
+    set_coroutine(awaiter);
+    run_through_kind();  // for who posts it, from where neither this nor its state may be touched
     return true;
   }
 
@@ -104,21 +124,29 @@ class suspension : public detail::waiter, detail::ring_links {
 
   /// The first thing that await_resume() does: the coroutine is back, or never was suspended. Throws
   /// operation_canceled when a stop was asked for as an error: stopped_as_error(), coroutines of somebody else's type.
-  void resumed();
+  void resumed() {
+    end_wait();
+    if (was_stopped()) [[unlikely]]
+      throw_stopped();
+  }
 
   /// The same for await_result(), which as_result() calls.
   [[nodiscard]] result<void> resumed_with_result() noexcept;
 
  private:
   friend struct suspension_kind;
+  friend class granted_suspensions;
   friend class suspension_list;
-  friend class detail::intrusive_ring<suspension>;
 
   [[nodiscard]] const suspension_kind& its_kind() const noexcept { return static_cast<const suspension_kind&>(*kind); }
+  [[nodiscard]] bool begin_with_care(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;
+  [[noreturn, gnu::cold]] void throw_stopped() const;
   static void run(detail::runnable& self) noexcept;
   static void cancel_waiting(detail::waiter& self) noexcept;
 
-  std::uint64_t taken_count_ = 0;  // of its list, when it came into it
+  // As its list counts, when it came in; 0 when it has left alone. Written on coming and leaving, under the list's
+  // lock, and not when it is taken out with all others. The links are set only while it is in a list.
+  std::uint64_t epoch_ = 0;
 };
 
 constexpr suspension_kind::suspension_kind(const char* its_name, withdraw_fn withdraw, arrived_fn arrived,
@@ -127,54 +155,96 @@ constexpr suspension_kind::suspension_kind(const char* its_name, withdraw_fn wit
       withdraw_from_list{withdraw},
       arrived_or_null{arrived} {}
 
+/// Those that were taken out of a list, oldest first, until its lock is open again and they can be resumed. Belongs to
+/// who has taken them out, and to nobody else.
+class granted_suspensions {
+ public:
+  granted_suspensions() noexcept = default;
+  granted_suspensions(const granted_suspensions&) = delete;
+  granted_suspensions& operator=(const granted_suspensions&) = delete;
+
+  void push_back(suspension& granted) noexcept {
+    last_->next = &granted;
+    last_ = &granted;
+  }
+
+  /// The oldest, which is not in here any more; null when there is none.
+  suspension* pop_front() noexcept {
+    if (last_ == &before_) return nullptr;
+    detail::suspension_links* const first = before_.next;
+    if (first == last_) last_ = &before_;
+    else before_.next = first->next;
+    return static_cast<suspension*>(first);
+  }
+
+  /// resume_from_any_thread() for each.
+  void resume_all() noexcept {
+    while (suspension* const first = pop_front()) first->resume_from_any_thread();
+  }
+
+ private:
+  friend suspension_list;
+  detail::suspension_links before_{};  // the first
+  detail::suspension_links* last_ = &before_;
+};
+
 /// Those that wait, in the order in which they came. Each can leave in constant time, and all of them together.
 ///
 /// It has no lock: whoever owns it calls under its own.
 class suspension_list {
  public:
   suspension_list() noexcept = default;
+  suspension_list(const suspension_list&) = delete;
+  suspension_list& operator=(const suspension_list&) = delete;
 
-  [[nodiscard]] bool empty() const noexcept { return waiting_.empty(); }
+  [[nodiscard]] bool empty() const noexcept { return ends_.next == &ends_; }
 
   /// Who came first, or null.
-  [[nodiscard]] suspension* front() noexcept { return waiting_.front(); }
+  [[nodiscard]] suspension* front() noexcept { return empty() ? nullptr : static_cast<suspension*>(ends_.next); }
 
   void push_back(suspension& entering) noexcept {
-    entering.taken_count_ = taken_count_;
-    waiting_.push_back(entering);
+    detail::suspension_links& links = entering;
+    links.previous = ends_.previous;
+    links.next = &ends_;
+    ends_.previous->next = &links;
+    ends_.previous = &links;
+    entering.epoch_ = epoch_;
   }
 
   /// Takes out who came first; null when nobody waits.
   suspension* pop_front() noexcept {
-    suspension* const first = waiting_.front();
-    if (first != nullptr) first->unlink();
+    suspension* const first = front();
+    if (first != nullptr) unlink(*first);
     return first;
   }
 
   /// Takes `leaving` out, and returns whether it was there. For withdraw(): also one that has been taken out already,
   /// alone or with all, and is on its way.
   [[nodiscard]] bool remove(suspension& leaving) noexcept {
-    // The links of one that was taken with all are the taker's, who may be at them now.
-    if (leaving.taken_count_ != taken_count_ || !leaving.ring_links::linked()) return false;
-    leaving.unlink();
+    if (leaving.epoch_ != epoch_) return false;
+    unlink(leaving);
     return true;
   }
 
-  /// Hands all of them over to `taker`, which is empty, and is its caller's alone.
-  void move_all_to(suspension_list& taker) noexcept {
-    ++taken_count_;
-    waiting_.move_all_to(taker.waiting_);
-  }
-
-  /// Ends the waits of all of them, oldest first: resume_from_any_thread(). For who has taken them out; without the
-  /// lock.
-  void resume_all() noexcept {
-    while (suspension* const first = pop_front()) first->resume_from_any_thread();
+  /// Takes all of them out, in constant time, and appends them to `granted`.
+  void move_all_to(granted_suspensions& granted) noexcept {
+    if (empty()) return;
+    granted.last_->next = ends_.next;
+    granted.last_ = ends_.previous;
+    ends_.next = ends_.previous = &ends_;
+    ++epoch_;  // remove() knows none of them any more, and leaves their links alone
   }
 
  private:
-  detail::intrusive_ring<suspension> waiting_;
-  std::uint64_t taken_count_ = 0;  // how often all were handed over
+  void unlink(suspension& leaving) noexcept {
+    const detail::suspension_links& links = leaving;
+    links.previous->next = links.next;
+    links.next->previous = links.previous;
+    leaving.epoch_ = 0;
+  }
+
+  detail::suspension_links ends_{&ends_, &ends_};  // the last is before it, the first behind
+  std::uint64_t epoch_ = 1;                        // counts how often all were taken out
 };
 
 }  // namespace gyre

@@ -142,18 +142,6 @@ class intrusive_ring {
   /// Whoever came after `current`, or null.
   [[nodiscard]] T* after(T& current) noexcept { return element(static_cast<ring_links&>(current).next_); }
 
-  /// Moves every element to `taker`, which is empty, in their order.
-  void move_all_to(intrusive_ring& taker) noexcept {
-    GYRE_ASSERT(taker.empty(), "a ring is moved into an empty one");
-    if (empty()) return;
-    ring_links& first = *sentinel_.next_;
-    sentinel_.unlink();
-    taker.sentinel_.next_ = &first;
-    taker.sentinel_.previous_ = first.previous_;
-    first.previous_->next_ = &taker.sentinel_;
-    first.previous_ = &taker.sentinel_;
-  }
-
   /// Calls `visit(element)` for each. The visit may unlink the element that it is given, and no other.
   template <class Visit>
   void for_each(Visit visit) {

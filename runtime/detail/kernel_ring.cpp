@@ -2,6 +2,7 @@
 // The kernel's side of the door: shared memory, one system call to enter, and the eventfd to sleep on.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/kernel_ring.hpp>
+#include <gyre/runtime/detail/live_executor.hpp>
 #include <gyre/runtime/error.hpp>
 
 #include <liburing.h>
@@ -9,6 +10,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -80,6 +82,7 @@ int kernel_ring::make_event_fd(bool completions_signal_it) noexcept {
 }
 
 int kernel_ring::enter(unsigned wait_count, clock_ns wait_max) noexcept {
+  refuse_child(*this);
   const std::uint64_t tail = sq_tail();
   std::atomic_ref{*sq_tail_told_}.store(static_cast<unsigned>(tail), std::memory_order_release);
   // A look for task work that is not there would cost a twentieth of a small enter.
@@ -116,6 +119,7 @@ void kernel_ring::notify_completions(bool on) noexcept {
 }
 
 void kernel_ring::sleep(clock_ns longest) noexcept {
+  refuse_child(*this);
   const bool ended = longest == for_ever ? take_signal() : sleep_within(epoll_sleep_within(longest));
   if (!ended && errno != EINTR)
     fatal_errno(errno, "executor: it cannot sleep on its eventfd, which belongs to it alone");
@@ -196,6 +200,27 @@ std::size_t kernel_ring::futex_wake(const std::atomic<std::uint32_t>& word, std:
   const auto count = static_cast<int>(std::min<std::uint32_t>(count_max, INT32_MAX));
   const long woken_count = ::syscall(SYS_futex, &word, op, count, nullptr, nullptr, 0);
   return woken_count < 0 ? 0 : static_cast<std::size_t>(woken_count);  // EFAULT: the memory is gone, and who waited
+}
+
+namespace {
+
+// Puts private memory with the same contents where shared memory was.
+void make_private(void* shared, std::size_t bytes) noexcept {
+  void* const copy = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (copy == MAP_FAILED) fatal_errno(errno, "executor: the child of a fork has no memory for what it inherits");
+  std::memcpy(copy, shared, bytes);
+  if (::mremap(copy, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, shared) == MAP_FAILED)
+    fatal_errno(errno, "executor: the child of a fork cannot part from what it inherits");
+}
+
+}  // namespace
+
+// Entries that the child describes, before it comes by a check, would else lie in the parent's queue.
+void kernel_ring::part_from_parent() noexcept {
+  ring::part_from_parent();
+  make_private(ring_->sq.ring_ptr, ring_->sq.ring_sz);
+  if (ring_->cq.ring_ptr != ring_->sq.ring_ptr) make_private(ring_->cq.ring_ptr, ring_->cq.ring_sz);
+  make_private(ring_->sq.sqes, sq_entries() * sqe_bytes);
 }
 
 clock_ns kernel_ring::now() const noexcept { return read_clock(CLOCK_MONOTONIC); }

@@ -44,6 +44,7 @@ class kernel_ring final : public ring {
   int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
   std::size_t futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count_max,
                          bool process_private) noexcept override;
+  void part_from_parent() noexcept override;
   clock_ns now() const noexcept override;
   clock_ns now_on(clock_id clock) const noexcept override;
   std::string notes() const override { return report_.notes; }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Both ways to sleep, step by step, and the post that ends them.
+#include <gyre/runtime/detail/live_executor.hpp>
 #include <gyre/runtime/detail/parker.hpp>
 
 #include <liburing.h>
@@ -38,14 +39,14 @@ clock_ns parker::sleep_max() noexcept {
 void parker::sleep_in_eventfd() noexcept {
   const clock_ns longest = sleep_max();
   if (longest == 0) return;
-  state_.store(state::parked, std::memory_order_relaxed);
+  posted_.begin_sleep();
   ring_.notify_completions(true);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!work_is_visible()) {
     ++parks_;
     ring_.sleep(longest);
   }
-  state_.store(state::running, std::memory_order_relaxed);
+  posted_.end_sleep();
   ring_.notify_completions(false);
   clock_.look();
 }
@@ -54,26 +55,22 @@ void parker::flush_and_sleep_in_ring() noexcept {
   if (wake_poll_.where == completion_handler::place::none) submission_.submit(wake_poll_);
   if (submission_.has_queued()) submission_.flush_and_queue();
   const clock_ns longest = sleep_max();
-  state_.store(state::parked, std::memory_order_relaxed);
+  posted_.begin_sleep();
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const bool sleeps = longest > 0 && wake_poll_.where == completion_handler::place::in_kernel &&
                       !ring_.has_completions() && posted_.empty() && !submission_.has_queued();
   if (sleeps) ++parks_;
   submission_.enter(sleeps ? 1 : 0, sleeps ? longest : for_ever);
-  state_.store(state::running, std::memory_order_relaxed);
+  posted_.end_sleep();
   clock_.look();
 }
 
 void parker::post(runnable& work) noexcept {
-  posted_.push(work);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  const bool parked = state_.load(std::memory_order_relaxed) == state::parked;
-  if (parked && state_.exchange(state::running, std::memory_order_relaxed) == state::parked) {
+  refuse_child(ring_);
+  posted_.post(work, [this]() noexcept {
     wakes_written_.fetch_add(1, std::memory_order_relaxed);
     ring_.wake();
-  } else {
-    wakes_suppressed_.fetch_add(1, std::memory_order_relaxed);
-  }
+  });
 }
 
 }  // namespace gyre::detail

@@ -3,16 +3,28 @@
 //
 // It sleeps in read(2) on an eventfd that is registered with its ring and that other threads write to.
 //
-//   state = parked; completions signal the eventfd
+//   parked (detail/inbox.hpp); completions signal the eventfd
 //   full fence
 //   look again: completions, task work, posted        -- anything there: undo, do not sleep
 //   read(eventfd), or epoll_pwait2(2) on it when there are timers
-//   state = running; completions no longer signal
+//   not parked; completions no longer signal
 //
-// Who posts pushes first, fences, and then writes the eventfd only if it was the one to take `parked` away. So either
-// the look sees the push, or the poster sees `parked`; a busy executor is never written to. Completions that were
-// queued while they did not signal are remembered by nobody, which is why the look comes after, and not before, they
-// do. ARCHITECTURE.md, Parking, goes through every order.
+// Who posts pushes first, and then writes the eventfd only if it was the one to take `parked` away. So either the look
+// sees the push, or the poster sees `parked`; a busy executor is never written to: detail/inbox.hpp has the table.
+//
+// Completions that were queued while they did not signal are remembered by nobody, which is why the look comes after,
+// and not before, they do. The fence stands between the two, as the kernel reads the one word and writes the other:
+//
+//   executor                                   kernel
+//   E1  completions signal the eventfd         K1  there is task work
+//   E2  full fence                             K2  do completions signal? then write the eventfd
+//   E3  look: is there task work?
+//
+//   K1 before E3   the look finds it: no sleep
+//   E3 before K1   then E1, by the fence, before K2: the write ends the sleep
+//
+// Without the fence E1 may still be on its way to memory while E3 reads, and K1 and K2 come between: nobody signals,
+// and nobody looks. tests/runtime/inbox_model_test.cpp finds that order, and none where the fence is there.
 //
 // Or it sleeps in the io_uring_enter(2) that submits: the same promise, with the ring polling what other threads write
 // to.
@@ -24,7 +36,7 @@
 
 #include <gyre/runtime/detail/coarse_clock.hpp>
 #include <gyre/runtime/detail/completion_handler.hpp>
-#include <gyre/runtime/detail/mpsc_stack.hpp>
+#include <gyre/runtime/detail/inbox.hpp>
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
 #include <gyre/runtime/detail/submission.hpp>
@@ -73,12 +85,13 @@ class parker {
   /// Everything that was posted, oldest first, linked through `next`.
   [[nodiscard]] runnable* take_posted() noexcept { return posted_.take_all(); }
 
+  /// Waits until no other thread is in post(). Before the parker goes.
+  void wait_for_posters() noexcept { posted_.wait_for_posters(); }
+
   /// See executor_statistics.
   [[nodiscard]] std::uint64_t parks() const noexcept { return parks_; }
   [[nodiscard]] std::uint64_t wakes_written() const noexcept { return wakes_written_.load(std::memory_order_relaxed); }
-  [[nodiscard]] std::uint64_t wakes_suppressed() const noexcept {
-    return wakes_suppressed_.load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] std::uint64_t wakes_suppressed() const noexcept { return posted_.posts_count() - wakes_written(); }
 
  private:
   // For sleeping in the ring: a multishot poll of the eventfd, which is never read, so that a write to it ends the
@@ -105,11 +118,8 @@ class parker {
   bool in_ring_;
 
   // Touched by any thread.
-  enum class state : std::uint8_t { running, parked };
-  std::atomic<state> state_ = state::running;
-  mpsc_stack posted_;
+  inbox posted_;
   std::atomic<std::uint64_t> wakes_written_ = 0;
-  std::atomic<std::uint64_t> wakes_suppressed_ = 0;
 };
 
 }  // namespace gyre::detail

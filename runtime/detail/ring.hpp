@@ -186,6 +186,11 @@ class ring {
   /// What another clock says: the one that the kernel's timeouts on it go by, but for what a time namespace shifts.
   [[nodiscard]] virtual clock_ns now_on(clock_id clock) const noexcept = 0;
 
+  /// In the child of a fork(2), for a ring of the parent's: from here on it is used no more, and what was shared with
+  /// the parent is not.
+  virtual void part_from_parent() noexcept { is_parents_ = true; }
+  [[nodiscard]] bool is_parents() const noexcept { return is_parents_; }
+
   /// What was not granted at set-up, in sentences; empty when all was.
   [[nodiscard]] virtual std::string notes() const { return {}; }
 
@@ -249,6 +254,7 @@ class ring {
   std::uint64_t lap_begin_ = 0;  // how many entries were given before the one at sqes_
   std::uint64_t sq_taken_ = 0;   // how many the other side has taken
   std::uint64_t cq_head_ = 0;
+  bool is_parents_ = false;
 };
 
 }  // namespace gyre::detail

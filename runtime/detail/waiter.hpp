@@ -21,6 +21,7 @@
 namespace gyre {
 class executor;
 class operation;
+class suspension;
 }  // namespace gyre
 
 namespace gyre::detail {
@@ -172,6 +173,7 @@ class waiter : public runnable {
  private:
   friend class gyre::executor;
   friend class gyre::operation;
+  friend class gyre::suspension;
   friend class task_tree;
   static constexpr std::uint32_t stage_mask = 0xff;
   static constexpr std::uint32_t flags_mask = ~stage_mask;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The lists whose links live in their elements.
+#include <gyre/runtime/detail/inbox.hpp>
 #include <gyre/runtime/detail/intrusive.hpp>
 #include <gyre/runtime/detail/mpsc_stack.hpp>
 
@@ -157,7 +158,7 @@ TEST_CASE("a ring tells who came first, and who came after whom") {
 
 TEST_CASE("a stack gives what was pushed in the order of the pushes") {
   std::array<numbered, 3> elements;
-  mpsc_stack stack;
+  basic_mpsc_stack<runnable, real_memory> stack;
   CHECK(stack.empty());
   CHECK(stack.take_all() == nullptr);
 
@@ -177,7 +178,7 @@ TEST_CASE("of what several threads push at once nothing is lost, and each thread
   constexpr int threads_count = 4;
   constexpr int pushes_count = 20'000;
   std::deque<numbered> elements(threads_count * pushes_count);
-  mpsc_stack stack;
+  basic_mpsc_stack<runnable, real_memory> stack;
 
   std::vector<std::thread> threads;
   for (int t = 0; t < threads_count; ++t) {

@@ -414,6 +414,45 @@ TEST_CASE("of 100,000 posts from four threads to an executor that parks between 
   }
 }
 
+TEST_CASE(
+    "an executor can be destroyed as soon as what was posted has run: its destructor waits for the end of post()") {
+  constexpr int rounds_count = 300;
+  for (const auto park : both_ways) {
+    CAPTURE(name_of(park));
+    std::atomic<executor*> there = nullptr;
+    std::thread poster{[&] {
+      for (int i = 0; i < rounds_count; ++i) {
+        while (there.load() == nullptr) std::this_thread::yield();
+        there.exchange(nullptr)->post([] { executor::current().root_scope().cancel("it was posted"); });
+      }
+    }};
+
+    for (int i = 0; i < rounds_count; ++i) {
+      executor loop{{.sq_entries = 8, .cq_entries = 16, .park = park}};
+      auto root = loop.start(sleep_until_cancelled());
+      there = &loop;
+      turn_until_done(loop, root);
+    }
+
+    poster.join();
+    CHECK(there.load() == nullptr);
+  }
+}
+
+TEST_CASE("what is posted while an executor is destroyed runs before it is gone") {
+  int run_count = 0;
+
+  {
+    scripted_executor on;
+    on.loop.post([&] {
+      ++run_count;
+      on.loop.post([&] { ++run_count; });
+    });
+  }
+
+  CHECK(run_count == 2);
+}
+
 // A sleep that a timer ends is another call than one that lasts for ever, and they follow one another in any order.
 TEST_CASE("one post at a time, each to an executor that has gone to sleep, with and without a timer: none is lost") {
   constexpr int rounds_count = 2'000;

@@ -283,6 +283,7 @@ interval         value    value    stopped  stopped  | stopped  stopped  stopped
 task             value    value    value    value    | value    value    value    value
 child's_result   value    value    stopped  value    | stopped  stopped  stopped  stopped
 room             value    value    stopped  value    | stopped  stopped  stopped  stopped
+permit           value    value    stopped  value    | stopped  stopped  stopped  stopped
 group            value    value    stopped  value    | stopped  stopped  stopped  stopped
 stream           value    value    value    value    | value    value    value    value
 merged_streams   value    value    stopped  value    | stopped  stopped  stopped  stopped
@@ -309,6 +310,7 @@ interval         value       value       value       value       | timed_out   t
 task             value       value       value       value       | value       value       value       value
 child's_result   value       value       value       value       | timed_out   timed_out   value       timed_out
 room             value       value       value       value       | timed_out   timed_out   value       timed_out
+permit           value       value       value       value       | timed_out   timed_out   value       timed_out
 group            value       value       value       value       | timed_out   timed_out   value       timed_out
 stream           value       value       value       value       | value       value       value       value
 merged_streams   value       value       value       value       | timed_out   timed_out   value       timed_out
@@ -333,6 +335,7 @@ interval         -        -        -        -        | -        -        -      
 task             error    error    error    error    | error    error    error    error
 child's_result   error    error    stopped  error    | stopped  stopped  stopped  stopped
 room             stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
+permit           stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
 group            error    error    error    error    | error    error    error    error
 stream           error    error    error    error    | error    error    error    error
 merged_streams   stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
@@ -358,6 +361,7 @@ interval         -         -         -         -         | -         -         -
 task             error     error     error     error     | error     error     error     error
 child's_result   error     error     error     error     | timed_out timed_out error     timed_out
 room             stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
+permit           stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
 group            error     error     error     error     | error     error     error     error
 stream           error     error     error     error     | error     error     error     error
 merged_streams   stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
@@ -378,6 +382,7 @@ sleep            stopped   stopped   stopped   stopped   | timed_out stopped   s
 interval         stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 child's_result   stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 room             stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
+permit           stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 merged_streams   stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 accept_stream    stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 others           stopped   stopped   stopped   stopped   | stopped   stopped   stopped   stopped
@@ -394,6 +399,7 @@ sleep            stopped   stopped   stopped   stopped   | timed_out stopped   s
 interval         stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 child's_result   stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 room             stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
+permit           stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 group            stopped   stopped   stopped   stopped   | stopped   stopped   stopped   stopped
 merged_streams   stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 accept_stream    stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
@@ -674,6 +680,7 @@ sleep            -       -       -       | -       -       -
 interval         -       -       -       | -       -       -
 child's_result   value   stopped stopped | stopped stopped stopped
 room             value   stopped stopped | stopped stopped stopped
+permit           value   stopped stopped | stopped stopped stopped
 group            value   stopped stopped | stopped stopped stopped
 merged_streams   value   stopped stopped | stopped stopped stopped
 accept_stream    value   stopped stopped | stopped stopped stopped

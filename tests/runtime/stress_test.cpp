@@ -21,6 +21,7 @@
 #include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/when_all.hpp>
 #include <gyre/runtime/when_any.hpp>
+#include <gyre/sync/semaphore.hpp>
 
 #include "../support/captured_log.hpp"
 #include "../support/outcome.hpp"
@@ -97,6 +98,7 @@ struct tally {
   std::uint64_t frames_stopped_count = 0;
   std::uint64_t failures_count = 0;
   std::uint64_t sleeps_count = 0;
+  std::uint64_t permits_acquired_count = 0;
 };
 
 // A deadline on any clock that anybody may move while it is waited for.
@@ -108,6 +110,8 @@ struct open_deadline : detail::movable_base {
   }
   clock_ns earliest;  // that it ever was; a move to later can come too late
 };
+
+constexpr unsigned permits_count = 3;
 
 class world {
  public:
@@ -159,6 +163,8 @@ class world {
   std::vector<open_scope*> scopes;
   std::vector<open_deadline*> deadlines;
   clock_ns latest_system_time = 0;
+  sync::semaphore permits{permits_count};
+  std::uint64_t held_permits_count = 0;
   std::stop_source stops;
   tally seen;
   std::string broken;  // the first rule that did not hold
@@ -310,12 +316,48 @@ task<int> sleep_until_some_time(world& in, dice random) {
   co_return 1;
 }
 
+// In a frame: permits that are held.
+class permits_in_frame {
+ public:
+  permits_in_frame(world& in, std::uint64_t count) : in_{in}, count_{count} {
+    in_.held_permits_count += count_;
+    ++in_.seen.permits_acquired_count;
+    in_.expect(in_.held_permits_count + in_.permits.available() <= permits_count,
+               "there are no more permits than that");
+  }
+  permits_in_frame(const permits_in_frame&) = delete;
+  permits_in_frame& operator=(const permits_in_frame&) = delete;
+  ~permits_in_frame() { in_.held_permits_count -= count_; }
+
+ private:
+  world& in_;
+  std::uint64_t count_;
+};
+
+task<int> hold_permits(world& in, dice random) {
+  in_frame here{in, co_await this_task::scope()};
+  const std::uint64_t count = 1 + random.below(permits_count);
+  const clock_ns begin = in.loop.now();
+  const nanoseconds limit = in.some_time(random);
+  const auto held = co_await move_on_after(limit, in.permits.acquire(count));
+  in.expect(held || in.has_passed(begin, limit), "nobody moves on from permits before its time has passed");
+  if (held) {
+    const permits_in_frame counted{in, count};
+    co_await sleep(in, in.some_time(random));
+  }
+  here.ended();
+  co_return 1;
+}
+
 task<int> leaf(world& in, dice random) {
   in_frame here{in, co_await this_task::scope()};
   std::array<std::byte, 4> buffer{};
   const int fd = in.sockets[random.below(4)];
   const nanoseconds limit = in.some_time(random);
-  switch (random.below(17)) {
+  switch (random.below(18)) {
+    case 17:
+      co_await hold_permits(in, random.fork());
+      break;
     case 0:
       co_await sleep(in, limit);
       break;
@@ -602,6 +644,7 @@ void check_end(world& in, root_task<int>& root) {
   in.expect(in.alive_count == 0, "no frame is left");
   in.expect(in.scopes.empty(), "no scope is left open");
   in.expect(in.loop.timers().empty(), "no timer is left");
+  in.expect(in.permits.available() == permits_count, "all permits have been given back");
 }
 
 struct chosen_options {
@@ -761,10 +804,12 @@ tally for_each_seed(std::uint64_t first, std::uint64_t count, ended_program (*ru
     all.frames_stopped_count += seen.frames_stopped_count;
     all.failures_count += seen.failures_count;
     all.sleeps_count += seen.sleeps_count;
+    all.permits_acquired_count += seen.permits_acquired_count;
   }
   MESSAGE(all.nodes_count, " nodes, ", all.frames_stopped_count, " frames stopped, ", all.operations_timed_out_count,
           " operations and ", all.tasks_timed_out_count, " tasks timed out, ", all.scopes_emptied_count,
-          " scopes emptied, ", all.failures_count, " failures, ", all.sleeps_count, " sleeps");
+          " scopes emptied, ", all.failures_count, " failures, ", all.sleeps_count, " sleeps, ",
+          all.permits_acquired_count, " permits acquired");
   return all;
 }
 
@@ -780,6 +825,7 @@ TEST_CASE("random programs on the scripted ring end by the rules, and leave noth
   CHECK(all.frames_stopped_count > 0);
   CHECK(all.failures_count > 0);
   CHECK(all.sleeps_count > 0);
+  CHECK(all.permits_acquired_count > 0);
 }
 
 TEST_CASE("random programs on the kernel end by the rules, and leave nothing") {

@@ -108,8 +108,12 @@ class steps {
     all_.push_back({std::move(name), {}, std::move(act), /*is_needed=*/false});
   }
 
-  /// Takes steps until none is left that is needed, in the order that `choose` says.
+  /// Takes steps until none is left that is needed, in the order that `choose` says. Calls `check()` after each.
   void take_all(choices& choose) {
+    take_all(choose, [] {});
+  }
+  template <class Check>
+  void take_all(choices& choose, Check check) {
     for (;;) {
       std::vector<step*> possible;
       bool is_over = true;
@@ -123,6 +127,7 @@ class steps {
       choose.note(next.name);
       if (!next.can) next.is_done = true;
       next.act();
+      check();
     }
   }
 

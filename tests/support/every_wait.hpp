@@ -16,6 +16,7 @@
 #include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/when_all.hpp>
 #include <gyre/runtime/when_any.hpp>
+#include <gyre/sync/semaphore.hpp>
 
 #include <liburing.h>
 
@@ -151,6 +152,21 @@ inline task<> room_in_group(stage& at) {
   });
 }
 
+inline task<> receive_and_release(stage& at, sync::semaphore& permits) {
+  const life counted{at};
+  static_cast<void>(co_await receive(at));
+  permits.release();
+}
+
+inline task<> permit_of_semaphore(stage& at) {
+  sync::semaphore permits{0};
+  co_await with_task_group([&](task_group& group) -> task<> {
+    group.start(receive_and_release(at, permits));
+    co_await tell_in_scope(at, permits.acquire());
+    group.cancel();
+  });
+}
+
 inline task<> group_of_two(stage& at) {
   co_await tell(at, with_task_group([&](task_group& group) -> task<> {
                   const life counted{at};
@@ -218,10 +234,12 @@ inline constexpr std::array subjects{
     // A time.
     subject{.name = "sleep", .wait = &sleep, .opcode = IORING_OP_LAST},
     subject{.name = "interval", .wait = &tick, .opcode = IORING_OP_LAST},
-    // What others wait for: a task that is awaited; a child, by who has its handle, or who needs its place; a group.
+    // What others wait for: a task that is awaited; a child, by who has its handle, or who needs its place, or a permit
+    // that it releases; a group.
     subject{.name = "task", .wait = &awaited_task},
     subject{.name = "child's_result", .wait = &result_of_child},
     subject{.name = "room", .wait = &room_in_group},
+    subject{.name = "permit", .wait = &permit_of_semaphore},
     subject{.name = "group", .wait = &group_of_two},
     // The second item of a stream, in the midst of its coroutine; of two streams; and of a multishot request.
     subject{.name = "stream", .wait = &item_of_stream},
