@@ -147,7 +147,7 @@ void lock_queue::sleep_on(std::uint32_t expected) noexcept {
   pauses_ = false;
   phase_ = phase::asleep;
   home_.loop.submit(*this);
-  if (sort_ == lock_sort::robust) look();
+  if (sort_ == lock_sort::robust) look_later();
 }
 
 // Sleeps for a moment, whatever the word says.
@@ -157,10 +157,7 @@ void lock_queue::pause() noexcept {
   home_.loop.submit(*this);
 }
 
-// Has the wait ended where the lock is free; otherwise comes back later.
-void lock_queue::look() noexcept {
-  const bool is_free = lock_word::owner(word_at(address).load(std::memory_order_relaxed)) == 0;
-  if (is_free) return home_.loop.submit_cancel(*this);
+void lock_queue::look_later() noexcept {
   const auto due = gyre::detail::later(home_.loop.now(), robust_look);
   home_.loop.arm_on({gyre::detail::clock_id::steady, due}, look_timer_);
 }
@@ -169,7 +166,10 @@ constinit const gyre::detail::timer_kind lock_queue::look_timer::kind_of_look{&l
 
 void lock_queue::look_timer::expired(timer& self) noexcept {
   lock_queue& queue = static_cast<look_timer&>(self).queue;
-  if (queue.phase_ == phase::asleep) queue.look();
+  if (queue.phase_ != phase::asleep) return;
+  const bool is_free = lock_word::owner(word_at(queue.address).load(std::memory_order_relaxed)) == 0;
+  if (is_free) queue.home_.loop.submit_cancel(queue);  // it takes the lock when that has ended
+  else queue.look_later();
 }
 
 // When nobody waits here: wants its wait in the kernel back, or is of no use any more. It may be given back after this.

@@ -88,7 +88,7 @@ class lock_queue final : public kernel_request {
   [[nodiscard]] lock_wait& pop_first() noexcept;
   void sleep_on(std::uint32_t expected) noexcept;
   void pause() noexcept;
-  void look() noexcept;
+  void look_later() noexcept;
   void rest() noexcept;
   static void describe(kernel_request& self, io_uring_sqe& sqe) noexcept;
   static void ended(kernel_request& self, std::int32_t res, std::uint32_t flags) noexcept;
