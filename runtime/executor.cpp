@@ -39,9 +39,10 @@ void check(const executor_options& options) {
   refuse_if(polls_network && !in_ring && !options.sqpoll,
             "executor_options: napi polls in a wait in io_uring_enter(2) or in the submission thread, and "
             "parking::eventfd waits in read(2): choose parking::ring_wait, or sqpoll");
-  refuse_if(polls_devices && (in_ring || options.sqpoll || polls_network),
-            "executor_options: an executor with iopoll takes reads and writes of files, and no poll of an eventfd or of a "
-            "network device, and asks for completions itself: leave out parking::ring_wait, sqpoll and napi");
+  refuse_if(
+      polls_devices && (in_ring || options.sqpoll || polls_network),
+      "executor_options: an executor with iopoll takes reads and writes of files, and no poll of an eventfd or of a "
+      "network device, and asks for completions itself: leave out parking::ring_wait, sqpoll and napi");
   refuse_if(options.sqpoll && grows,
             "executor_options: a ring with a submission thread keeps its size: leave out sq_entries_max and "
             "cq_entries_max, or sqpoll");

@@ -97,8 +97,8 @@ class parker {
   ///
   /// Where a write to another eventfd, or a read of one, is what completes a request, Linux signals a ring's registered
   /// eventfd once, late, and then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is
-  /// never cleared). A sleep in the ring itself is not concerned. Nor is a ring whose completions come only to who asks:
-  /// it takes no poll, and no request on an eventfd.
+  /// never cleared). A sleep in the ring itself is not concerned. Nor is a ring whose completions come only to who
+  /// asks: it takes no poll, and no request on an eventfd.
   void sleep_in_ring_from_now_on() noexcept { in_ring_ = !ring_.modes().iopoll; }
 
   /// Queues `work` for take_posted(), and ends the sleep. From any thread, and from signal handlers.

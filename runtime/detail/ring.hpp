@@ -113,7 +113,8 @@ class ring {
   [[nodiscard]] unsigned free_sqes() const noexcept {
     if (sq_reader_ == nullptr) [[likely]]
       return sq_entries_ - unsubmitted();
-    return sq_entries_ - (static_cast<unsigned>(sq_tail()) - std::atomic_ref{*sq_reader_}.load(std::memory_order_acquire));
+    return sq_entries_ -
+           (static_cast<unsigned>(sq_tail()) - std::atomic_ref{*sq_reader_}.load(std::memory_order_acquire));
   }
 
   /// Whether an enter() would bring completions that has_completions() does not know of yet.

@@ -621,7 +621,10 @@ class peer {
 class kernel_cell {
  public:
   kernel_cell(const subject& chosen, const order& in_order)
-      : what_{chosen}, order_{in_order}, peer_{chosen}, loop_{options_under_test({.linked_timeout_max = chosen.linked_timeout_max})} {
+      : what_{chosen},
+        order_{in_order},
+        peer_{chosen},
+        loop_{options_under_test({.linked_timeout_max = chosen.linked_timeout_max})} {
     stage_.socket = peer_.socket();
     root_.emplace(loop_, within(stage_, chosen));
     loop_.run_ready();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The executor that a test runs on the kernel: as it is by default, or in one of the modes that executor_options offers.
+// The executor that a test runs on the kernel: as it is by default, or in a mode that executor_options offers.
 //
 // GYRE_TEST_MODE names the mode, so that the same races run in each: tests/meson.build has the list.
 #pragma once
