@@ -27,7 +27,6 @@ void parker::flush_and_park() noexcept {
   submission_.flush();
 }
 
-<<<<<<< HEAD
 // One look that does not last: those who are ready come before the devices.
 void parker::flush_and_ask() noexcept {
   submission_.flush();
@@ -54,12 +53,8 @@ bool parker::finds_work_awake() noexcept {
   return true;
 }
 
-// How long a sleep may last; zero when a timer is due. Linux lets every sleep of a thread come late by its slack, that
-// on the eventfd too: only what is wanted above that is added there.
-=======
 // How long a sleep may last; zero when a timer is due. To the last timer that comes within the slack after the
 // earliest: as few wakes as if each came late by all of the slack, and a timer that is alone does not come late at all.
->>>>>>> timers
 clock_ns parker::sleep_max() noexcept {
   if (timers_.empty()) return for_ever;
   const clock_ns now = clock_.look();
