@@ -28,7 +28,7 @@ LINES = {
     ('yield', '1'): ('yield, alone: a turn each', None),
     ('yield', '32'): ('32 coroutines that yield in turn', ('gyre', 4)),
     ('yield', '1000'): ('1000 coroutines that yield in turn', None),
-    ('free_mutex', ''): ('mutex, free: lock and unlock', ('gyre', 16)),
+    ('free_mutex', ''): ('mutex, free: lock and unlock', ('gyre', 20)),
     ('mutex_hand_over', ''): ('mutex, handed on among 100 coroutines; floor: they yield', ('gyre', 40)),
     ('two_executors', ''): ('mutex, 10 coroutines each on two executors; floor: std::mutex, two threads', None),
     ('executor_and_thread', ''): ('mutex, an executor and a thread; floor: the same', None),
