@@ -18,8 +18,8 @@
 // to.
 //
 // What ends a sleep besides: the earliest timer. How long it may last is an argument of the call that sleeps, so that
-// timers need no request in the kernel, which would have to be armed, moved, and ended. It lasts a little longer than
-// to the earliest (executor_options::timer_slack): timers that come one upon the other then end one sleep together.
+// timers need no request in the kernel, which would have to be armed, moved, and ended. Where more timers come one upon
+// the other (executor_options::timer_slack), it lasts to the last of them, and they end one sleep together.
 #pragma once
 
 #include <gyre/runtime/detail/coarse_clock.hpp>

@@ -161,8 +161,8 @@ class ring {
   /// wake().
   [[nodiscard]] virtual int event_fd() const noexcept = 0;
 
-  /// Sleeps until the event descriptor is signalled, and takes the signal; no longer than `longest` and what the kernel
-  /// adds to a sleep: prctl(2), PR_SET_TIMERSLACK. May return before that, and without a signal.
+  /// Sleeps until the event descriptor is signalled, and takes the signal; no longer than `longest`. May return before
+  /// that, and without a signal.
   virtual void sleep(clock_ns longest) noexcept = 0;
 
   /// Signals the event descriptor. From any thread, and from a signal handler.
