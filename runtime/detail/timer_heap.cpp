@@ -88,34 +88,44 @@ timer* timer_heap::pop_due(clock_ns now) noexcept {
 }
 
 // Who was taken out and has an entry still may be counted: a sleep that waits for that one, too, ends no later than it
-// may. In the heap no child is due before its parent.
+// may. Timers in lanes lie anywhere in memory, so that fewer of them are looked at. In the heap no child is due before
+// its parent.
 clock_ns timer_heap::last_due_by(clock_ns limit) const noexcept {
   clock_ns last = earliest();
-  std::size_t looked_at_count = 0;
-  for (const timer_links& lane : lanes_)
-    for (const timer_links* each = lane.next; each != &lane && each->due <= limit; each = each->next) {
+  for (const timer_links& lane : lanes_) {
+    const timer_links* each = lane.next;
+    for (int left = 4; each != &lane && each->due <= limit; each = each->next) {
+      if (--left == 0) return limit;
       last = std::max(last, each->due);
-      if (++looked_at_count == few) return limit;
     }
+  }
+  return std::max(std::max(last, last_in_heap_by(limit)), last_in_slots_by(limit));
+}
 
-  std::array<std::size_t, few * arity> left{};
+clock_ns timer_heap::last_in_heap_by(clock_ns limit) const noexcept {
+  clock_ns last = INT64_MIN;
+  std::array<std::size_t, few * arity> left;  // to be looked at
   std::size_t left_count = 0;
   const auto consider = [&](std::size_t index) {
     if (index < heap_.size() && heap_[index].due <= limit) left[left_count++] = index;
   };
   consider(0);
-  while (left_count > 0) {
+  for (std::size_t looked_at_count = 0; left_count > 0; ++looked_at_count) {
+    if (looked_at_count == few) return limit;
     const std::size_t index = left[--left_count];
     last = std::max(last, heap_[index].due);
-    if (++looked_at_count >= few) return limit;
     for (std::size_t child = index * arity + 1; child <= (index + 1) * arity; ++child) consider(child);
   }
+  return last;
+}
 
-  if (earliest_in_slots_ > limit) return last;
+clock_ns timer_heap::last_in_slots_by(clock_ns limit) const noexcept {
+  if (earliest_in_slots_ > limit) return INT64_MIN;
   const slot_place where = first_slot();
-  if (where.level == levels_count) return last;
+  if (where.level == levels_count) return INT64_MIN;
   const piece& newest = *at(where).newest;
   if (newest.next != nullptr) return limit;
+  clock_ns last = INT64_MIN;
   for (std::uint32_t index = 0; index < newest.count; ++index)
     if (newest.entries[index].due <= limit) last = std::max(last, newest.entries[index].due);
   return last;

@@ -218,6 +218,8 @@ class timer_heap {
     return slots_[where.level * slots_a_level + where.digit];
   }
   [[nodiscard]] slot_place first_slot() const noexcept;
+  [[nodiscard]] clock_ns last_in_heap_by(clock_ns limit) const noexcept;
+  [[nodiscard]] clock_ns last_in_slots_by(clock_ns limit) const noexcept;
 
   [[nodiscard]] timer* first_in_lanes() const noexcept;
   static void link(timer& armed, timer_links& before, timer_links& after) noexcept {
