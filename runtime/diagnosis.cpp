@@ -132,16 +132,14 @@ class task_tree {
     });
   }
 
-  // In the ready queue, who stands for a coroutine is a waiter. One that has yielded knows of no boundary itself. One
-  // that another thread has posted still waits, and was found by that.
+  // In the ready queue, who stands for a coroutine is a waiter. One that another thread has posted still waits, and was
+  // found by that.
   void find_ready() {
     for (const runnable* each = loop_.ready_.front(); each != nullptr; each = each->next) {
       if (!each->coroutine()) continue;
       const auto& settled = static_cast<const waiter&>(*each);
       if (settled.is_waiting()) continue;
-      const boundary* const below =
-          settled.has(waiter::foreign) ? settled.bound_ : promise_of(settled.coroutine()).bound;
-      add({.below = below, .waiting = &settled, .is_ready = true});
+      add({.below = &settled.bound(), .waiting = &settled, .is_ready = true});
     }
   }
 

@@ -161,7 +161,7 @@ executor& executor::begin(detail::waiter& entering, std::coroutine_handle<> awai
               "an executor was used from another thread than its own, or from a turn of another executor");
   entering.set_coroutine(awaiter);
   entering.bound_ = &bound;
-  entering.since_ms_ = loop.clock_.last_look_ms();
+  entering.note_since(loop.clock_.last_look_ms());
   entering.enter_boundary();
   return loop;
 }
@@ -218,9 +218,8 @@ void executor::queue_completed(std::span<const detail::completion> batch) noexce
 inline operation* executor::plainly_completed(const detail::completion& done) noexcept {
   if ((done.user_data & detail::handler_tag) != 0) return nullptr;
   auto& op = *reinterpret_cast<operation*>(done.user_data);
-  if (!op.is_plainly(operation::stage::in_kernel) || !op.is_whole(done.res)) return nullptr;
-  op.answer_ = done.its_answer();
-  op.bound_->waiting = nullptr;
+  if (!op.plainly_ends_with(done.res)) return nullptr;
+  op.complete_plainly(done);
   return &op;
 }
 

@@ -195,7 +195,8 @@ class Waiter:
     def __init__(self, where):
         self.where = where
         self.value = at('gyre::detail::waiter', where)
-        self.state = int(self.value['state_'])
+        self.state = int(self.value['state_']) & 0xffff_ffff
+        self.since_ms = int(self.value['state_']) >> 32
         self.coroutine = int(self.value['resumed_']) & ~1
         self.foreign = bool(self.state & FOREIGN)
         self.waits = self.state & 0xff >= WAITING
@@ -426,7 +427,7 @@ class Tree:
         descriptor = waiter.descriptor()
         if descriptor >= 0:
             self.say(f' on fd {descriptor}')
-        waited_ms = (self.now // 1_000_000 - int(waiter.value['since_ms_'])) & 0xffff_ffff
+        waited_ms = (self.now // 1_000_000 - waiter.since_ms) & 0xffff_ffff
         self.say(f' for {seconds(waited_ms * 1_000_000)}')
         due = min(waiter.due(), self.deadline_of(waiter))
         self.tell_time_left(due)

@@ -140,9 +140,7 @@ class operation : public detail::waiter {
     if (sqe == nullptr) [[unlikely]]
       return nullptr;
     set_coroutine(awaiter);
-    bound_ = &bound;
-    since_ms_ = loop->clock_.last_look_ms();
-    set_plainly(stage::in_kernel);
+    set_plainly(stage::in_kernel, loop->clock_.last_look_ms());
     bound.waiting = this;
     detail::ring::blank(*sqe, reinterpret_cast<std::uint64_t>(this));
     return sqe;
@@ -153,9 +151,19 @@ class operation : public detail::waiter {
   /// own.
   void set_res(std::int32_t res) noexcept { answer_.res = res; }
 
+  /// The first thing that await_resume() does. Returns whether it failed.
+  [[nodiscard]] bool end_as_failed() noexcept {
+    const bool ended_plainly = is_plainly(stage::done);  // since its completion, which was no error
+    if (!ended_plainly) [[unlikely]]
+      end_wait();
+    if (current() != stage::done) __builtin_unreachable();  // spares the destructor's look
+    return !ended_plainly && failed();
+  }
+
   /// For composed operations, in prepare(): any answer of fewer bytes goes to advance(). Otherwise one that is no error
   /// is the end. Returns how many bytes one request can move of them; none moves as many as INT32_MAX.
   unsigned expect(std::size_t bytes) noexcept {
+    add(composed);
     const bool more_than_one_moves = bytes > ops::transfer_bytes_max;
     least_res_ = more_than_one_moves ? INT32_MAX : static_cast<std::int32_t>(bytes);
     return static_cast<unsigned>(more_than_one_moves ? ops::transfer_bytes_max : bytes);
@@ -188,10 +196,25 @@ class operation : public detail::waiter {
 
   [[nodiscard]] unsigned entries_count() const noexcept { return has(linked) ? 2 : 1; }
 
-  [[nodiscard]] bool is_whole(std::int32_t res) const noexcept { return res >= least_res_; }
+  /// Whether this answer is no error, and the end.
+  [[nodiscard]] bool is_whole(std::int32_t res) const noexcept { return res >= (has(composed) ? least_res_ : 0); }
 
-  std::int32_t least_res_ = 0;
+  /// The same, with nothing out of the ordinary about the operation.
+  [[nodiscard]] bool plainly_ends_with(std::int32_t res) const noexcept {
+    if (is_plainly(stage::in_kernel)) [[likely]]
+      return res >= 0;
+    return is_but_for(composed, stage::in_kernel) && res >= least_res_;
+  }
+
+  /// Its own completion, where nothing is out of the ordinary: it is done, and its coroutine to be resumed at once.
+  void complete_plainly(const detail::completion& done) noexcept {
+    answer_ = done.its_answer();
+    set_plainly(stage::done);
+    detail::promise_of(known_coroutine()).bound->waiting = nullptr;
+  }
+
   detail::completion::answer answer_;  // set by the completion: nobody looks before, see newer_cancel()
+  std::int32_t least_res_;             // set with the flag `composed`
   detail::timer* deadline_;            // set with the flag `linked`
 };
 static_assert(sizeof(detail::completion::answer) >= sizeof(operation*));
@@ -227,16 +250,14 @@ class operation_of : public operation {
 
   /// The result, or std::system_error with the operation's name when the kernel said no.
   T await_resume() {
-    end_wait();
-    if (failed()) [[unlikely]]
+    if (end_as_failed()) [[unlikely]]
       self().fail();
     return self().value();
   }
 
   /// The same without an exception: for as_result().
   [[nodiscard]] result<T> await_result() {
-    end_wait();
-    if (failed()) [[unlikely]]
+    if (end_as_failed()) [[unlikely]]
       return self().failure();
     if constexpr (std::is_void_v<T>) return {};
     else return self().value();

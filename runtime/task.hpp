@@ -128,8 +128,8 @@ class result_slot {
     holds_ = holds::value;
   }
 
-  void store_exception() noexcept {
-    std::construct_at(&exception_, std::current_exception());
+  [[gnu::always_inline]] void store_exception() noexcept {
+    ::new (&exception_) std::exception_ptr{std::current_exception()};  // needs no place on the stack, as a copy would
     holds_ = holds::exception;
   }
 
@@ -153,7 +153,9 @@ template <>
 class result_slot<void> {
  public:
   void return_void() noexcept {}
-  void store_exception() noexcept { exception_ = std::current_exception(); }
+  [[gnu::always_inline]] void store_exception() noexcept {
+    ::new (&exception_) std::exception_ptr{std::current_exception()};  // needs no place on the stack, as a copy would
+  }
   void take() {
     if (exception_) [[unlikely]]
       std::rethrow_exception(std::move(exception_));
@@ -229,7 +231,7 @@ template <class T>
 class task_promise final : public coroutine_promise, public result_slot<T> {
  public:
   task<T> get_return_object() noexcept;
-  void unhandled_exception() noexcept { this->store_exception(); }
+  [[gnu::always_inline]] void unhandled_exception() noexcept { this->store_exception(); }
 };
 
 /// Awaits a task from a gyre coroutine: hands the scope down, and takes the result.

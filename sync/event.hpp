@@ -22,8 +22,8 @@ namespace gyre::sync {
 ///
 /// @cancellation  A wait that is stopped leaves the event as it was. One that ended before the stop came has ended.
 /// @threads       Any thread may set, reset and look; a coroutine on any executor awaits. No signal handlers.
-/// @limits        Nobody waits for it when it is destroyed. Who was resumed by set() may destroy it at once, though
-///                set() has not returned yet.
+/// @limits        It is destroyed when nobody awaits it any more. The last of those who were resumed by set() may do so
+///                at once, and so may who sees that it is set, though set() has not returned yet.
 template <class Lock>
 class basic_event {
  public:

@@ -26,8 +26,9 @@ namespace gyre::sync {
 ///
 /// @cancellation  A wait that is stopped leaves the latch as it was. One that ended before the stop came has ended.
 /// @threads       Any thread may count and look; a coroutine on any executor awaits. No signal handlers.
-/// @limits        Counts to 2^62 - 1. Nobody waits for it when it is destroyed. Who was resumed by the last count may
-///                destroy it at once, though count_down() has not returned yet.
+/// @limits        Counts to 2^62 - 1. It is destroyed when nobody awaits it any more. The last of those who were
+///                resumed by the last count may do so at once, and so may who sees that it is done, though
+///                count_down() has not returned yet.
 template <class Lock>
 class basic_latch {
  public:

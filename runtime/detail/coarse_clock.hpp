@@ -17,18 +17,18 @@ class coarse_clock {
   /// The time now.
   clock_ns look() noexcept {
     last_look_ = ring_.now();
-    last_look_ms_ = static_cast<std::uint32_t>(last_look_ / 1'000'000);
+    last_look_ms_ = std::uint64_t{static_cast<std::uint32_t>(last_look_ / 1'000'000)} << 32;
     return last_look_;
   }
 
-  /// The time as of the last look, and the same in milliseconds, which begin anew after 49 days.
+  /// The time as of the last look, and the same in milliseconds, which begin anew after 49 days: in the upper half.
   [[nodiscard]] clock_ns last_look() const noexcept { return last_look_; }
-  [[nodiscard]] std::uint32_t last_look_ms() const noexcept { return last_look_ms_; }
+  [[nodiscard]] std::uint64_t last_look_ms() const noexcept { return last_look_ms_; }
 
  private:
   const ring& ring_;
   clock_ns last_look_ = 0;
-  std::uint32_t last_look_ms_ = 0;
+  std::uint64_t last_look_ms_ = 0;
 };
 
 }  // namespace gyre::detail

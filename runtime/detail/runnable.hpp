@@ -46,8 +46,11 @@ class runnable {
   void set_coroutine(std::coroutine_handle<> coroutine) noexcept {
     resumed_ = reinterpret_cast<std::uintptr_t>(coroutine.address());
   }
-  /// Where it is known to stand for a coroutine.
-  void resume() const noexcept { std::coroutine_handle<>::from_address(reinterpret_cast<void*>(resumed_)).resume(); }
+  /// The same, and resume(), where it is known to stand for a coroutine.
+  [[nodiscard]] std::coroutine_handle<> known_coroutine() const noexcept {
+    return std::coroutine_handle<>::from_address(reinterpret_cast<void*>(resumed_));
+  }
+  void resume() const noexcept { known_coroutine().resume(); }
   void run_through_kind() noexcept { resumed_ |= through_kind; }
 
  private:

@@ -7,7 +7,7 @@
 
 namespace gyre::detail {
 
-gyre::executor& waiter::loop() const noexcept { return bound_->scope->executor(); }
+gyre::executor& waiter::loop() const noexcept { return bound().scope->executor(); }
 
 bool waiter::begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept {
   gyre::executor::begin(*this, awaiter, bound);
@@ -22,7 +22,7 @@ bool waiter::begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexc
 // know from here on that they are not alone, and leave the stack with care.
 void waiter::enter_boundary() noexcept {
   GYRE_ASSERT(current() == stage::idle, "an operation is awaited once");
-  waiter* const other = std::exchange(bound_->waiting, this);
+  waiter* const other = std::exchange(bound().waiting, this);
   if (other == nullptr) return;
   if (!other->has(stacked)) {
     other->add(stacked);
@@ -34,10 +34,10 @@ void waiter::enter_boundary() noexcept {
 
 void waiter::leave_boundary() noexcept {
   if (!has(stacked)) {
-    bound_->waiting = nullptr;
+    bound().waiting = nullptr;
     return;
   }
-  waiter** link = &bound_->waiting;
+  waiter** link = &bound().waiting;
   while (*link != this) link = &(*link)->below_;
   *link = below_;
 }
@@ -58,7 +58,7 @@ void waiter::settle_in_place() noexcept {
 
 bool waiter::wait_again() noexcept {
   GYRE_ASSERT(current() == stage::ready && !has(stopped), "a wait goes on that had ended, and not as stopped");
-  state_ &= ~(stage_mask | stacked);
+  state_ &= ~(stage_mask | std::uint64_t{stacked});
   enter_boundary();
   set(stage::waiting);
   if (!scope().stop_requested()) return true;

@@ -69,10 +69,10 @@ class waiter : public runnable {
   [[nodiscard]] const char* name() const noexcept { return static_cast<const waiter_kind*>(kind)->name; }
 
   /// When the wait began, in milliseconds of the executor's clock, to the accuracy of its turns.
-  [[nodiscard]] std::uint32_t since_ms() const noexcept { return since_ms_; }
+  [[nodiscard]] std::uint32_t since_ms() const noexcept { return static_cast<std::uint32_t>(state_ >> 32); }
 
   /// The scope that it waits in. From the co_await on.
-  [[nodiscard]] cancel_scope& scope() const noexcept { return *bound_->scope; }
+  [[nodiscard]] cancel_scope& scope() const noexcept { return *bound().scope; }
 
   /// What it is about, as far as it says.
   [[nodiscard]] wait_details details() const noexcept {
@@ -96,8 +96,8 @@ class waiter : public runnable {
   // In order of what may be done: up to done it can be destroyed, from waiting on it can be cancelled.
   enum class stage : std::uint8_t { idle, done, ready, waiting, queued, in_kernel, cancel_queued, cancel_sent };
 
-  // What is out of the ordinary about a wait. Beside the stage in one word, so that one comparison says that nothing
-  // is.
+  // What is out of the ordinary about a wait. Beside the stage in one half of a word, so that one comparison says that
+  // nothing is; the other half is since_ms().
   enum flag : std::uint32_t {
     stopped = 0x100,        // settled as stopped
     stop_as_error = 0x200,  // a stop resumes the coroutine
@@ -106,7 +106,8 @@ class waiter : public runnable {
     expired = 0x1000,       // operations: a deadline asked for the end
     linked = 0x2000,        // operations: a linked timeout goes with it
     timed_out = 0x4000,     // operations: a deadline ended it
-    heard = 0x8000          // operations: that linked timeout tells of its end (detail/clocked_deadline.hpp)
+    heard = 0x8000,         // operations: that linked timeout tells of its end (detail/clocked_deadline.hpp)
+    composed = 0x1'0000     // operations: an answer of few bytes is not the end
   };
 
   // Links and awaiter are set by begin(): whoever awaits pays for each store, and nobody looks before.
@@ -159,32 +160,40 @@ class waiter : public runnable {
   [[nodiscard]] bool is_waiting() const noexcept { return current() >= stage::waiting; }
   [[nodiscard]] gyre::executor& loop() const noexcept;
 
-  [[nodiscard]] stage current() const noexcept { return static_cast<stage>(state_ & stage_mask); }
-  void set(stage next_stage) noexcept { state_ = (state_ & flags_mask) | static_cast<std::uint32_t>(next_stage); }
+  /// The boundary that it waits below. From the co_await on.
+  [[nodiscard]] boundary& bound() const noexcept { return has(foreign) ? *bound_ : *promise_of(coroutine()).bound; }
+
+  [[nodiscard]] stage current() const noexcept { return static_cast<stage>(lower_half() & stage_mask); }
+  void set(stage next_stage) noexcept { state_ = (state_ & ~stage_mask) | static_cast<std::uint64_t>(next_stage); }
   [[nodiscard]] bool has(flag asked) const noexcept { return (state_ & asked) != 0; }
   void add(flag added) noexcept { state_ |= added; }
 
   /// Whether it is at `expected`, with nothing out of the ordinary.
-  [[nodiscard]] bool is_plainly(stage expected) const noexcept {
-    return state_ == static_cast<std::uint32_t>(expected);
+  [[nodiscard]] bool is_plainly(stage expected) const noexcept { return lower_half() == plain_state(expected); }
+  /// Whether there is nothing but that.
+  [[nodiscard]] bool is_but_for(flag expected_flag, stage expected) const noexcept {
+    return lower_half() == (expected_flag | plain_state(expected));
   }
-  void set_plainly(stage next_stage) noexcept { state_ = static_cast<std::uint32_t>(next_stage); }
+  /// @param since  The executor's clock, as coarse_clock::last_look_ms() gives it.
+  void set_plainly(stage next_stage, std::uint64_t since = 0) noexcept { state_ = plain_state(next_stage) | since; }
+  static constexpr std::uint32_t plain_state(stage of) noexcept { return static_cast<std::uint32_t>(of); }
 
  private:
   friend class gyre::executor;
   friend class gyre::operation;
   friend class gyre::suspension;
   friend class task_tree;
-  static constexpr std::uint32_t stage_mask = 0xff;
-  static constexpr std::uint32_t flags_mask = ~stage_mask;
+  static constexpr std::uint64_t stage_mask = 0xff;
+  static constexpr std::uint64_t flags_mask = 0xffff'ff00;
 
+  [[nodiscard]] std::uint32_t lower_half() const noexcept { return static_cast<std::uint32_t>(state_); }
+  void note_since(std::uint64_t since) noexcept { state_ = lower_half() | since; }
   void enter_boundary() noexcept;
   void leave_boundary() noexcept;
 
-  boundary* bound_;
-  waiter* below_;  // only with `stacked`
-  std::uint32_t since_ms_;
-  std::uint32_t state_ = 0;
+  boundary* bound_;          // only with `foreign`: a gyre coroutine's promise knows it
+  waiter* below_;            // only with `stacked`
+  std::uint64_t state_ = 0;  // stage and flags; in the upper half, since when it waits
 };
 
 }  // namespace gyre::detail

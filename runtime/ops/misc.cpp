@@ -6,9 +6,7 @@
 
 namespace gyre::ops {
 
-// An entry that is zero asks for nothing: what io_uring_prep_nop(3) would write is there.
-static_assert(IORING_OP_NOP == 0);
-void nop::prepare(operation&, io_uring_sqe&) noexcept {}
+static_assert(IORING_OP_NOP == 0);  // so that what io_uring_prep_nop(3) would write is there
 constinit const operation_kind nop::opcode{"nop", &nop::prepare, runs_in::ring};
 
 }  // namespace gyre::ops

@@ -17,7 +17,7 @@ class [[nodiscard]] nop final : public operation_of<nop, void> {
  private:
   friend operation_of;
   static const operation_kind opcode;
-  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  static void prepare(operation&, io_uring_sqe&) noexcept {}  // an entry that is zero asks for nothing
 };
 
 }  // namespace gyre::ops

@@ -10,9 +10,12 @@
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/task_group.hpp>
+#include <gyre/runtime/this_task.hpp>
 #include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/when_all.hpp>
 #include <gyre/runtime/when_any.hpp>
+#include <gyre/sync/event.hpp>
+#include <gyre/sync/semaphore.hpp>
 
 #include "../support/socket_pair.hpp"
 
@@ -174,6 +177,55 @@ TEST_CASE("tasks and operations side by side allocate nothing; a list of them, i
 
   CHECK(allocations_of(loop, of_several_types) == 0);
   CHECK(allocations_of(loop, of_one_type) == 3 * rounds_count);
+}
+
+task<> set_and_release(sync::semaphore& permits, sync::event& happened) {
+  permits.release();
+  happened.set();
+  co_return;
+}
+
+// A permit and an event that another executor releases and sets, beside one that is stopped while it waits.
+TEST_CASE("waiting for each other allocates nothing, on one executor or across two") {
+  if (nothing_to_count()) return;
+  executor loop;
+  executor other;
+  sync::semaphore permits{0};
+  sync::event happened;
+  const auto wait_for_both = [&]() -> task<> {
+    const auto permit = co_await permits.acquire();
+    co_await happened.wait();
+  };
+  const auto stopped = [&]() -> task<> { static_cast<void>(co_await move_on_after(0ns, permits.acquire(2))); };
+
+  const auto round = [&]() -> task<> {
+    happened.reset();
+    co_await with_task_group([&](task_group& group) -> task<> {
+      group.start(wait_for_both());
+      group.start(stopped());
+      co_await this_task::yield();
+      permits.release();
+      co_await this_task::yield();
+      happened.set();
+    });
+    permits.try_acquire()->forget();
+  };
+  CHECK(allocations_of(loop, round) == 0);
+
+  const auto across = [&] {
+    const std::uint64_t before = allocations_count;
+    happened.reset();
+    auto waits = loop.start(wait_for_both());
+    loop.run_ready();
+    auto sets = other.start(set_and_release(permits, happened));
+    other.run_ready();
+    loop.run_ready();
+    CHECK(waits.done());
+    permits.try_acquire()->forget();
+    return allocations_count - before;
+  };
+  static_cast<void>(across());
+  CHECK(across() == 0);
 }
 
 TEST_CASE("a cancel allocates nothing") {

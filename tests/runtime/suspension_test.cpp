@@ -390,6 +390,24 @@ TEST_CASE("a coroutine of another library waits too, and hears of a stop as an e
   }
 }
 
+TEST_CASE("diagnosis tells once of a wait whose grant has just arrived from elsewhere") {
+  scripted_executor test;
+  counter tokens;
+  int got = 0;
+  auto waits = test.loop.start(await_another_library(tokens, got));
+  test.loop.run_ready();
+
+  tokens.give();
+  test.loop.turn(/*may_park=*/false);  // takes what was posted, and runs it in the next
+
+  const std::string tree = dump_tasks(test.loop);
+  REQUIRE(got == 0);
+  CHECK(tree.find("token for 0.0 s") != std::string::npos);
+  CHECK(tree.find("a coroutine of another library") == tree.rfind("a coroutine of another library"));
+  test.loop.run_ready();
+  CHECK(got == 7);
+}
+
 TEST_CASE("diagnosis shows a wait by its name, and as about to run once it is granted") {
   scripted_executor test;
   counter tokens;

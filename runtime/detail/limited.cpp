@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Which keeper a deadline gets.
-#include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/detail/limited.hpp>
 
 namespace gyre::detail {
 
