@@ -340,9 +340,8 @@ void executor::post(std::function<void()> fn) { post(*std::make_unique<posted_fu
 // --------------------------------------------------------------------------------------------------- its end
 
 bool executor::receive(std::optional<detail::guest>& arriving) noexcept {
-  if (is_ending_ || root_scope_.stop_requested()) return false;
   arriving.emplace(guests_, root_scope_);
-  return true;
+  return !is_ending_ && !root_scope_.stop_requested();
 }
 
 void executor::part_with(std::optional<detail::guest>& leaving) noexcept {
@@ -356,10 +355,12 @@ void executor::send_guests_home() noexcept {
   while (!guests_.empty()) turn(/*may_park=*/true);
 }
 
-// The kernel must be done with all memory before the ring is closed: closing it waits for nothing. So must who posts.
+// The kernel must be done with all memory before the ring is closed: closing it waits for nothing. So must who posts,
+// and guests that come even now.
 void executor::drain() noexcept {
   do {
     run_ready();
+    send_guests_home();
     parker_.wait_for_posters();
   } while (parker_.has_posted());
   const turn_guard guard{*this};
