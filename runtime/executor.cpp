@@ -312,8 +312,9 @@ void executor::complete_tagged(const detail::completion& done) noexcept {
 }
 
 void executor::complete(detail::completion_handler& handler, const detail::completion& done) noexcept {
-  if ((done.flags & IORING_CQE_F_MORE) == 0) submission_.end_request(handler);
-  const bool refused = done.res == -EINVAL && ring_->modes().iopoll;  // it takes no request of a handler's
+  const bool is_last = (done.flags & IORING_CQE_F_MORE) == 0;  // a message from another ring is not: ops::msg_ring
+  if (is_last) submission_.end_request(handler);
+  const bool refused = is_last && done.res == -EINVAL && ring_->modes().iopoll;  // it takes no request of a handler's
   handler.complete(handler, refused ? -EOPNOTSUPP : done.res, done.flags);
 }
 
