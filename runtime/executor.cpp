@@ -350,10 +350,14 @@ void executor::part_with(std::optional<detail::guest>& leaving) noexcept {
   if (is_ending_) return_soon();  // it waits for this, and for nothing else
 }
 
-void executor::send_guests_home() noexcept {
+void executor::stop_guests() noexcept {
   is_ending_ = true;
   guests_.for_each([](detail::guest& each) { each.scope.cancel("its executor is destroyed"); });
-  while (!guests_.empty()) turn(/*may_park=*/true);
+}
+
+void executor::send_guests_home() noexcept {
+  stop_guests();
+  while (has_guests()) turn(/*may_park=*/true);
 }
 
 // The kernel must be done with all memory before the ring is closed: closing it waits for nothing. So must who posts,

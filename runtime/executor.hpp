@@ -398,6 +398,10 @@ class executor {
   /// whether it may begin: not when the root scope is cancelled, or the executor is being destroyed.
   bool receive(std::optional<detail::guest>& arriving) noexcept;
   void part_with(std::optional<detail::guest>& leaving) noexcept;
+  [[nodiscard]] bool has_guests() const noexcept { return !guests_.empty(); }
+
+  /// Before it is destroyed: those that run here for other executors are stopped, and none begins any more.
+  void stop_guests() noexcept;
 
   /// See detail::enter_foreign().
   void set_foreign_boundary(detail::boundary& bound) noexcept { foreign_ = &bound; }
