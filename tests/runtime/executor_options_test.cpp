@@ -30,6 +30,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -563,8 +564,12 @@ TEST_CASE("a ring that has grown sleeps, is woken, and keeps linked timeouts") {
   sender.join();
   const auto parks = loop.statistics().parks;
   auto asleep = loop.start(sleep_until_cancelled());
+  std::atomic<bool> has_slept = false;
   std::thread waker{[&] {
-    while (loop.statistics().parks == parks) std::this_thread::yield();
+    while (!has_slept) {
+      loop.post([&] { has_slept = loop.statistics().parks > parks; });
+      std::this_thread::yield();
+    }
     loop.post([&] { asleep.cancel(); });
   }};
   turn_until_done(loop, asleep);
