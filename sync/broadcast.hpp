@@ -79,9 +79,9 @@ class broadcast : detail::crowd {
     {
       const detail::holding held{lock_};
       if (closed_) return 0;
+      // The oldest item leaves with the parameter: it is destroyed outside the lock.
       if (ring_.size() < capacity_) ring_.push_back(std::move(item));
-      else
-        std::ranges::swap(ring_[static_cast<std::size_t>(sent_count_ % capacity_)], item);  // it ends outside the lock
+      else std::ranges::swap(ring_[static_cast<std::size_t>(sent_count_ % capacity_)], item);
       ++sent_count_;
       subscribers_count = members_count_;
       waiting_.move_all_to(woken);

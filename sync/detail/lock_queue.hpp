@@ -29,9 +29,9 @@
 //
 // let_others_in() leaves 0 | waits behind, which nobody of this executor takes, wakes one, and goes to sleep behind it
 // on that word: the woken one will take the lock, and wake the next when it leaves it. Where none is asleep, the first
-// here has it. The woken one may pass the wake on instead, as nobody waits there any more, and before this queue's wait
-// is in the kernel: nothing tells that apart from a lock that will be taken. So who sleeps on 0 | waits looks for itself
-// now and then (look_interval).
+// here has it. The woken one may instead pass the wake on, as nobody waits there any more, before this queue's wait is
+// in the kernel: then the lock stays free, and nothing tells it. So who sleeps on 0 | waits looks for itself now and
+// then (look_interval).
 //
 // Whoever is woken for a robust lock may be killed before he has it. So a queue that sleeps for one looks for itself
 // now and then (look_interval), and does not sleep on 0 | waits: it pauses for a moment instead.
