@@ -70,8 +70,8 @@ class broadcast : detail::crowd {
   /// oldest item. Whoever waits is woken.
   ///
   /// @return  How many subscribers there are. None: nobody will ever receive the item.
-  /// @errors  What moving a T throws: nothing was sent, but the oldest item can be what a failed swap left. No exception
-  ///          when T moves without one.
+  /// @errors  What moving a T throws: nothing was sent, but the oldest item can be what a failed swap left. None when T
+  ///          moves without an exception.
   /// @limits  Linear in those who wait. After close() it does nothing, and returns 0.
   std::size_t send(T item) {
     granted_suspensions woken;
