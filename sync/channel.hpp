@@ -476,6 +476,7 @@ class channel : public detail::channel_base {
   detail::step take(std::optional<item>& taker, detail::party*& woken) noexcept {
     if (ring_.empty()) return take_from_sender(taker, woken);
     ring_.pop_front_into(taker);
+    if (senders_.empty() || !ring_.has_room()) return detail::step::done;  // no room: it was one that had come back
     if (detail::place* const sender = senders_.pop_claimed()) {
       ring_.push_back(std::move(*static_cast<item*>(sender->item)));
       sender->how = detail::step::done;
