@@ -456,6 +456,7 @@ class channel : public detail::channel_base {
   bool hand_over(item& given, detail::party*& woken) noexcept {
     detail::place* const receiver = receivers_.pop_claimed();
     if (receiver == nullptr) return false;
+    ring_.note_leaving(given);
     static_cast<std::optional<item>*>(receiver->item)->emplace(std::move(given));
     receiver->how = detail::step::done;
     woken = receiver->whose;
@@ -488,7 +489,9 @@ class channel : public detail::channel_base {
   detail::step take_from_sender(std::optional<item>& taker, detail::party*& woken) noexcept {
     detail::place* const sender = senders_.pop_claimed();
     if (sender == nullptr) return closed_ ? detail::step::closed : detail::step::must_wait;
-    taker.emplace(std::move(*static_cast<item*>(sender->item)));
+    auto& sent = *static_cast<item*>(sender->item);
+    ring_.note_leaving(sent);
+    taker.emplace(std::move(sent));
     sender->how = detail::step::done;
     woken = sender->whose;
     return detail::step::done;

@@ -683,6 +683,26 @@ TEST_CASE("an item that came back, and is taken then, makes no room for a sender
   }
 }
 
+TEST_CASE("several items that come back are in the order in which they were sent") {
+  scripted_executor on;
+  channel<fragile> through{4};
+  std::list<root_task<void>> receivers;
+  for (int each = 0; each < 3; ++each)
+    receivers.emplace_back(on.loop, [](channel<fragile>& from) -> task<> {
+      CHECK_THROWS_AS(static_cast<void>(co_await from.receive()), std::runtime_error);
+    }(through));
+  on.loop.run_ready();
+  for (int number = 1; number <= 4; ++number) CHECK(through.try_send(fragile{number}));
+  {
+    const after_moves throwing{0};
+    on.loop.run_ready();
+  }
+
+  for (const auto& each : receivers) CHECK(each.done());
+  CHECK(through.size() == 4);
+  for (int number = 1; number <= 4; ++number) CHECK(through.try_receive()->number == number);
+}
+
 TEST_CASE("an item that comes back from a closed channel can be tried again when its move throws") {
   scripted_executor on;
   channel<fragile> through{1};
