@@ -155,9 +155,9 @@ class runtime_member {
   };
 
   void live() noexcept {
-    ::pthread_setname_np(::pthread_self(), thread_name().c_str());
-    note_pin();
     try {
+      ::pthread_setname_np(::pthread_self(), thread_name().c_str());
+      note_pin();
       own_.emplace(options_.executor);
       ring_notes_ = own_->notes();
     } catch (...) {
