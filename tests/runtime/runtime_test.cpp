@@ -29,6 +29,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -267,19 +268,19 @@ TEST_CASE("a runtime that is destroyed stops who visits it from elsewhere, where
   for (const std::size_t last : {0, 1, 2}) {
     CAPTURE(last);
     outcome noted;
-    std::thread elsewhere;
-    {
-      runtime all{several(3)};
-      std::atomic<bool> is_on_the_way = false;
-      std::atomic<bool> is_there = false;
-      const auto go_on = [&]() -> task<> {
-        is_on_the_way = true;
-        co_await on(all[last], stay(is_there));
-      };
-      elsewhere = visit_from_elsewhere(all[1], go_on(), noted);
-      const std::atomic<bool>& waited_for = last == 0 ? is_on_the_way : is_there;  // 0 is turned in run() only
-      while (!waited_for) std::this_thread::yield();
-    }
+    std::atomic<bool> is_on_the_way = false;
+    std::atomic<bool> is_there = false;
+    std::optional<runtime> all{several(3)};
+    executor& last_one = (*all)[last];
+    const auto go_on = [&]() -> task<> {
+      is_on_the_way = true;
+      co_await on(last_one, stay(is_there));
+    };
+    std::thread elsewhere = visit_from_elsewhere((*all)[1], go_on(), noted);
+    const std::atomic<bool>& waited_for = last == 0 ? is_on_the_way : is_there;  // 0 is turned in run() only
+    while (!waited_for) std::this_thread::yield();
+
+    all.reset();
     elsewhere.join();
 
     CHECK(noted.error == std::errc::operation_canceled);
@@ -293,27 +294,28 @@ TEST_CASE("a runtime is destroyed when nobody visits any of it: who is busy mean
   };
   for (int i = 0; i < 20; ++i) {
     std::array<outcome, 2> noted;
-    std::array<std::thread, 2> elsewhere;
     std::atomic<bool> first_is_stopped = false;
-    {
-      runtime all{several(3)};
-      std::atomic<bool> is_there = false;
-      std::atomic<bool> is_busy = false;
-      std::atomic<bool> never_there = false;
-      const auto be_stopped = [&]() -> task<> {
-        const says_when_gone watch{first_is_stopped};
-        co_await stay(is_there);
-      };
-      const auto be_busy = [&]() -> task<> {
-        is_busy = true;
-        while (!first_is_stopped) std::this_thread::yield();
-        co_await on(all[2], stay(never_there));
-      };
-      elsewhere[0] = visit_from_elsewhere(all[2], be_stopped(), noted[0]);
-      elsewhere[1] = visit_from_elsewhere(all[1], be_busy(), noted[1]);
-      while (!is_there || !is_busy) std::this_thread::yield();
-    }
-    for (std::thread& each : elsewhere) each.join();
+    std::atomic<bool> is_there = false;
+    std::atomic<bool> is_busy = false;
+    std::atomic<bool> never_there = false;
+    std::optional<runtime> all{several(3)};
+    executor& third = (*all)[2];
+    const auto be_stopped = [&]() -> task<> {
+      const says_when_gone watch{first_is_stopped};
+      co_await stay(is_there);
+    };
+    const auto be_busy = [&]() -> task<> {
+      is_busy = true;
+      while (!first_is_stopped) std::this_thread::yield();
+      co_await on(third, stay(never_there));
+    };
+    std::thread one = visit_from_elsewhere(third, be_stopped(), noted[0]);
+    std::thread other = visit_from_elsewhere((*all)[1], be_busy(), noted[1]);
+    while (!is_there || !is_busy) std::this_thread::yield();
+
+    all.reset();
+    one.join();
+    other.join();
 
     for (const outcome& each : noted) CHECK(each.error == std::errc::operation_canceled);
   }
