@@ -390,6 +390,16 @@ TEST_CASE("where devices are polled a descriptor is closed all the same") {
   CHECK(::fcntl(number, F_GETFD) == -1);
 }
 
+TEST_CASE("where devices are polled, what close(2) has said is heard") {
+  constexpr int never_open = 1 << 20;
+  executor loop{{.iopoll = iopoll_mode::busy}};
+
+  const auto failed = loop.run(
+      []() -> task<std::error_code> { co_return (co_await as_result(ops::close(unique_fd{never_open}))).error(); });
+
+  CHECK(failed);  // bad_file_descriptor; before Linux 6.10 invalid_argument
+}
+
 TEST_CASE("an executor that polls devices sleeps when nothing is in flight: timers and posts end it, on any clock") {
   executor loop{{.iopoll = iopoll_mode::busy}};
   auto waiting = loop.start(sleep_until_cancelled());
