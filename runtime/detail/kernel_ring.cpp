@@ -117,7 +117,7 @@ int kernel_ring::enter(unsigned wait_count, clock_ns wait_max) noexcept {
   set_taken(tail - left, left);
   if (modes_.iopoll) [[unlikely]]
     hold_back();  // see submission::fit_for_polling()
-  if (wait_count > 1) [[unlikely]]
+  if (wait_count > 1 || modes_.iopoll) [[unlikely]]
     end_stale_task_work();
   if ((taken >= 0 || taken == -ETIME) && left == 0) [[likely]]
     return 0;
@@ -253,8 +253,9 @@ void kernel_ring::wait_for_one_more(clock_ns duration) noexcept {
 }
 
 // A wait for more than one can leave the flag set when it has run all that there was (6.18, io_uring/io_uring.c,
-// io_run_local_work_continue), a ring that has grown begins with it set, and an executor would never sleep again. Who
-// adds work from here on sets it anew; what was added before is run by the enter that follows.
+// io_run_local_work_continue), so can one that polls devices, where a worker has added the work and sets the flag after
+// that, and a ring that has grown begins with it set: an executor would never sleep again. Who adds work from here on
+// sets it anew; what was added before is run by the enter that follows.
 void kernel_ring::end_stale_task_work() noexcept {
   if (!has_task_work()) return;
   std::atomic_ref{*ring_->sq.kflags}.fetch_and(~sq_task_work);
