@@ -32,6 +32,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -234,8 +235,10 @@ TEST_CASE("where no executor may have one more, connections stay in the backlog 
 }
 
 TEST_CASE("without a descriptor left it waits, says so, and goes on when there is one") {
-  log::warning("what is said before descriptors run out");  // UBSan opens a pipe at the first sight of a type
   captured_log logged;
+  // UBSan opens a pipe at the first sight of a type: all that is said later on is said once before.
+  log::warning(std::error_code{EMFILE, std::system_category()}.message());
+  static_cast<void>(logged.text());
   handed_over subject{2, /*connections_max=*/10};
   subject.connect();
   subject.connect();
@@ -246,7 +249,7 @@ TEST_CASE("without a descriptor left it waits, says so, and goes on when there i
     const no_descriptor_left meanwhile;
     begin_to_connect(third, subject.at);
     begin_to_connect(fourth, subject.at);
-    subject.on.turn_until([&] { return logged.text().find("Too many open files") != std::string::npos; });
+    subject.on.turn_until([&] { return logged.text().find("new connections wait") != std::string::npos; });
     CHECK(subject.sessions.count() == 3);
   }
 
