@@ -67,6 +67,14 @@ void cancel(ring& into, std::uint64_t user_data, std::uint64_t victim, unsigned 
   sqe.user_data = user_data;
 }
 
+// What lies there to be taken, without the cancels that came when the request was just being looked at (-EALREADY): it
+// ends all the same, a little later.
+std::size_t answers_count(const ring& of) {
+  const auto all = of.oldest_completions(of.cq_entries());
+  return static_cast<std::size_t>(
+      std::count_if(all.begin(), all.end(), [](const completion& each) { return each.res != -EALREADY; }));
+}
+
 // The same on both rings: sockets that nobody writes to.
 struct two_rings {
   // Calls `use` with each, and compares what completes; those after the first in any order, when `in_order` is false.
@@ -78,6 +86,7 @@ struct two_rings {
     use(script);
     auto real = taken_from(kernel);
     auto scripted = taken_from(script);
+    std::erase_if(real, [](const answered& each) { return each.res == -EALREADY; });
     if (!in_order) {
       std::sort(real.begin() + 1, real.end());
       std::sort(scripted.begin() + 1, scripted.end());
@@ -356,7 +365,7 @@ TEST_CASE("as on the kernel, a link ends with the enter: its timeout that comes 
     CHECK(on.enter(0) == 0);
     CHECK(on.has_completions());
     cancel(on, 3, 1, IOSQE_CQE_SKIP_SUCCESS);
-    while (on.ready_completions() < 2) CHECK(on.enter(0) == 0);
+    while (answers_count(on) < 2) CHECK(on.enter(0) == 0);
   });
   CHECK(seen == std::vector<answered>{{2, -EINVAL}, {1, -ECANCELED}});
 }
