@@ -67,8 +67,8 @@ void cancel(ring& into, std::uint64_t user_data, std::uint64_t victim, unsigned 
   sqe.user_data = user_data;
 }
 
-// What lies there to be taken, without the cancels that came when the request was just being looked at (-EALREADY): it
-// ends all the same, a little later.
+// How many answers lie there to be taken. The head of a link that was left alone goes to a worker of the kernel's: a
+// cancel that finds it running says -EALREADY, and it ends all the same, a little later.
 std::size_t answers_count(const ring& of) {
   const auto all = of.oldest_completions(of.cq_entries());
   return static_cast<std::size_t>(
@@ -87,6 +87,8 @@ struct two_rings {
     auto real = taken_from(kernel);
     auto scripted = taken_from(script);
     std::erase_if(real, [](const answered& each) { return each.res == -EALREADY; });
+    for (answered& each : real)
+      if (each.res == -EINTR) each.res = -ECANCELED;  // so says what a worker was running
     if (!in_order) {
       std::sort(real.begin() + 1, real.end());
       std::sort(scripted.begin() + 1, scripted.end());
