@@ -169,8 +169,8 @@ class select_pack {
 
  private:
   std::tuple<Ops...> ops_;
-  std::array<select_case, sizeof...(Ops)> cases_;
-  std::array<select_lock, sizeof...(Ops)> locks_;
+  std::array<select_case, sizeof...(Ops)> cases_{};
+  std::array<select_lock, sizeof...(Ops)> locks_{};
 };
 
 /// The operations of a select(), as many as there are, of one type.

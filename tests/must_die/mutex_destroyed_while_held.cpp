@@ -3,8 +3,10 @@
 // must say: a mutex was destroyed while somebody holds it
 #include <gyre/sync/mutex.hpp>
 
+#include <memory>
+
 int main() {
-  gyre::sync::mutex::guard held;
-  gyre::sync::mutex locked;
-  held = locked.try_lock();
+  auto locked = std::make_unique<gyre::sync::mutex>();
+  const auto held = locked->try_lock();
+  locked.reset();
 }

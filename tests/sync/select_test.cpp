@@ -84,7 +84,8 @@ TEST_CASE("sends and receives can be mixed; a send that loses keeps its item") {
   std::array<std::size_t, 2> indexes{none, none};
   auto root = on.loop.start(
       [](auto& to, channel<int>& from, std::unique_ptr<int>& item, std::array<std::size_t, 2>& seen) -> task<> {
-        seen[0] = (co_await select(to.send_from(item), from.receive())).index;
+        const auto first = co_await select(to.send_from(item), from.receive());
+        seen[0] = first.index;
         CHECK(item != nullptr);
         const auto sent = co_await select(to.send_from(item), from.receive());
         seen[1] = sent.index;

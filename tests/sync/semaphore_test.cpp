@@ -143,7 +143,8 @@ TEST_CASE_TEMPLATE("a stop takes nothing while it waits, and permits that were g
   }
   SUBCASE("in a scope that was cancelled before") {
     auto waits = test.loop.start([](journal<Semaphore>& at) -> task<> {
-      (co_await this_task::scope()).cancel();
+      cancel_scope& mine = co_await this_task::scope();
+      mine.cancel();
       co_await pass(at, 'a');
     }(in));
     test.loop.run_ready();
