@@ -8,6 +8,7 @@
 #include <gyre/runtime/runtime.hpp>
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/timer.hpp>
+#include <gyre/sync/event.hpp>
 
 #include "../support/captured_log.hpp"
 #include "../support/executor_thread.hpp"
@@ -387,12 +388,10 @@ TEST_CASE("a stop closes the listener at once, also where a session takes its ti
   auto listener = on_loopback();
   const auto at = listener.local_address();
   bool begun = false;
-  bool may_end = false;
+  sync::event may_end;
   const auto stays = [&](tcp_stream) -> task<> {
     begun = true;
-    co_await shield([](const bool& over) -> task<> {
-      while (!over) co_await sleep_for(1ms);
-    }(may_end));
+    co_await shield(may_end.wait());
   };
   auto root = on.acceptor.start(spread(on.list(), std::move(listener), stays));
   const auto client = connect_to(at);
@@ -402,7 +401,7 @@ TEST_CASE("a stop closes the listener at once, also where a session takes its ti
   on.turn_until([&] { return is_refused(at); });
   CHECK(!root.done());
 
-  may_end = true;
+  may_end.set();
   on.turn_until([&] { return root.done(); });
   CHECK(root.stopped());
 }
