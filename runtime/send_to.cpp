@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How an executor lets go of a descriptor.
 #include <gyre/runtime/ops/cancel.hpp>
+#include <gyre/runtime/ops/direct.hpp>
 #include <gyre/runtime/send_to.hpp>
 
 namespace gyre::detail {
@@ -10,6 +11,11 @@ namespace gyre::detail {
 task<> end_all_on(fd_ref descriptor) {
   while (co_await ops::cancel_fd{descriptor} > 0) {
   }
+}
+
+task<direct_fd> change_tables(executor& there, direct_fd sent) {
+  if (&there == &executor::current()) co_return sent;
+  co_return co_await ops::msg_ring_fd{there, sent};
 }
 
 }  // namespace gyre::detail

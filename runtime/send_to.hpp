@@ -6,6 +6,7 @@
 // alone knows that: send_to() asks it, as tcp_stream::close() does.
 #pragma once
 
+#include <gyre/runtime/direct_fd.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/on.hpp>
@@ -32,6 +33,9 @@ template <class T>
 
 /// Ends all that this executor has in flight on a descriptor.
 task<> end_all_on(fd_ref descriptor);
+
+/// Takes a direct descriptor into the table of `there`, out of this executor's.
+task<direct_fd> change_tables(executor& there, direct_fd sent);
 
 }  // namespace detail
 
@@ -65,6 +69,8 @@ template <owns_descriptor Owner, class Fn>
 [[nodiscard]] auto send_to(executor& there, Owner sent, Fn use)
     -> task<detail::awaited_t<std::invoke_result_t<Fn&, Owner>>> {
   co_await detail::for_caller(detail::end_all_on(detail::descriptor_of(sent)));
+  if constexpr (std::same_as<Owner, direct_fd>)
+    sent = co_await detail::for_caller(detail::change_tables(there, std::move(sent)));
   const auto call = [&] { return std::invoke(use, std::move(sent)); };
   co_return co_await detail::for_caller(on(there, call));
 }
