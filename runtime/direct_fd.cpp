@@ -30,8 +30,7 @@ std::unique_ptr<direct_table> direct_table::make(executor& loop, ring& its_ring,
   return std::make_unique<direct_table>(loop, count);
 }
 
-direct_table::direct_table(executor& loop, unsigned count)
-    : loop_{loop}, closers_{std::make_unique<closer[]>(count)} {}
+direct_table::direct_table(executor& loop, unsigned count) : loop_{loop}, closers_{std::make_unique<closer[]>(count)} {}
 
 direct_table::~direct_table() {
   GYRE_ASSERT(owned_count() == 0 || loop_.ring().is_parents(),

@@ -40,9 +40,10 @@ void check(const executor_options& options) {
   refuse_if(polls_network && !in_ring && !options.sqpoll,
             "executor_options: napi polls in a wait in io_uring_enter(2) or in the submission thread, and "
             "parking::eventfd waits in read(2): choose parking::ring_wait, or sqpoll");
-  refuse_if(polls_devices && (in_ring || options.sqpoll || polls_network),
-            "executor_options: an executor with iopoll takes reads and writes of files, and no poll of an eventfd or of a "
-            "network device, and asks for completions itself: leave out parking::ring_wait, sqpoll and napi");
+  refuse_if(
+      polls_devices && (in_ring || options.sqpoll || polls_network),
+      "executor_options: an executor with iopoll takes reads and writes of files, and no poll of an eventfd or of a "
+      "network device, and asks for completions itself: leave out parking::ring_wait, sqpoll and napi");
   refuse_if(polls_devices && options.direct_descriptors > 0,
             "executor_options: an executor with iopoll takes no request that closes a direct descriptor: leave out "
             "direct_descriptors");
@@ -419,7 +420,7 @@ executor_statistics executor::statistics() const noexcept {
           .growths = submitted.growths,
           .spins = parker_.spins().looks_count(),
           .spins_paid = parker_.spins().paid_count(),
-          .direct_descriptors = direct_table_ ? direct_table_->owned_count() : 0};
+          .direct_fds = direct_table_ ? direct_table_->owned_count() : 0};
 }
 
 }  // namespace gyre

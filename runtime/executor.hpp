@@ -87,9 +87,10 @@ struct napi_options {
 
 /// What an executor is made with. The defaults suit a server; docs/executor-options.md has what each costs, measured.
 ///
-/// What the machine cannot do is told in one of two ways. sqpoll and iopoll change who does what: they are refused,
-/// with an error that names cause and cure. All others only make things faster: the executor does without, and notes()
-/// says so. Options that contradict each other are refused with invalid_argument.
+/// What the machine cannot do is told in one of two ways. sqpoll, iopoll and direct_descriptors change what a program
+/// can do, or who does it: they are refused, with an error that names cause and cure. All others only make things
+/// faster: the executor does without, and notes() says so. Options that contradict each other are refused with
+/// invalid_argument.
 struct executor_options {
   /// Submission entries; 2 to 32768, rounded up to a power of two. More awaits than entries cost a system call each
   /// time the queue fills; nothing fails.
@@ -158,8 +159,8 @@ struct executor_options {
   unsigned sq_entries_max = 0;
   unsigned cq_entries_max = 0;
 
-  /// So many direct descriptors can be open at a time: a table of the ring's, 0 for none. They are looked up without the
-  /// process's table of descriptors, which its threads share, and can be sent to another executor: see direct_fd.hpp.
+  /// So many direct descriptors can be open at a time, in a table of the ring's; 0: there is no table. They are looked
+  /// up without the process's descriptors, which its threads share, and can be sent to another executor: direct_fd.hpp.
   /// Costs some 80 bytes each. At most RLIMIT_NOFILE and 1048576; refused where the machine says no, and with iopoll.
   /// IORING_REGISTER_FILES2, Linux 5.19.
   unsigned direct_descriptors = 0;
@@ -182,7 +183,7 @@ struct executor_statistics {
   std::uint64_t growths = 0;           ///< Times the ring was made larger: executor_options::sq_entries_max.
   std::uint64_t spins = 0;             ///< Times it looked for work, awake, before it slept: spin_before_park.
   std::uint64_t spins_paid = 0;        ///< Times there was some.
-  std::uint64_t direct_descriptors = 0;  ///< How many are open now, and somebody's: executor_options::direct_descriptors.
+  std::uint64_t direct_fds = 0;        ///< Direct descriptors that are somebody's now.
 };
 
 class executor;

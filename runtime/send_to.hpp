@@ -51,8 +51,8 @@ task<direct_fd> change_tables(executor& there, direct_fd sent);
 
 }  // namespace detail
 
-/// What owns a descriptor: unique_fd, direct_fd, net::tcp_stream, net::tcp_listener, fs::file, and types like them. It can be
-/// moved and not copied, and lends the descriptor by fd(), or as an fd_ref.
+/// What owns a descriptor: unique_fd, direct_fd, net::tcp_stream, net::tcp_listener, fs::file, and types like them. It
+/// can be moved and not copied, and lends the descriptor by fd(), or as an fd_ref.
 template <class T>
 concept owns_descriptor = std::move_constructible<T> && !std::copy_constructible<T> &&
                           (detail::lends_descriptor<T> || std::convertible_to<const T&, fd_ref>);

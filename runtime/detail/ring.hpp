@@ -174,8 +174,8 @@ class ring {
   /// @return  Whether they are; a ring that has said no once says no again.
   [[nodiscard]] virtual bool grow(unsigned /*sq_entries*/, unsigned /*cq_entries*/) noexcept { return false; }
 
-  /// Gives the ring a table of `count` direct descriptors, all free. Once, before anything is submitted. Returns 0 or an
-  /// errno.
+  /// Gives the ring a table of `count` direct descriptors, all free. Once, before anything is submitted. Returns 0 or
+  /// an errno.
   [[nodiscard]] virtual int register_direct_table(unsigned count) noexcept = 0;
 
   /// Polls the network device behind a NAPI id in waits from here on, or no longer. Returns 0 or an errno.

@@ -233,9 +233,10 @@ setup_diagnosis diagnose(int error, const ring_parameters& tried, const machine_
     case EINVAL:
     case EOPNOTSUPP:
       if ((tried.flags & IORING_SETUP_SQ_AFF) != 0)
-        return {"The CPU that the submission thread is to run on (executor_options::sqpoll, cpu) is none that this process "
-                "may use",
-                "Name one of those that taskset -p, or cpuset.cpus.effective of its control group, shows; or none"};
+        return {
+            "The CPU that the submission thread is to run on (executor_options::sqpoll, cpu) is none that this process "
+            "may use",
+            "Name one of those that taskset -p, or cpuset.cpus.effective of its control group, shows; or none"};
       if ((tried.flags & IORING_SETUP_SQPOLL) != 0)
         return {"This kernel, Linux " + machine.kernel_release +
                     ", or what stands in for it, has no submission thread (executor_options::sqpoll, "
@@ -274,16 +275,18 @@ setup_diagnosis diagnose_eventfd(int error, const machine_facts& machine) {
 }
 
 setup_diagnosis diagnose_direct_table(int error, unsigned count, const machine_facts& machine) {
-  const std::string asked = "A table of " + std::to_string(count) + " direct descriptors (executor_options::direct_descriptors)";
+  const std::string asked =
+      "A table of " + std::to_string(count) + " direct descriptors (executor_options::direct_descriptors)";
   switch (error) {
     case EMFILE:
       if (count > direct_slots_limit)
         return {asked + " is more than a ring may have, " + std::to_string(direct_slots_limit), "Ask for fewer"};
-      return {asked + " counts as that many open files, and this process may have no more than " +
-                  (machine.nofile_count ? std::to_string(*machine.nofile_count) : std::string{"the system"}) +
-                  " (RLIMIT_NOFILE)",
-              "Ask for fewer, or raise the limit: ulimit -n, a nofile line in /etc/security/limits.conf, LimitNOFILE= in "
-              "a systemd unit"};
+      return {
+          asked + " counts as that many open files, and this process may have no more than " +
+              (machine.nofile_count ? std::to_string(*machine.nofile_count) : std::string{"the system"}) +
+              " (RLIMIT_NOFILE)",
+          "Ask for fewer, or raise the limit: ulimit -n, a nofile line in /etc/security/limits.conf, LimitNOFILE= in "
+          "a systemd unit"};
     case ENOMEM:
       return {asked + " finds no memory in the kernel", cure_by_memory};
     default:
@@ -474,8 +477,9 @@ void tune(::io_uring& ring, const ring_request& request, ring_report& report) {
   if (!request.iowq_cpus.empty()) {
     const int bound = keep_workers_on(ring, request.iowq_cpus);
     if (bound < 0)
-      note(-bound, "iowq_cpus is not in force, the kernel's worker threads run anywhere: it names a CPU that this process "
-                   "may not use, or the kernel does not know it");
+      note(-bound,
+           "iowq_cpus is not in force, the kernel's worker threads run anywhere: it names a CPU that this process "
+           "may not use, or the kernel does not know it");
   }
 
   if (request.min_wait_usec > 0) {
@@ -487,8 +491,9 @@ void tune(::io_uring& ring, const ring_request& request, ring_report& report) {
   if (request.napi.busy_poll_usec > 0) {
     const int polled = poll_network(ring, request.napi);
     if (polled < 0)
-      note(-polled, "napi is not in force, no network device is polled: IORING_REGISTER_NAPI is in Linux 6.9, static "
-                    "tracking in 6.13, and CONFIG_NET_RX_BUSY_POLL is needed");
+      note(-polled,
+           "napi is not in force, no network device is polled: IORING_REGISTER_NAPI is in Linux 6.9, static "
+           "tracking in 6.13, and CONFIG_NET_RX_BUSY_POLL is needed");
   }
 
   if (report.features & feature_no_iowait) {
@@ -504,7 +509,8 @@ void tune(::io_uring& ring, const ring_request& request, ring_report& report) {
 ring_report set_up_ring(::io_uring& ring, const ring_request& request) {
   const auto wanted = first_attempt(request);
   auto asked = wanted;
-  if (const int error = walk_down(ring, request, asked)) throw setup_error{error, diagnose(error, asked, read_machine_facts())};
+  if (const int error = walk_down(ring, request, asked))
+    throw setup_error{error, diagnose(error, asked, read_machine_facts())};
 
   int error = try_to_enter(ring);
   if (error == 0 && (ring.features & features_needed) != features_needed) error = EOPNOTSUPP;

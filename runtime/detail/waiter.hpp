@@ -200,7 +200,7 @@ class waiter : public runnable {
   void leave_boundary() noexcept;
 
   boundary* bound_;  // with `foreign`, where no promise knows it; and of suspensions, of which other threads ask
-  waiter* below_;            // only with `stacked`
+  waiter* below_;    // only with `stacked`
   std::uint64_t state_ = 0;  // stage and flags; in the upper half, since when it waits
 };
 

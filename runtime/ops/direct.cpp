@@ -43,9 +43,7 @@ void openat_direct::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // i
   io_uring_prep_openat_direct(&sqe, op.directory_.get(), op.path_, op.flags_ & ~O_CLOEXEC, op.mode_,
                               IORING_FILE_INDEX_ALLOC);
 }
-std::error_code openat_direct::failure() const noexcept {
-  return gyre::detail::failure_at(directory_, error());
-}
+std::error_code openat_direct::failure() const noexcept { return gyre::detail::failure_at(directory_, error()); }
 void openat_direct::fail() const {
   gyre::detail::throw_if_no_slot(error(), name());
   gyre::detail::throw_if_direct(directory_, error(), name());

@@ -26,8 +26,8 @@ namespace ops {
 
 /// Opens a file.
 ///
-/// @param directory  Where a relative `path` begins; AT_FDCWD for the working directory. Never a direct descriptor, as in
-///                   all operations on names: operation_not_supported, and ops::to_plain helps.
+/// @param directory  Where a relative `path` begins; AT_FDCWD for the working directory. A direct descriptor is
+///                   operation_not_supported here, as in all operations on names: see ops::to_plain.
 /// @param path       Stays until the operation has ended.
 /// @param flags      open(2)'s; O_CLOEXEC is added.
 /// @param mode       Permissions of a file that is created.

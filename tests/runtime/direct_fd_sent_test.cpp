@@ -57,8 +57,8 @@ struct two_executors {
   // Whether neither table holds anything, by what the kernel says and by what the executors count.
   bool are_empty() {
     for (int i = 0; i < 4; ++i) turn_each();
-    return used_slots_count(here) == 0 && here.statistics().direct_descriptors == 0 && used_slots_count(there) == 0 &&
-           there.statistics().direct_descriptors == 0;
+    return used_slots_count(here) == 0 && here.statistics().direct_fds == 0 && used_slots_count(there) == 0 &&
+           there.statistics().direct_fds == 0;
   }
 
   executor here{with_slots(4)};
@@ -285,7 +285,7 @@ TEST_CASE("a stop while the other table is being asked is too late for that, and
   bool used = false;
   auto root = two.here.start(send_and_observe(two.there, std::move(direct), noted, used));
 
-  two.turn_until([&] { return two.there.statistics().direct_descriptors == 1; });  // taken here, not yet used there
+  two.turn_until([&] { return two.there.statistics().direct_fds == 1; });  // taken here, not yet used there
   root.cancel();
   two.turn_until([&] { return root.done(); });
 
@@ -299,8 +299,7 @@ TEST_CASE("an executor that takes no more tasks has the descriptor closed in its
   outcome noted;
   bool used = false;
   two.there.root_scope().cancel();
-  auto root = two.here.start(
-      send_and_observe(two.there, make_direct(two.here, std::move(pair.here)), noted, used));
+  auto root = two.here.start(send_and_observe(two.there, make_direct(two.here, std::move(pair.here)), noted, used));
 
   two.turn_until([&] { return root.done(); });
 
@@ -391,7 +390,7 @@ TEST_CASE("a thousand descriptors sent to another thread, many of them stopped o
   const std::size_t left_there = here.run([&]() -> task<std::size_t> {
     co_return co_await on(other, []() -> task<std::size_t> {
       while (used_slots_count(executor::current()) > 0) co_await sleep_for(10us);  // what was posted closes in a turn
-      co_return executor::current().statistics().direct_descriptors;
+      co_return executor::current().statistics().direct_fds;
     });
   });
   CHECK(left_there == 0);

@@ -95,7 +95,7 @@ TEST_CASE("a connection is accepted, read and written as a direct descriptor, an
     const direct_fd connection = co_await ops::accept_direct{listener.fd()};
     CHECK(open_descriptors_count() == open_before);
     CHECK(used_slots_count(loop) == 1);
-    CHECK(loop.statistics().direct_descriptors == 1);
+    CHECK(loop.statistics().direct_fds == 1);
     co_await ops::send_all{connection, bytes_of("from direct")};
     REQUIRE(::send(client.get(), "to direct", 9, 0) == 9);
     CHECK(co_await receive_text(connection) == "to direct");
@@ -105,7 +105,7 @@ TEST_CASE("a connection is accepted, read and written as a direct descriptor, an
   std::array<char, 16> answer{};
   CHECK(::recv(client.get(), answer.data(), answer.size(), 0) == 11);
   CHECK(used_slots_at_rest(loop) == 0);
-  CHECK(loop.statistics().direct_descriptors == 0);
+  CHECK(loop.statistics().direct_fds == 0);
 }
 
 TEST_CASE("a file is opened, written, synced and read as a direct descriptor") {
@@ -303,7 +303,7 @@ TEST_CASE("a direct descriptor closes by itself: in a turn, outside of one, and 
   many.clear();
 
   CHECK(used_slots_at_rest(loop) == 0);
-  CHECK(loop.statistics().direct_descriptors == 0);
+  CHECK(loop.statistics().direct_fds == 0);
   CHECK(loop.in_kernel_count() == 0);
 }
 
@@ -349,7 +349,7 @@ TEST_CASE("close_direct frees the slot before it is over") {
     direct_fd direct = co_await ops::to_direct{pair.here};
     co_await ops::close_direct{std::move(direct)};
     CHECK(!direct);
-    CHECK(loop.statistics().direct_descriptors == 0);
+    CHECK(loop.statistics().direct_fds == 0);
     direct = co_await ops::to_direct{pair.here};
     CHECK(direct.slot() == 0);
   });
@@ -360,8 +360,8 @@ TEST_CASE("a close_direct that is stopped before it began closes all the same") 
   executor loop{with_slots(1)};
   direct_fd direct;
   loop.run([&]() -> task<> { direct = co_await ops::to_direct{pair.here}; });
-  auto closing = loop.start([](direct_fd closed) -> task<> { co_await ops::close_direct{std::move(closed)}; }(
-      std::move(direct)));
+  auto closing =
+      loop.start([](direct_fd closed) -> task<> { co_await ops::close_direct{std::move(closed)}; }(std::move(direct)));
 
   closing.cancel();
   loop.run_ready();
@@ -374,9 +374,8 @@ TEST_CASE("a slot that is owned anew before its close was heard of is closed onc
   scripted_executor on{by_hand, with_slots()};
   const auto own_slot_3 = [&] {
     direct_fd owned;
-    auto root = on.loop.start([](direct_fd& made) -> task<> {
-      made = co_await ops::socket_direct{AF_UNIX, SOCK_STREAM};
-    }(owned));
+    auto root = on.loop.start(
+        [](direct_fd& made) -> task<> { made = co_await ops::socket_direct{AF_UNIX, SOCK_STREAM}; }(owned));
     on.loop.run_ready();
     on.script.complete(on.script.only(IORING_OP_SOCKET), 3);
     on.loop.run_ready();
@@ -389,7 +388,7 @@ TEST_CASE("a slot that is owned anew before its close was heard of is closed onc
   own_slot_3() = {};
   on.loop.run_ready();
   CHECK(on.script.only(IORING_OP_CLOSE).id == first.id);
-  CHECK(on.loop.statistics().direct_descriptors == 0);
+  CHECK(on.loop.statistics().direct_fds == 0);
 
   on.script.complete(first, 0);
   on.loop.run_ready();
