@@ -23,7 +23,7 @@
 namespace {
 
 // ----------------------------------------------------------------------------------------------------- it is free
-void mutex_free_floor(benchmark::State& state) {
+void free_mutex_floor(benchmark::State& state) {
   std::atomic<std::uint32_t> word = 0;
   for ([[maybe_unused]] auto _ : state) {
     std::uint32_t expected = 0;
@@ -42,7 +42,7 @@ void mutex_free_floor(benchmark::State& state) {
   }
 }
 
-void mutex_free_gyre(benchmark::State& state) {
+void free_mutex_gyre(benchmark::State& state) {
   gyre::executor loop;
   gyre::sync::mutex locked;
   loop.run(lock_again_and_again(state, locked));
@@ -152,32 +152,32 @@ void two_threads(benchmark::State& state) {
   run_two(state, side, side);
 }
 
-void mutex_two_executors_floor(benchmark::State& state) { two_threads(state); }
+void two_executors_floor(benchmark::State& state) { two_threads(state); }
 
-void mutex_two_executors_gyre(benchmark::State& state) {
+void two_executors_gyre(benchmark::State& state) {
   gyre::sync::mutex locked;
   std::uint64_t counter = 0;
   const auto side = [&] { lock_in_coroutines(locked, counter); };
   run_two(state, side, side);
 }
 
-void mutex_executor_and_thread_floor(benchmark::State& state) { two_threads(state); }
+void executor_and_thread_floor(benchmark::State& state) { two_threads(state); }
 
-void mutex_executor_and_thread_gyre(benchmark::State& state) {
+void executor_and_thread_gyre(benchmark::State& state) {
   gyre::sync::mutex locked;
   std::uint64_t counter = 0;
   const auto lock = [](gyre::sync::mutex& taken) { return taken.lock_blocking(); };
   run_two(state, [&] { lock_in_coroutines(locked, counter); }, [&] { lock_in_thread(locked, counter, lock); });
 }
 
-BENCHMARK(mutex_free_floor);
-BENCHMARK(mutex_free_gyre);
+BENCHMARK(free_mutex_floor);
+BENCHMARK(free_mutex_gyre);
 BENCHMARK(mutex_hand_over_floor);
 BENCHMARK(mutex_hand_over_gyre);
-BENCHMARK(mutex_two_executors_floor)->UseRealTime();
-BENCHMARK(mutex_two_executors_gyre)->UseRealTime();
-BENCHMARK(mutex_executor_and_thread_floor)->UseRealTime();
-BENCHMARK(mutex_executor_and_thread_gyre)->UseRealTime();
+BENCHMARK(two_executors_floor)->UseRealTime();
+BENCHMARK(two_executors_gyre)->UseRealTime();
+BENCHMARK(executor_and_thread_floor)->UseRealTime();
+BENCHMARK(executor_and_thread_gyre)->UseRealTime();
 
 }  // namespace
 

@@ -21,14 +21,12 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <random>
 #include <span>
 #include <thread>
 #include <vector>
 
-#include <gyre/runtime/detail/runnable.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
@@ -95,34 +93,17 @@ class elsewhere {
   std::thread thread_;
 };
 
-// Runs on one executor, and posts the other.
-struct bounce final : gyre::detail::runnable {
-  bounce(gyre::executor& its_to, std::function<bool()> its_goes_on)
-      : runnable{kind_of_bounce}, to{its_to}, goes_on{std::move(its_goes_on)} {}
-  static void run(runnable& self) noexcept {
-    auto& me = static_cast<bounce&>(self);
-    if (me.goes_on()) me.to.post(*me.next_bounce);
-  }
-  static constexpr gyre::detail::runnable_kind kind_of_bounce{&bounce::run};
-  gyre::executor& to;
-  std::function<bool()> goes_on;
-  bounce* next_bounce = nullptr;
-};
-
 void hop(benchmark::State& state) {
   elsewhere other{looking_for(state.range(0))};
   gyre::executor here{looking_for(state.range(0))};
   bool is_back = false;
-  bounce there{here, [] { return true; }};
-  bounce back{other.loop(), [&] {
-                is_back = true;
-                here.return_soon();  // else it would sleep in the same turn
-                return false;
-              }};
-  there.next_bounce = &back;
+  const auto come_back = [&] {
+    is_back = true;
+    here.return_soon();  // else it would sleep in the same turn
+  };
   const auto go_and_come_back = [&] {
     is_back = false;
-    other.loop().post(there);
+    other.loop().post([&] { here.post(come_back); });
     while (!is_back) here.turn(/*may_park=*/true);
   };
   for (int i = 0; i < 1'000; ++i) go_and_come_back();

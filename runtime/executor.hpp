@@ -105,9 +105,10 @@ struct executor_options {
   /// at again. More saves system calls where hundreds are ready at once; fewer keeps what a turn touches in the cache.
   unsigned turn_budget = 64;
 
-  /// How much later than at its time a sleep or a deadline may end where that lets timers share a wake: 50 us is what
-  /// Linux grants every sleep of a thread. With parking::eventfd less takes prctl(2), PR_SET_TIMERSLACK, as well.
-  std::chrono::nanoseconds timer_slack = std::chrono::microseconds{50};
+  /// How much later than at its time a sleep or a deadline may end where that lets timers share a wake. One that is
+  /// alone ends at its time: with parking::eventfd an executor sets its thread's own slack to the smallest while it
+  /// lives, since Linux would add that to each sleep: prctl(2), PR_SET_TIMERSLACK.
+  std::chrono::nanoseconds timer_slack = std::chrono::microseconds{100};
 
   /// with_timeout() on one operation uses a linked timeout in the kernel up to this duration, and the executor's own
   /// timers above it; zero: never linked. Same meaning either way: see deadline.hpp.

@@ -21,7 +21,8 @@ void detail::may_wait_for_eventfd() noexcept { executor::current().wait_in_ring_
 
 void operation::throw_error() const {
   if (!has(unpolled)) detail::throw_errno(-res(), name());
-  const std::string hint{": an executor with executor_options::iopoll takes reads and writes of files opened with O_DIRECT"};
+  const std::string hint{
+      ": an executor with executor_options::iopoll takes reads and writes of files opened with O_DIRECT"};
   detail::throw_errno(-res(), (name() + hint).c_str());
 }
 

@@ -10,6 +10,7 @@
 namespace gyre {
 
 bool suspension::begin_with_care(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
+  executor_ = &bound.scope->executor();
   if (!begin_below(awaiter, bound)) return false;
   run_through_kind();
   return true;
@@ -17,21 +18,19 @@ bool suspension::begin_with_care(std::coroutine_handle<> awaiter, detail::bounda
 
 // The kind is asked only where it has something to say; otherwise the coroutine is resumed straight from the queue.
 void suspension::resume() noexcept {
-  gyre::executor& its_executor = loop();
-  GYRE_ASSERT(its_executor.belongs_to_this_thread(),
+  GYRE_ASSERT(executor_->belongs_to_this_thread(),
               "a wait is ended by resume() on the thread of its executor: elsewhere, resume_from_any_thread()");
   if (its_kind().arrived_or_null == nullptr) set_coroutine(coroutine());
   if (!is_plainly(stage::waiting)) [[unlikely]]
     return settle(/*as_stopped=*/false);
-  bound_->waiting = nullptr;
-  set_plainly(stage::ready);
-  its_executor.make_ready(*this);
+  bound().waiting = nullptr;
+  set(stage::ready);
+  executor_->make_ready(*this);
 }
 
 void suspension::resume_from_any_thread() noexcept {
-  gyre::executor& its_executor = bound_->scope->executor();  // not by loop(), which looks at the state
-  if (detail::current_executor == &its_executor) return resume();
-  its_executor.post(*this);  // it may no longer exist after this line
+  if (detail::current_executor == executor_) return resume();
+  executor_->post(*this);  // it may no longer exist after this line
 }
 
 // From the ready queue: posted and still waiting, or settled.

@@ -21,11 +21,12 @@
 // crossed a cancel is delivered. None is lost and none is given twice, as the list knows each wait once.
 //
 // The state, the links to the executor and everything of the class `waiter` belong to the waiter's executor's thread,
-// which alone writes them. A granter on another thread touches three things only: the place in the list, under the
-// lock; what the derived class has a granter write, before it calls resume_from_any_thread(); and the link of the
-// executor's post, through which that becomes visible to the waiter (release, and acquire in its turn). A wait that was
-// posted stays `waiting` until its executor takes it: that is why a cancel asks the list, and not the state. From the
-// post on the granter touches nothing of the waiter, which may be resumed and gone before post() has returned.
+// which alone reads and writes them. A granter on another thread touches four things only: the place in the list, under
+// the lock; what the derived class has a granter write, before it calls resume_from_any_thread(); which executor it is,
+// which begin() wrote; and the link of the executor's post, through which all of that becomes visible to the waiter
+// (release, and acquire in its turn). A wait that was posted stays `waiting` until its executor takes it: that is why a
+// cancel asks the list, and not the state. From the post on the granter touches nothing of the waiter, which may be
+// resumed and gone before post() has returned.
 //
 // Until the post the waiter's frame stays, since nobody else resumes it; and so does its executor, which it keeps from
 // ending.
@@ -115,7 +116,7 @@ class suspension : public detail::waiter, detail::suspension_links {
     gyre::executor* const loop = detail::current_executor;
     if (loop != bound.undisturbed_on || !is_plainly(stage::idle)) [[unlikely]]
       return begin_with_care(awaiter, bound);
-    bound_ = &bound;
+    executor_ = loop;
     set_plainly(stage::waiting, loop->clock_.last_look_ms());
     bound.waiting = this;
     set_coroutine(awaiter);
@@ -156,6 +157,9 @@ class suspension : public detail::waiter, detail::suspension_links {
   // As its list counts, when it came in; 0 when it has left alone. Written on coming and leaving, under the list's
   // lock, and not when it is taken out with all others. The links are set only while it is in a list.
   std::uint64_t epoch_ = 0;
+
+  // Whose it is, set by begin(): the one thing of the wait itself that a granter reads.
+  gyre::executor* executor_;
 };
 
 constexpr suspension_kind::suspension_kind(const char* its_name, withdraw_fn withdraw, arrived_fn arrived,

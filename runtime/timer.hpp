@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Sleeping, once and again.
 //
-// A sleep lives in the executor's timer heap: it costs no system call of its own. One that wakes an idle executor is as
-// exact as a timeout of the kernel; one on a busy executor waits for its turn. For sleeps on other clocks there is a
-// heap for each clock, with one timeout of the kernel's: detail/clock_timers.hpp.
+// A sleep lives in the executor's timers (detail/timer_heap.hpp): it costs no system call of its own. One that wakes an
+// idle executor is as exact as a timeout of the kernel; one on a busy executor waits for its turn. Sleeps on other
+// clocks have timers for each clock, with one timeout of the kernel's: detail/clock_timers.hpp.
 #pragma once
 
 #include <gyre/runtime/detail/timer_heap.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A mutex for coroutines on any executor, for plain threads, and for other processes that map it: docs/mutex.md.
 //
-// It is a word, and what waits for it lies elsewhere: detail/lock_word.hpp has the protocol. Where only coroutines of
+// It is a word, and what waits for it lies elsewhere: detail/mutex_word.hpp has the protocol. Where only coroutines of
 // one executor meet, they need a mutex for what has a co_await in the middle, and nothing for what has none.
 #pragma once
 
@@ -9,7 +9,7 @@
 #include <gyre/runtime/ops/futex.hpp>
 #include <gyre/runtime/result.hpp>
 #include <gyre/sync/detail/lock_wait.hpp>
-#include <gyre/sync/detail/lock_word.hpp>
+#include <gyre/sync/detail/mutex_word.hpp>
 
 #include <type_traits>
 #include <utility>
@@ -43,7 +43,7 @@ class mutex {
 
   /// Nobody may hold it, or wait for it.
   ~mutex() {
-    GYRE_ASSERT(detail::lock_word::owner(word_.value.load(std::memory_order_relaxed)) == 0,
+    GYRE_ASSERT(detail::mutex_word::owner(word_.value.load(std::memory_order_relaxed)) == 0,
                 "a mutex was destroyed while somebody holds it");
   }
 
@@ -78,7 +78,7 @@ class mutex {
 
  private:
   friend class condition_variable;
-  detail::lock_word word_;
+  detail::mutex_word word_;
 };
 
 /// Holds a mutex as long as it lives, or until unlock().

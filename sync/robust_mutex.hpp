@@ -43,7 +43,7 @@ class robust_mutex {
 
   /// Nobody may hold it, or wait for it.
   ~robust_mutex() {
-    GYRE_ASSERT(detail::lock_word::owner(lock_.word.value.load(std::memory_order_relaxed)) == 0,
+    GYRE_ASSERT(detail::mutex_word::owner(lock_.word.value.load(std::memory_order_relaxed)) == 0,
                 "a mutex was destroyed while somebody holds it");
   }
 

@@ -86,6 +86,7 @@ int kernel_ring::make_event_fd(bool completions_signal_it) noexcept {
   event_fd_.reset(::eventfd(0, EFD_CLOEXEC));
   if (!event_fd_) return errno;
   if (!completions_signal_it) return 0;
+  prompt_sleeps_.emplace();
   if (const int rc = io_uring_register_eventfd(ring_.get(), event_fd_.get()); rc != 0) return -rc;
 
   event_poll_.reset(::epoll_create1(EPOLL_CLOEXEC));

@@ -2,6 +2,7 @@
 // The ring whose other side is the kernel.
 #pragma once
 
+#include <gyre/runtime/detail/prompt_sleeps.hpp>
 #include <gyre/runtime/detail/ring.hpp>
 #include <gyre/runtime/detail/ring_setup.hpp>
 #include <gyre/runtime/unique_fd.hpp>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 
 struct io_uring;
 
@@ -70,6 +72,7 @@ class kernel_ring final : public ring {
   std::unique_ptr<::io_uring> ring_;
   ring_report report_;
   unique_fd event_fd_;
+  std::optional<prompt_sleeps> prompt_sleeps_;
   unique_fd event_poll_;  // an epoll set of it alone, for sleeps that end in time; none: ppoll(2) does
   unsigned enter_flags_ = 0;
   unsigned min_wait_usec_ = 0;

@@ -53,19 +53,16 @@ bool parker::finds_work_awake() noexcept {
   return true;
 }
 
-// How long a sleep may last; zero when a timer is due. Linux lets every sleep of a thread come late by its slack, that
-// on the eventfd too: only what is wanted above that is added there.
+// How long a sleep may last; zero when a timer is due. To the last timer that comes within the slack after the
+// earliest: as few wakes as if each came late by all of the slack, and a timer that is alone does not come late at all.
 clock_ns parker::sleep_max() noexcept {
-  constexpr clock_ns slack_of_threads = 50'000;
   if (timers_.empty()) return for_ever;
   const clock_ns now = clock_.look();
   timers_.reach(now);
-  const clock_ns due = timers_.earliest();
-  if (due == for_ever) return for_ever;
-  if (due <= now) return 0;  // also where the time that is left cannot be counted: at the beginning of time
-  const clock_ns left = due - now;
-  const clock_ns added = in_ring_ ? slack_ : std::max<clock_ns>(slack_ - slack_of_threads, 0);
-  return left < for_ever - added ? left + added : for_ever;
+  const clock_ns earliest = timers_.earliest();
+  if (earliest <= now) return 0;
+  const clock_ns until = timers_.last_due_by(earliest < for_ever - slack_ ? earliest + slack_ : for_ever);
+  return until == for_ever ? for_ever : until - now;
 }
 
 void parker::sleep_in_eventfd() noexcept {

@@ -34,8 +34,8 @@
 // only when nothing is in flight, and else asks.
 //
 // What ends a sleep besides: the earliest timer. How long it may last is an argument of the call that sleeps, so that
-// timers need no request in the kernel, which would have to be armed, moved, and ended. It lasts a little longer than
-// to the earliest (executor_options::timer_slack): timers that come one upon the other then end one sleep together.
+// timers need no request in the kernel, which would have to be armed, moved, and ended. Where more timers come one upon
+// the other (executor_options::timer_slack), it lasts to the last of them, and they end one sleep together.
 #pragma once
 
 #include <gyre/runtime/detail/coarse_clock.hpp>
@@ -97,8 +97,8 @@ class parker {
   ///
   /// Where a write to another eventfd, or a read of one, is what completes a request, Linux signals a ring's registered
   /// eventfd once, late, and then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is
-  /// never cleared). A sleep in the ring itself is not concerned. Nor is a ring whose completions come only to who asks:
-  /// it takes no poll, and no request on an eventfd.
+  /// never cleared). A sleep in the ring itself is not concerned. Nor is a ring whose completions come only to who
+  /// asks: it takes no poll, and no request on an eventfd.
   void sleep_in_ring_from_now_on() noexcept { in_ring_ = !ring_.modes().iopoll; }
 
   /// Queues `work` for take_posted(), and ends the sleep. From any thread, and from signal handlers.

@@ -114,7 +114,8 @@ class ring {
   [[nodiscard]] unsigned free_sqes() const noexcept {
     if (sq_reader_ == nullptr) [[likely]]
       return sq_entries_ - unsubmitted();
-    return sq_entries_ - (static_cast<unsigned>(sq_tail()) - std::atomic_ref{*sq_reader_}.load(std::memory_order_acquire));
+    return sq_entries_ -
+           (static_cast<unsigned>(sq_tail()) - std::atomic_ref{*sq_reader_}.load(std::memory_order_acquire));
   }
 
   /// Whether an enter() would bring completions that has_completions() does not know of yet.
@@ -191,8 +192,8 @@ class ring {
   /// wake().
   [[nodiscard]] virtual int event_fd() const noexcept = 0;
 
-  /// Sleeps until the event descriptor is signalled, and takes the signal; no longer than `longest` and what the kernel
-  /// adds to a sleep: prctl(2), PR_SET_TIMERSLACK. May return before that, and without a signal.
+  /// Sleeps until the event descriptor is signalled, and takes the signal; no longer than `longest`. May return before
+  /// that, and without a signal.
   virtual void sleep(clock_ns longest) noexcept = 0;
 
   /// The descriptor of the ring itself, which other rings send messages to. From any thread.

@@ -16,8 +16,8 @@ namespace gyre::detail {
 namespace {
 
 // Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.15.
-constexpr unsigned feature_no_iowait = 1U << 17;  // IORING_FEAT_NO_IOWAIT
-constexpr int op_epoll_wait = 59;                 // IORING_OP_EPOLL_WAIT
+constexpr unsigned feature_no_iowait = 1U << 17;    // IORING_FEAT_NO_IOWAIT
+constexpr int op_epoll_wait = 59;                   // IORING_OP_EPOLL_WAIT
 constexpr unsigned setup_hybrid_iopoll = 1U << 17;  // IORING_SETUP_HYBRID_IOPOLL, Linux 6.13
 
 constexpr int no_descriptor = -1;

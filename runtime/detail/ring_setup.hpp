@@ -23,7 +23,7 @@ namespace gyre::detail {
 /// A thread of the kernel's that submits: needed.
 struct sqpoll_request {
   unsigned idle_ms = 1000;
-  std::optional<unsigned> cpu;
+  std::optional<unsigned> cpu = {};
 };
 
 /// Who looks for completions of polled devices: needed, but that hybrid may be no more than busy.
@@ -49,11 +49,11 @@ struct ring_request {
 
   bool completions_signal_eventfd = true;  // for an owner that sleeps on it; else each batch of them is cheaper
 
-  std::optional<sqpoll_request> sqpoll;
+  std::optional<sqpoll_request> sqpoll = {};
   completions_by completions = completions_by::signals;
   unsigned min_wait_usec = 0;  // how long a wait for several completions goes on when there is one; 0: no such waits
-  napi_request napi;
-  std::vector<unsigned> iowq_cpus;  // where the workers run; empty: anywhere
+  napi_request napi = {};
+  std::vector<unsigned> iowq_cpus = {};  // where the workers run; empty: anywhere
 };
 
 /// What the owner of a ring got.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Whether an executor looks for work awake before it sleeps: as long as that paid lately.
 //
-//   doubt             0 to 8: before the next look 2^doubt - 1 sleeps pass
-//   it paid           1 less of it
-//   it did not        3 more
+//   it paid           1 less of doubt
+//   it did not        3 more, up to 11
+//   doubt above 3     before the next look 2^(doubt - 3) - 1 sleeps pass
 //
 // A look in vain costs more than one that paid has saved: its whole length, for a sleep and a wake. So who finds work
 // three times of four looks before each sleep. Who finds it more rarely comes to look before each 256th; so does who is
@@ -26,9 +26,10 @@ class spin_habit {
 
   /// Tells whether work came while it looked.
   void note(bool paid) noexcept {
-    constexpr unsigned doubt_max = 8;
+    constexpr unsigned doubt_max = 11;
+    constexpr unsigned harmless = 3;
     doubt_ = paid ? doubt_ - std::min(doubt_, 1U) : std::min(doubt_ + 3, doubt_max);
-    skips_left_ = (1U << doubt_) - 1;
+    skips_left_ = (1U << (std::max(doubt_, harmless) - harmless)) - 1;
     ++(paid ? paid_ : vain_);
   }
 

@@ -181,9 +181,9 @@ class submission {
   bool times_are_old_ = false;    // entries were refused: what they say of timeouts counts from a moment that is past
   bool has_late_link_ = false;    // work of the kernel comes before entries: see end_late_links()
   bool may_want_more_ = false;    // a queue of the ring was full
-  std::uint64_t overflows_before_ = 0;   // up to what was counted when the ring last grew, or was looked at for it
+  std::uint64_t overflows_before_ = 0;  // up to what was counted when the ring last grew, or was looked at for it
   std::uint64_t backlogged_before_ = 0;
-  unsigned not_requests_ = 0;     // entries that are nobody's request, less completions that ended no request
+  unsigned not_requests_ = 0;  // entries that are nobody's request, less completions that ended no request
   counts counted_;
   kernel_times times_;
   intrusive_queue<runnable> backlog_;   // operations without a submission entry

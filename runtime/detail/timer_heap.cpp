@@ -5,6 +5,7 @@
 #include <gyre/runtime/detail/timer_heap.hpp>
 
 #include <algorithm>
+#include <array>
 #include <new>
 #include <utility>
 
@@ -84,6 +85,50 @@ timer* timer_heap::pop_due(clock_ns now) noexcept {
   if (in_lane == nullptr || due_in_lane > now) return nullptr;  // earliest() was early
   disarm(*in_lane);
   return in_lane;
+}
+
+// Who was taken out and has an entry still may be counted: a sleep that waits for that one, too, ends no later than it
+// may. Timers in lanes lie anywhere in memory, so that fewer of them are looked at. In the heap no child is due before
+// its parent.
+clock_ns timer_heap::last_due_by(clock_ns limit) const noexcept {
+  clock_ns last = earliest();
+  for (const timer_links& lane : lanes_) {
+    const timer_links* each = lane.next;
+    for (int left = 4; each != &lane && each->due <= limit; each = each->next) {
+      if (--left == 0) return limit;
+      last = std::max(last, each->due);
+    }
+  }
+  return std::max(std::max(last, last_in_heap_by(limit)), last_in_slots_by(limit));
+}
+
+clock_ns timer_heap::last_in_heap_by(clock_ns limit) const noexcept {
+  clock_ns last = INT64_MIN;
+  std::array<std::size_t, few * arity> left;  // to be looked at
+  std::size_t left_count = 0;
+  const auto consider = [&](std::size_t index) {
+    if (index < heap_.size() && heap_[index].due <= limit) left[left_count++] = index;
+  };
+  consider(0);
+  for (std::size_t looked_at_count = 0; left_count > 0; ++looked_at_count) {
+    if (looked_at_count == few) return limit;
+    const std::size_t index = left[--left_count];
+    last = std::max(last, heap_[index].due);
+    for (std::size_t child = index * arity + 1; child <= (index + 1) * arity; ++child) consider(child);
+  }
+  return last;
+}
+
+clock_ns timer_heap::last_in_slots_by(clock_ns limit) const noexcept {
+  if (earliest_in_slots_ > limit) return INT64_MIN;
+  const slot_place where = first_slot();
+  if (where.level == levels_count) return INT64_MIN;
+  const piece& newest = *at(where).newest;
+  if (newest.next != nullptr) return limit;
+  clock_ns last = INT64_MIN;
+  for (std::uint32_t index = 0; index < newest.count; ++index)
+    if (newest.entries[index].due <= limit) last = std::max(last, newest.entries[index].due);
+  return last;
 }
 
 // ----------------------------------------------------------------------------------------------------------- numbers
@@ -209,19 +254,26 @@ timer_heap::~timer_heap() {
   free_all(free_pieces_);
 }
 
+// The level is no level when all are empty.
+timer_heap::slot_place timer_heap::first_slot() const noexcept {
+  unsigned level = 0;
+  while (level < levels_count && occupied_[level] == 0) ++level;
+  return {level, level < levels_count ? lowest(occupied_[level]) : 0};
+}
+
 // Only of a slot with few entries is it known which of them still count. It can have a million, and who takes the
 // earliest out again and again would have them all looked at each time.
 void timer_heap::look_for_earliest_in_slots() noexcept {
-  earliest_in_slots_ = timer_links::end_of_time;
-  for (unsigned level = 0; level < levels_count; ++level)
-    while (occupied_[level] != 0) {
-      const slot_place where{level, lowest(occupied_[level])};
-      const piece& newest = *at(where).newest;
-      if (newest.next == nullptr && newest.count <= few) file_anew(where, with::those_armed);
-      if (at(where).newest == nullptr) continue;
-      earliest_in_slots_ = at(where).earliest;
-      return;
-    }
+  for (;;) {
+    earliest_in_slots_ = timer_links::end_of_time;
+    const slot_place where = first_slot();
+    if (where.level == levels_count) return;
+    const piece& newest = *at(where).newest;
+    if (newest.next == nullptr && newest.count <= few) file_anew(where, with::those_armed);
+    if (at(where).newest == nullptr) continue;
+    earliest_in_slots_ = at(where).earliest;
+    return;
+  }
 }
 
 // Below the highest digit that changes, every slot is over; there, those before the new digit are, and in the slot of

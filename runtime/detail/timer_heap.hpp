@@ -131,6 +131,10 @@ class timer_heap {
     return due;
   }
 
+  /// When the last of those is due that are due by `limit`, which is earliest() or later; `limit` itself where they are
+  /// many.
+  [[nodiscard]] clock_ns last_due_by(clock_ns limit) const noexcept;
+
   /// Arms `armed` for `due`, or moves it there.
   void arm(timer& armed, clock_ns due) noexcept;
 
@@ -210,6 +214,12 @@ class timer_heap {
   }
   [[nodiscard]] slot_place place_of(clock_ns due) const noexcept;
   [[nodiscard]] slot& at(slot_place where) noexcept { return slots_[where.level * slots_a_level + where.digit]; }
+  [[nodiscard]] const slot& at(slot_place where) const noexcept {
+    return slots_[where.level * slots_a_level + where.digit];
+  }
+  [[nodiscard]] slot_place first_slot() const noexcept;
+  [[nodiscard]] clock_ns last_in_heap_by(clock_ns limit) const noexcept;
+  [[nodiscard]] clock_ns last_in_slots_by(clock_ns limit) const noexcept;
 
   [[nodiscard]] timer* first_in_lanes() const noexcept;
   static void link(timer& armed, timer_links& before, timer_links& after) noexcept {

@@ -199,8 +199,8 @@ class waiter : public runnable {
   void enter_boundary() noexcept;
   void leave_boundary() noexcept;
 
-  boundary* bound_;  // with `foreign`, where no promise knows it; and of suspensions, of which other threads ask
-  waiter* below_;    // only with `stacked`
+  boundary* bound_;          // only with `foreign`: a gyre coroutine's promise knows it
+  waiter* below_;            // only with `stacked`
   std::uint64_t state_ = 0;  // stage and flags; in the upper half, since when it waits
 };
 

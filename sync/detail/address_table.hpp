@@ -18,9 +18,12 @@ class address_table {
  public:
   /// The one that stands for `address`, or null.
   [[nodiscard]] Queue* find(const void* address) const noexcept {
+    if (latest_ != nullptr && latest_->address == address) [[likely]]
+      return latest_;
     if (used_count_ == 0) return nullptr;
     Queue* each = buckets_[bucket_of(address)];
     while (each != nullptr && each->address != address) each = each->next_in_bucket;
+    if (each != nullptr) latest_ = each;
     return each;
   }
 
@@ -38,6 +41,7 @@ class address_table {
 
   /// Nobody needs it any more.
   void give_back(Queue& unused) noexcept {
+    if (latest_ == &unused) latest_ = nullptr;
     Queue** link = &buckets_[bucket_of(unused.address)];
     while (*link != &unused) link = &(*link)->next_in_bucket;
     *link = unused.next_in_bucket;
@@ -74,6 +78,7 @@ class address_table {
   std::vector<Queue*> buckets_;  // a power of two
   std::vector<std::unique_ptr<Queue>> all_;
   Queue* spare_ = nullptr;
+  mutable Queue* latest_ = nullptr;  // that was found: the next one sought is nearly always the same
   std::size_t used_count_ = 0;
 };
 

@@ -135,7 +135,7 @@ void condition_wait_base::prepare() {
 void condition_wait_base::sleep() noexcept {
   sleeps_ = true;
   condition_->enter(*this, *words_);
-  lock_word& held = lock();
+  mutex_word& held = lock();
   if (!held.try_unlock_plainly(tag_for(held))) unlock_with_waiters(held);
 }
 

@@ -28,7 +28,7 @@ class condition_wait_base : public lock_wait {
   }
 
  protected:
-  condition_wait_base(condition_words& words, lock_word& lock) noexcept
+  condition_wait_base(condition_words& words, mutex_word& lock) noexcept
       : lock_wait{kind_of_condition, lock}, words_{&words} {}
   condition_wait_base(condition_wait_base&&) noexcept = default;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One executor's part in a lock: see lock_queue.hpp for the protocol, lock_word.hpp for the word.
+// One executor's part in a lock: see lock_queue.hpp for the protocol, mutex_word.hpp for the word.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/sync/detail/lock_queue.hpp>
 #include <gyre/sync/detail/robust_lock.hpp>
@@ -32,7 +32,7 @@ void lock_queue::release_hold() noexcept {
   rest();
 }
 
-void lock_queue::enter(lock_wait& entering, lock_word& lock) noexcept {
+void lock_queue::enter(lock_wait& entering, mutex_word& lock) noexcept {
   waiting_.push_back(entering);
   ++waiters_count_;
   sort_ = lock.sort;
@@ -48,37 +48,37 @@ bool lock_queue::leave(lock_wait& leaving) noexcept {
   return true;
 }
 
-void lock_queue::hand_over(lock_word& lock) noexcept {
-  const bool others_sleep = (lock.value.load(std::memory_order_relaxed) & lock_word::waits) != 0;
+void lock_queue::hand_over(mutex_word& lock) noexcept {
+  const bool others_sleep = (lock.value.load(std::memory_order_relaxed) & mutex_word::waits) != 0;
   if (others_sleep && ++hand_overs_count_ > hand_overs_max) let_others_in(lock);
   else grant_to_first(lock);
   rest();
 }
 
 // Nothing of this queue is in the kernel, and somebody waits here.
-void lock_queue::contend(lock_word& lock, bool woken) noexcept {
+void lock_queue::contend(mutex_word& lock, bool woken) noexcept {
   const std::uint32_t tag = tag_for(lock);
   std::uint32_t seen = lock.value.load(std::memory_order_relaxed);
   for (;;) {
-    if (lock_word::owner(seen) == 0) {
+    if (mutex_word::owner(seen) == 0) {
       if (!try_take_for_first(lock, seen, tag, woken)) continue;
       // The word says nothing of those who are left; that they wait here is told to an executor's own lock alone.
       if (waiters_count_ == 0 || sort_ == lock_sort::in_process) return;
       woken = false;
       seen = lock.value.load(std::memory_order_relaxed);
-    } else if (sort_ == lock_sort::in_process && lock_word::owner(seen) == tag) {
-      if (try_say(lock, seen, seen | lock_word::local | (woken ? lock_word::waits : 0))) return;
-    } else if (try_say(lock, seen, seen | lock_word::waits)) {
-      return sleep_on(seen | lock_word::waits);
+    } else if (sort_ == lock_sort::in_process && mutex_word::owner(seen) == tag) {
+      if (try_say(lock, seen, seen | mutex_word::local | (woken ? mutex_word::waits : 0))) return;
+    } else if (try_say(lock, seen, seen | mutex_word::waits)) {
+      return sleep_on(seen | mutex_word::waits);
     }
   }
 }
 
-bool lock_queue::try_take_for_first(lock_word& lock, std::uint32_t& seen, std::uint32_t tag, bool woken) noexcept {
+bool lock_queue::try_take_for_first(mutex_word& lock, std::uint32_t& seen, std::uint32_t tag, bool woken) noexcept {
   const bool others_here = waiters_count_ > 1 && sort_ == lock_sort::in_process;
-  const bool others_sleep = woken || (seen & lock_word::waits) != 0;
+  const bool others_sleep = woken || (seen & mutex_word::waits) != 0;
   claimed how = claimed::cleanly;
-  if (!try_claim(lock, seen, tag | (others_sleep ? lock_word::waits : 0) | (others_here ? lock_word::local : 0), how))
+  if (!try_claim(lock, seen, tag | (others_sleep ? mutex_word::waits : 0) | (others_here ? mutex_word::local : 0), how))
     return false;
   hand_overs_count_ = 0;
   if (how == claimed::but_given_up_on) refuse_all();
@@ -86,47 +86,47 @@ bool lock_queue::try_take_for_first(lock_word& lock, std::uint32_t& seen, std::u
   return true;
 }
 
-bool lock_queue::try_say(lock_word& lock, std::uint32_t& seen, std::uint32_t said) noexcept {
+bool lock_queue::try_say(mutex_word& lock, std::uint32_t& seen, std::uint32_t said) noexcept {
   return seen == said || lock.value.compare_exchange_weak(seen, said, std::memory_order_relaxed);
 }
 
 // One more waits here. Where a coroutine of this executor holds the lock, its unlock is to find him.
-void lock_queue::say_local(lock_word& lock) noexcept {
+void lock_queue::say_local(mutex_word& lock) noexcept {
   if (sort_ != lock_sort::in_process) return;
   const std::uint32_t tag = tag_for(lock);
   std::uint32_t seen = lock.value.load(std::memory_order_relaxed);
-  while (lock_word::owner(seen) == tag && !try_say(lock, seen, seen | lock_word::local)) {
+  while (mutex_word::owner(seen) == tag && !try_say(lock, seen, seen | mutex_word::local)) {
   }
 }
 
 // Those who sleep come before those who wait here; of those who sleep, the first.
-void lock_queue::let_others_in(lock_word& lock) noexcept {
+void lock_queue::let_others_in(mutex_word& lock) noexcept {
   hand_overs_count_ = 0;
   if (sort_ == lock_sort::robust) {
     give_up_and_wake(lock);
     if (phase_ == phase::idle) pause();
     return;
   }
-  give_up(lock, lock_word::waits);
+  give_up(lock, mutex_word::waits);
   const std::size_t woken_count = futex_wake(lock.value, 1, kind_of(sort_));
   if (phase_ != phase::idle) return;  // it is in the kernel itself, and its turn comes there
-  std::uint32_t seen = lock_word::waits;
+  std::uint32_t seen = mutex_word::waits;
   if (woken_count == 0) {  // nobody slept, and who comes now finds it free
     lock.value.compare_exchange_strong(seen, 0, std::memory_order_relaxed);
     return contend(lock, /*woken=*/false);
   }
   seen = lock.value.load(std::memory_order_relaxed);
-  if (seen == lock_word::waits) sleep_on(seen);
+  if (seen == mutex_word::waits) sleep_on(seen);
   else contend(lock, /*woken=*/false);
 }
 
 // The word stays locked: no other executor, thread or process sees anything of it.
-void lock_queue::grant_to_first(lock_word& lock) noexcept {
+void lock_queue::grant_to_first(mutex_word& lock) noexcept {
   lock_wait& first = pop_first();
   if (sort_ == lock_sort::in_process) {
-    const std::uint32_t mine = tag_for(lock) | (waiters_count_ > 0 ? lock_word::local : 0);
+    const std::uint32_t mine = tag_for(lock) | (waiters_count_ > 0 ? mutex_word::local : 0);
     std::uint32_t seen = lock.value.load(std::memory_order_relaxed);
-    while (!try_say(lock, seen, mine | (seen & lock_word::waits))) {
+    while (!try_say(lock, seen, mine | (seen & mutex_word::waits))) {
     }
   }
   first.granted(claimed::cleanly);
@@ -147,7 +147,7 @@ void lock_queue::sleep_on(std::uint32_t expected) noexcept {
   pauses_ = false;
   phase_ = phase::asleep;
   home_.loop.submit(*this);
-  if (sort_ == lock_sort::robust) look();
+  if (sort_ == lock_sort::robust) look_later();
 }
 
 // Sleeps for a moment, whatever the word says.
@@ -157,10 +157,7 @@ void lock_queue::pause() noexcept {
   home_.loop.submit(*this);
 }
 
-// Has the wait ended where the lock is free; otherwise comes back later.
-void lock_queue::look() noexcept {
-  const bool is_free = lock_word::owner(word_at(address).load(std::memory_order_relaxed)) == 0;
-  if (is_free) return home_.loop.submit_cancel(*this);
+void lock_queue::look_later() noexcept {
   const auto due = gyre::detail::later(home_.loop.now(), robust_look);
   home_.loop.arm_on({gyre::detail::clock_id::steady, due}, look_timer_);
 }
@@ -169,7 +166,10 @@ constinit const gyre::detail::timer_kind lock_queue::look_timer::kind_of_look{&l
 
 void lock_queue::look_timer::expired(timer& self) noexcept {
   lock_queue& queue = static_cast<look_timer&>(self).queue;
-  if (queue.phase_ == phase::asleep) queue.look();
+  if (queue.phase_ != phase::asleep) return;
+  const bool is_free = mutex_word::owner(word_at(queue.address).load(std::memory_order_relaxed)) == 0;
+  if (is_free) queue.home_.loop.submit_cancel(queue);  // it takes the lock when that has ended
+  else queue.look_later();
 }
 
 // When nobody waits here: wants its wait in the kernel back, or is of no use any more. It may be given back after this.

@@ -40,7 +40,7 @@
 #include <gyre/runtime/kernel_request.hpp>
 #include <gyre/runtime/suspension.hpp>
 #include <gyre/sync/detail/lock_wait.hpp>
-#include <gyre/sync/detail/lock_word.hpp>
+#include <gyre/sync/detail/mutex_word.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -65,12 +65,12 @@ class lock_queue final : public kernel_request {
   void hold() noexcept { ++holds_count_; }
   void release_hold() noexcept;
 
-  void enter(lock_wait& entering, lock_word& lock) noexcept;
+  void enter(lock_wait& entering, mutex_word& lock) noexcept;
   [[nodiscard]] bool leave(lock_wait& leaving) noexcept;
   [[nodiscard]] bool has_waiters() const noexcept { return waiters_count_ > 0; }
 
   /// The lock, which is held here, is left. Somebody must wait.
-  void hand_over(lock_word& lock) noexcept;
+  void hand_over(mutex_word& lock) noexcept;
 
   const void* address = nullptr;
   lock_queue* next_in_bucket = nullptr;
@@ -78,17 +78,17 @@ class lock_queue final : public kernel_request {
  private:
   enum class phase : std::uint8_t { idle, asleep, leaving };
 
-  void contend(lock_word& lock, bool woken) noexcept;
-  [[nodiscard]] bool try_take_for_first(lock_word& lock, std::uint32_t& seen, std::uint32_t tag, bool woken) noexcept;
-  [[nodiscard]] bool try_say(lock_word& lock, std::uint32_t& seen, std::uint32_t said) noexcept;
-  void say_local(lock_word& lock) noexcept;
-  void let_others_in(lock_word& lock) noexcept;
-  void grant_to_first(lock_word& lock) noexcept;
+  void contend(mutex_word& lock, bool woken) noexcept;
+  [[nodiscard]] bool try_take_for_first(mutex_word& lock, std::uint32_t& seen, std::uint32_t tag, bool woken) noexcept;
+  [[nodiscard]] bool try_say(mutex_word& lock, std::uint32_t& seen, std::uint32_t said) noexcept;
+  void say_local(mutex_word& lock) noexcept;
+  void let_others_in(mutex_word& lock) noexcept;
+  void grant_to_first(mutex_word& lock) noexcept;
   void refuse_all() noexcept;
   [[nodiscard]] lock_wait& pop_first() noexcept;
   void sleep_on(std::uint32_t expected) noexcept;
   void pause() noexcept;
-  void look() noexcept;
+  void look_later() noexcept;
   void rest() noexcept;
   static void describe(kernel_request& self, io_uring_sqe& sqe) noexcept;
   static void ended(kernel_request& self, std::int32_t res, std::uint32_t flags) noexcept;

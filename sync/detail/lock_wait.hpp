@@ -3,7 +3,7 @@
 #pragma once
 
 #include <gyre/runtime/suspension.hpp>
-#include <gyre/sync/detail/lock_word.hpp>
+#include <gyre/sync/detail/mutex_word.hpp>
 
 namespace gyre::sync::detail {
 
@@ -17,10 +17,10 @@ class lock_wait : public suspension {
     resume();
   }
 
-  [[nodiscard]] lock_word& lock() const noexcept { return *lock_; }
+  [[nodiscard]] mutex_word& lock() const noexcept { return *lock_; }
 
  protected:
-  lock_wait(const suspension_kind& its_kind, lock_word& lock) noexcept : suspension{its_kind}, lock_{&lock} {}
+  lock_wait(const suspension_kind& its_kind, mutex_word& lock) noexcept : suspension{its_kind}, lock_{&lock} {}
   lock_wait(lock_wait&&) noexcept = default;
   ~lock_wait() = default;
 
@@ -40,7 +40,7 @@ class lock_wait : public suspension {
   [[nodiscard]] bool try_lock_at_once() noexcept { return try_claim_at_once(*lock_, how_); }
 
  private:
-  lock_word* lock_;
+  mutex_word* lock_;
   lock_queue* queue_ = nullptr;
   claimed how_ = claimed::cleanly;
 };
@@ -66,7 +66,7 @@ class lock_operation_base : public lock_wait {
   /// await_ready() for a robust lock, which has more to do than one atomic operation.
   [[nodiscard]] bool try_at_once();
 
-  explicit lock_operation_base(lock_word& lock) noexcept : lock_wait{kind_of_lock, lock} {}
+  explicit lock_operation_base(mutex_word& lock) noexcept : lock_wait{kind_of_lock, lock} {}
   lock_operation_base(lock_operation_base&&) noexcept = default;
 
  private:

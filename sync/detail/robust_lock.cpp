@@ -40,7 +40,7 @@ void forget_thread() noexcept {
 // What the kernel reads when this thread ends has to be written in this order.
 void in_this_order() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
-robust_lock& lock_of(lock_word& word) noexcept { return reinterpret_cast<robust_lock&>(word); }
+robust_lock& lock_of(mutex_word& word) noexcept { return reinterpret_cast<robust_lock&>(word); }
 
 // The lowest bit of a pointer in the list says something of the C library's own mutexes.
 void** next_at(void* pointer) noexcept {
@@ -101,7 +101,7 @@ std::uint32_t this_thread_id() noexcept {
   return known_id;
 }
 
-bool try_claim_robust(lock_word& word, std::uint32_t& seen, std::uint32_t desired, claimed& how) noexcept {
+bool try_claim_robust(mutex_word& word, std::uint32_t& seen, std::uint32_t desired, claimed& how) noexcept {
   robust_lock& lock = lock_of(word);
   list_head& list = *known_list;
   list.pending = &lock.next;
@@ -113,12 +113,12 @@ bool try_claim_robust(lock_word& word, std::uint32_t& seen, std::uint32_t desire
   in_this_order();
   list.pending = nullptr;
   if (!is_claimed) return false;
-  how = condition_after_claim(lock, (before & lock_word::died) != 0);
+  how = condition_after_claim(lock, (before & mutex_word::died) != 0);
   if (how == claimed::but_given_up_on) give_up_robust_and_wake(word);
   return true;
 }
 
-void give_up_robust_and_wake(lock_word& word) noexcept {
+void give_up_robust_and_wake(mutex_word& word) noexcept {
   robust_lock& lock = lock_of(word);
   list_head& list = *known_list;
   if (lock.state == robust_lock::condition::inconsistent) lock.state = robust_lock::condition::given_up_on;
@@ -128,13 +128,13 @@ void give_up_robust_and_wake(lock_word& word) noexcept {
   in_this_order();
   leave(list, lock);
   in_this_order();
-  if ((word.value.exchange(0, std::memory_order_release) & lock_word::waits) != 0)
+  if ((word.value.exchange(0, std::memory_order_release) & mutex_word::waits) != 0)
     futex_wake(word.value, count, ops::futex_kind::process_shared);
   in_this_order();
   list.pending = nullptr;
 }
 
-bool is_inconsistent(const lock_word& word) noexcept {
+bool is_inconsistent(const mutex_word& word) noexcept {
   return reinterpret_cast<const robust_lock&>(word).state == robust_lock::condition::inconsistent;
 }
 

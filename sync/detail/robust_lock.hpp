@@ -17,7 +17,7 @@
 // given up on, and nobody holds it again.
 #pragma once
 
-#include <gyre/sync/detail/lock_word.hpp>
+#include <gyre/sync/detail/mutex_word.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -28,7 +28,7 @@ namespace gyre::sync::detail {
 struct robust_lock {
   enum class condition : std::uint32_t { consistent, inconsistent, given_up_on };
 
-  lock_word word{.value = 0, .sort = lock_sort::robust};
+  mutex_word word{.value = 0, .sort = lock_sort::robust};
   condition state = condition::consistent;  // the owner's
   std::uint32_t unused[3] = {};
   void* previous = nullptr;  // the owner's, as its C library has them
@@ -42,11 +42,12 @@ void require_robust_list();
 /// The thread, as the kernel calls it.
 [[nodiscard]] std::uint32_t this_thread_id() noexcept;
 
-// As those of lock_word.hpp. The lock is a robust_lock's word.
-[[nodiscard]] bool try_claim_robust(lock_word& lock, std::uint32_t& seen, std::uint32_t desired, claimed& how) noexcept;
-void give_up_robust_and_wake(lock_word& lock) noexcept;
+// As those of mutex_word.hpp. The lock is a robust_lock's word.
+[[nodiscard]] bool try_claim_robust(mutex_word& lock, std::uint32_t& seen, std::uint32_t desired,
+                                    claimed& how) noexcept;
+void give_up_robust_and_wake(mutex_word& lock) noexcept;
 
 /// Whether it must not be handed on as it is.
-[[nodiscard]] bool is_inconsistent(const lock_word& lock) noexcept;
+[[nodiscard]] bool is_inconsistent(const mutex_word& lock) noexcept;
 
 }  // namespace gyre::sync::detail

@@ -285,6 +285,8 @@ task             value    value    value    value    | value    value    value  
 child's_result   value    value    stopped  value    | stopped  stopped  stopped  stopped
 room             value    value    stopped  value    | stopped  stopped  stopped  stopped
 permit           value    value    stopped  value    | stopped  stopped  stopped  stopped
+channel          value    value    stopped  value    | stopped  stopped  stopped  stopped
+select           value    value    stopped  value    | stopped  stopped  stopped  stopped
 group            value    value    stopped  value    | stopped  stopped  stopped  stopped
 stream           value    value    value    value    | value    value    value    value
 merged_streams   value    value    stopped  value    | stopped  stopped  stopped  stopped
@@ -312,6 +314,8 @@ task             value       value       value       value       | value       v
 child's_result   value       value       value       value       | timed_out   timed_out   value       timed_out
 room             value       value       value       value       | timed_out   timed_out   value       timed_out
 permit           value       value       value       value       | timed_out   timed_out   value       timed_out
+channel          value       value       value       value       | timed_out   timed_out   value       timed_out
+select           value       value       value       value       | timed_out   timed_out   value       timed_out
 group            value       value       value       value       | timed_out   timed_out   value       timed_out
 stream           value       value       value       value       | value       value       value       value
 merged_streams   value       value       value       value       | timed_out   timed_out   value       timed_out
@@ -337,6 +341,8 @@ task             error    error    error    error    | error    error    error  
 child's_result   error    error    stopped  error    | stopped  stopped  stopped  stopped
 room             stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
 permit           stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
+channel          stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
+select           stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
 group            error    error    error    error    | error    error    error    error
 stream           error    error    error    error    | error    error    error    error
 merged_streams   stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
@@ -363,6 +369,8 @@ task             error     error     error     error     | error     error     e
 child's_result   error     error     error     error     | timed_out timed_out error     timed_out
 room             stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
 permit           stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
+channel          stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
+select           stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
 group            error     error     error     error     | error     error     error     error
 stream           error     error     error     error     | error     error     error     error
 merged_streams   stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
@@ -384,6 +392,8 @@ interval         stopped   stopped   stopped   stopped   | timed_out stopped   s
 child's_result   stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 room             stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 permit           stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
+channel          stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
+select           stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 merged_streams   stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 accept_stream    stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 others           stopped   stopped   stopped   stopped   | stopped   stopped   stopped   stopped
@@ -401,6 +411,8 @@ interval         stopped   stopped   stopped   stopped   | timed_out stopped   s
 child's_result   stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 room             stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 permit           stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
+channel          stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
+select           stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 group            stopped   stopped   stopped   stopped   | stopped   stopped   stopped   stopped
 merged_streams   stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 accept_stream    stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
@@ -609,7 +621,10 @@ class peer {
 class kernel_cell {
  public:
   kernel_cell(const subject& chosen, const order& in_order)
-      : what_{chosen}, order_{in_order}, peer_{chosen}, loop_{options_under_test({.linked_timeout_max = chosen.linked_timeout_max})} {
+      : what_{chosen},
+        order_{in_order},
+        peer_{chosen},
+        loop_{options_under_test({.linked_timeout_max = chosen.linked_timeout_max})} {
     stage_.socket = peer_.socket();
     root_.emplace(loop_, within(stage_, chosen));
     loop_.run_ready();
@@ -683,6 +698,8 @@ interval         -       -       -       | -       -       -
 child's_result   value   stopped stopped | stopped stopped stopped
 room             value   stopped stopped | stopped stopped stopped
 permit           value   stopped stopped | stopped stopped stopped
+channel          value   stopped stopped | stopped stopped stopped
+select           value   stopped stopped | stopped stopped stopped
 group            value   stopped stopped | stopped stopped stopped
 merged_streams   value   stopped stopped | stopped stopped stopped
 accept_stream    value   stopped stopped | stopped stopped stopped

@@ -163,6 +163,30 @@ TEST_CASE("a ring of two pages is not made smaller") {
   CHECK(!next_attempt(ENOMEM, first_attempt({.sq_entries = 64, .cq_entries = 128})));
 }
 
+TEST_CASE("a ring with a submission thread has a ladder of its own, and keeps the thread and its CPU on each rung") {
+  constexpr unsigned thread = IORING_SETUP_SQPOLL | IORING_SETUP_SQ_AFF;
+  const auto first = first_attempt({.sq_entries = 4, .cq_entries = 8, .sqpoll = sqpoll_request{.cpu = 1}});
+
+  const auto rungs = attempts_after(EINVAL, first);
+
+  CHECK(first.flags == (linux_5_18 | IORING_SETUP_SINGLE_ISSUER | thread));
+  REQUIRE(rungs.size() == 1);
+  CHECK(rungs[0].flags == (linux_5_18 | thread));
+}
+
+TEST_CASE("a ring that polls devices does without the pause first, and polls on each rung") {
+  constexpr unsigned pause = 1U << 17;  // IORING_SETUP_HYBRID_IOPOLL
+  const auto first = first_attempt({.sq_entries = 4, .cq_entries = 8, .completions = completions_by::hybrid_polls});
+
+  const auto rungs = attempts_after(EINVAL, first);
+
+  CHECK(first.flags == (linux_6_1 | IORING_SETUP_IOPOLL | pause));
+  REQUIRE(rungs.size() == 3);
+  CHECK(rungs[0].flags == (linux_6_1 | IORING_SETUP_IOPOLL));
+  CHECK(rungs[1].flags == (linux_6_0 | IORING_SETUP_IOPOLL));
+  CHECK(rungs[2].flags == (linux_5_19 | IORING_SETUP_IOPOLL));
+}
+
 TEST_CASE("any errno at any step ends, or leads to less of one thing and no more of the other") {
   for (unsigned rung : {linux_6_1, linux_6_0, linux_5_19}) {
     for (unsigned sq = 1; sq <= 32768; sq *= 2) {

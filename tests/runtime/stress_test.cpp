@@ -21,6 +21,7 @@
 #include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/when_all.hpp>
 #include <gyre/runtime/when_any.hpp>
+#include <gyre/sync/channel.hpp>
 #include <gyre/sync/semaphore.hpp>
 
 #include "../support/captured_log.hpp"
@@ -100,6 +101,7 @@ struct tally {
   std::uint64_t failures_count = 0;
   std::uint64_t sleeps_count = 0;
   std::uint64_t permits_acquired_count = 0;
+  std::uint64_t items_received_count = 0;
 };
 
 // A deadline on any clock that anybody may move while it is waited for.
@@ -166,6 +168,10 @@ class world {
   clock_ns latest_system_time = 0;
   sync::semaphore permits{permits_count};
   std::uint64_t held_permits_count = 0;
+  sync::channel<std::uint64_t> items{2};
+  std::uint64_t items_count = 0;  // so far; each item is its number
+  std::uint64_t sent_sum = 0;
+  std::uint64_t received_sum = 0;
   std::stop_source stops;
   tally seen;
   std::string broken;  // the first rule that did not hold
@@ -350,12 +356,38 @@ task<int> hold_permits(world& in, dice random) {
   co_return 1;
 }
 
+task<> send_item(world& in, nanoseconds limit) {
+  const std::uint64_t number = ++in.items_count;
+  std::uint64_t item = number;
+  const auto sent = co_await move_on_after(limit, in.items.send_from(item));
+  if (sent) in.sent_sum += number;
+}
+
+task<> receive_item(world& in, nanoseconds limit) {
+  const auto got = co_await move_on_after(limit, in.items.receive());
+  if (!got) co_return;
+  in.received_sum += got->value();
+  ++in.seen.items_received_count;
+}
+
+task<int> hand_items(world& in, dice random) {
+  in_frame here{in, co_await this_task::scope()};
+  const nanoseconds limit = in.some_time(random);
+  if (random.one_in(2)) co_await send_item(in, limit);
+  else co_await receive_item(in, limit);
+  here.ended();
+  co_return 1;
+}
+
 task<int> leaf(world& in, dice random) {
   in_frame here{in, co_await this_task::scope()};
   std::array<std::byte, 4> buffer{};
   const int fd = in.sockets[random.below(4)];
   const nanoseconds limit = in.some_time(random);
-  switch (random.below(18)) {
+  switch (random.below(19)) {
+    case 18:
+      co_await hand_items(in, random.fork());
+      break;
     case 17:
       co_await hold_permits(in, random.fork());
       break;
@@ -646,6 +678,8 @@ void check_end(world& in, root_task<int>& root) {
   in.expect(in.scopes.empty(), "no scope is left open");
   in.expect(in.loop.timers().empty(), "no timer is left");
   in.expect(in.permits.available() == permits_count, "all permits have been given back");
+  while (const auto left = in.items.try_receive()) in.received_sum += *left;
+  in.expect(in.received_sum == in.sent_sum, "what was sent was received, or is in the channel");
 }
 
 struct chosen_options {
@@ -814,11 +848,12 @@ tally for_each_seed(std::uint64_t first, std::uint64_t count, ended_program (*ru
     all.failures_count += seen.failures_count;
     all.sleeps_count += seen.sleeps_count;
     all.permits_acquired_count += seen.permits_acquired_count;
+    all.items_received_count += seen.items_received_count;
   }
   MESSAGE(all.nodes_count, " nodes, ", all.frames_stopped_count, " frames stopped, ", all.operations_timed_out_count,
           " operations and ", all.tasks_timed_out_count, " tasks timed out, ", all.scopes_emptied_count,
           " scopes emptied, ", all.failures_count, " failures, ", all.sleeps_count, " sleeps, ",
-          all.permits_acquired_count, " permits acquired");
+          all.permits_acquired_count, " permits acquired, ", all.items_received_count, " items received");
   return all;
 }
 
@@ -835,6 +870,7 @@ TEST_CASE("random programs on the scripted ring end by the rules, and leave noth
   CHECK(all.failures_count > 0);
   CHECK(all.sleeps_count > 0);
   CHECK(all.permits_acquired_count > 0);
+  CHECK(all.items_received_count > 0);
 }
 
 TEST_CASE("random programs on the kernel end by the rules, and leave nothing") {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <random>
 #include <set>
@@ -274,6 +275,23 @@ TEST_CASE("where many timers are, who sleeps until the earliest time of one that
   CHECK(heap.pop_due(timers[4000].due()) == &timers[4000]);
 }
 
+TEST_CASE("the last of those that come by a time is known where few are, wherever they lie") {
+  constexpr clock_ns second = 1'000'000'000;
+  for (const clock_ns begin : {second / 1000, second, 100 * second}) {
+    CAPTURE(begin);
+    timer_heap heap;
+    heap.reach(0);
+    std::vector<named_timer> timers(20);
+    for (std::size_t i = timers.size(); i-- > 0;) heap.arm(timers[i], begin + static_cast<clock_ns>(i) * 10);
+
+    CHECK(heap.last_due_by(begin) == begin);
+    CHECK(heap.last_due_by(begin + 9) == begin);
+    CHECK(heap.last_due_by(begin + 155) == begin + 150);
+    CHECK(heap.last_due_by(begin + 1000) == begin + 190);
+    for (named_timer& each : timers) heap.disarm(each);
+  }
+}
+
 TEST_CASE("timers that are armed and taken out for ever leave nothing behind that the others would see") {
   constexpr clock_ns second = 1'000'000'000;
   timer_heap heap;
@@ -349,7 +367,13 @@ TEST_CASE("near and far, with a clock that jumps forward and back, the timers ag
         REQUIRE((heap.empty() || heap.earliest() > now));
       }
       REQUIRE(heap.size() == reference.size());
-      REQUIRE(heap.earliest() <= (reference.empty() ? INT64_MAX : reference.begin()->first));
+      const clock_ns earliest = heap.earliest();
+      REQUIRE(earliest <= (reference.empty() ? INT64_MAX : reference.begin()->first));
+      const clock_ns limit = earliest < INT64_MAX - 1000 ? earliest + 1000 : INT64_MAX;
+      const auto beyond = reference.lower_bound({limit, nullptr});
+      const clock_ns last = beyond == reference.begin() ? earliest : std::prev(beyond)->first;
+      REQUIRE(heap.last_due_by(limit) >= last);
+      REQUIRE(heap.last_due_by(limit) <= limit);
     }
 
     // Who sleeps from one earliest time to the next comes to all of them, and seldom in vain.

@@ -11,6 +11,7 @@
 
 #include <doctest/doctest.h>
 #include <liburing.h>
+#include <sys/prctl.h>
 
 #include <array>
 #include <cerrno>
@@ -242,30 +243,58 @@ TEST_CASE("a timer that comes due between the look at the timers and the park is
   }
 }
 
-TEST_CASE("timers that come within the slack share a wake, and none ends early") {
-  struct slack {
-    parking park;
-    std::chrono::nanoseconds asked;
-    std::chrono::nanoseconds added;  // to what the kernel adds to a sleep on an eventfd, which is 50 us
-  };
-  for (const auto& [park, asked, added] : {slack{parking::ring_wait, 50us, 50us}, slack{parking::ring_wait, 1ms, 1ms},
-                                           slack{parking::eventfd, 50us, 0us}, slack{parking::eventfd, 1ms, 950us}}) {
-    CAPTURE(asked.count());
-    scripted_executor on{{}, {.park = park, .timer_slack = asked}};
+TEST_CASE("timers that come within the slack share a wake, which is the last one's time, and none ends early") {
+  for (const auto park : both_ways)
+    for (const auto slack : {0ns, 50'000ns, 1'000'000ns}) {
+      CAPTURE(slack.count());
+      scripted_executor on{{}, {.park = park, .timer_slack = slack}};
+      std::vector<int> woken;
+      std::vector<std::chrono::nanoseconds> ends;
+      auto first = on.loop.start(sleep_and_note(10ms, 1, woken));
+      auto second = on.loop.start(sleep_and_note(10ms + slack, 2, woken));
+      auto third = on.loop.start(sleep_and_note(10ms + slack + 1ns, 3, woken));
+      note_ends_of_sleeps(on, ends);
+
+      while (!second.done()) on.loop.turn(/*may_park=*/true);
+
+      CHECK(ends == std::vector<std::chrono::nanoseconds>{10ms + slack});
+      CHECK(!third.done());
+      while (!third.done()) on.loop.turn(/*may_park=*/true);
+      CHECK(woken == std::vector{1, 2, 3});
+    }
+}
+
+TEST_CASE("a timer that nobody shares a wake with comes at its time, whatever the slack") {
+  for (const auto park : both_ways) {
+    scripted_executor on{{}, {.park = park, .timer_slack = 1ms}};
     std::vector<int> woken;
     std::vector<std::chrono::nanoseconds> ends;
-    auto first = on.loop.start(sleep_and_note(10ms, 1, woken));
-    auto second = on.loop.start(sleep_and_note(10ms + added, 2, woken));
-    auto third = on.loop.start(sleep_and_note(10ms + added + 1ns, 3, woken));
+    auto alone = on.loop.start(sleep_and_note(10ms, 1, woken));
+    auto later = on.loop.start(sleep_and_note(10ms + 1ms + 1ns, 2, woken));
     note_ends_of_sleeps(on, ends);
 
-    while (!second.done()) on.loop.turn(/*may_park=*/true);
+    while (!alone.done()) on.loop.turn(/*may_park=*/true);
 
-    CHECK(ends == std::vector<std::chrono::nanoseconds>{10ms + added});
-    CHECK(!third.done());
-    while (!third.done()) on.loop.turn(/*may_park=*/true);
-    CHECK(woken == std::vector{1, 2, 3});
+    CHECK(ends == std::vector<std::chrono::nanoseconds>{10ms});
+    while (!later.done()) on.loop.turn(/*may_park=*/true);
   }
+}
+
+TEST_CASE("a thread's own sleeps end at their time while it has an executor, and as before when it has none") {
+  const auto slack = [] { return ::prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0); };
+  const int before = slack();
+  REQUIRE(before > 1);
+  {
+    auto first = std::make_unique<executor>();
+    CHECK(slack() == 1);
+    const executor second;
+    first.reset();
+    CHECK(slack() == 1);
+  }
+  CHECK(slack() == before);
+
+  const executor sleeps_in_its_ring{{.park = parking::ring_wait}};
+  CHECK(slack() == before);
 }
 
 TEST_CASE("a sleep that never ends leaves an executor asleep until something else wakes it") {

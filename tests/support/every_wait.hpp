@@ -16,6 +16,8 @@
 #include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/when_all.hpp>
 #include <gyre/runtime/when_any.hpp>
+#include <gyre/sync/channel.hpp>
+#include <gyre/sync/select.hpp>
 #include <gyre/sync/semaphore.hpp>
 
 #include <liburing.h>
@@ -167,6 +169,31 @@ inline task<> permit_of_semaphore(stage& at) {
   });
 }
 
+inline task<> receive_and_send(stage& at, sync::channel<int>& items) {
+  const life counted{at};
+  static_cast<void>(co_await receive(at));
+  static_cast<void>(items.try_send(1));
+}
+
+inline task<> item_of_channel(stage& at) {
+  sync::channel<int> items{0};
+  co_await with_task_group([&](task_group& group) -> task<> {
+    group.start(receive_and_send(at, items));
+    co_await tell_in_scope(at, items.receive());
+    group.cancel();
+  });
+}
+
+inline task<> item_of_selected_channel(stage& at) {
+  sync::channel<int> items{0};
+  sync::channel<int> others{0};
+  co_await with_task_group([&](task_group& group) -> task<> {
+    group.start(receive_and_send(at, items));
+    co_await tell_in_scope(at, sync::select(others.receive(), items.receive()));
+    group.cancel();
+  });
+}
+
 inline task<> group_of_two(stage& at) {
   co_await tell(at, with_task_group([&](task_group& group) -> task<> {
                   const life counted{at};
@@ -235,11 +262,13 @@ inline constexpr std::array subjects{
     subject{.name = "sleep", .wait = &sleep, .opcode = IORING_OP_LAST},
     subject{.name = "interval", .wait = &tick, .opcode = IORING_OP_LAST},
     // What others wait for: a task that is awaited; a child, by who has its handle, or who needs its place, or a permit
-    // that it releases; a group.
+    // that it releases, or an item that it sends; a group.
     subject{.name = "task", .wait = &awaited_task},
     subject{.name = "child's_result", .wait = &result_of_child},
     subject{.name = "room", .wait = &room_in_group},
     subject{.name = "permit", .wait = &permit_of_semaphore},
+    subject{.name = "channel", .wait = &item_of_channel},
+    subject{.name = "select", .wait = &item_of_selected_channel},
     subject{.name = "group", .wait = &group_of_two},
     // The second item of a stream, in the midst of its coroutine; of two streams; and of a multishot request.
     subject{.name = "stream", .wait = &item_of_stream},

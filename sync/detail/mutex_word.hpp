@@ -47,7 +47,7 @@ enum class claimed : std::uint8_t {
   but_given_up_on,  // robust: somebody left it so. The lock is not held
 };
 
-struct lock_word {
+struct mutex_word {
   static constexpr std::uint32_t waits = 0x8000'0000;  // linux/futex.h, FUTEX_WAITERS
   static constexpr std::uint32_t local = 0x4000'0000;
   static constexpr std::uint32_t died = 0x4000'0000;  // linux/futex.h, FUTEX_OWNER_DIED
@@ -81,24 +81,24 @@ struct lock_word {
 };
 
 /// my_tag(), for every sort.
-[[nodiscard]] std::uint32_t tag_for(const lock_word& lock) noexcept;
+[[nodiscard]] std::uint32_t tag_for(const mutex_word& lock) noexcept;
 
 /// Makes `desired` of a free lock that says `seen`; otherwise puts what it says now into `seen`, and returns false.
-[[nodiscard]] bool try_claim(lock_word& lock, std::uint32_t& seen, std::uint32_t desired, claimed& how) noexcept;
+[[nodiscard]] bool try_claim(mutex_word& lock, std::uint32_t& seen, std::uint32_t desired, claimed& how) noexcept;
 
 /// Whether it can be had at once, whoever waits for it.
-[[nodiscard]] bool try_claim_at_once(lock_word& lock, claimed& how) noexcept;
+[[nodiscard]] bool try_claim_at_once(mutex_word& lock, claimed& how) noexcept;
 
 /// Gives a lock up that is held here; its word then says `left`. Returns what it said.
-std::uint32_t give_up(lock_word& lock, std::uint32_t left) noexcept;
+std::uint32_t give_up(mutex_word& lock, std::uint32_t left) noexcept;
 
 /// The same, and lets in who sleeps for it.
-void give_up_and_wake(lock_word& lock) noexcept;
+void give_up_and_wake(mutex_word& lock) noexcept;
 
 /// For threads: sleeps until it is held.
-[[nodiscard]] claimed claim_blocking(lock_word& lock) noexcept;
+[[nodiscard]] claimed claim_blocking(mutex_word& lock) noexcept;
 
 /// Unlocks where that was not one atomic operation: somebody waits, here or elsewhere.
-void unlock_with_waiters(lock_word& lock) noexcept;
+void unlock_with_waiters(mutex_word& lock) noexcept;
 
 }  // namespace gyre::sync::detail
