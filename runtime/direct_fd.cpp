@@ -30,7 +30,9 @@ std::unique_ptr<direct_table> direct_table::make(executor& loop, ring& its_ring,
   return std::make_unique<direct_table>(loop, count);
 }
 
-direct_table::direct_table(executor& loop, unsigned count) : loop_{loop}, closers_{std::make_unique<closer[]>(count)} {}
+direct_table::direct_table(executor& loop, unsigned count) : loop_{loop}, closers_{std::make_unique<closer[]>(count)} {
+  for (unsigned slot = 0; slot < count; ++slot) closers_[slot].table = this;
+}
 
 direct_table::~direct_table() {
   GYRE_ASSERT(owned_count() == 0 || loop_.ring().is_parents(),
@@ -44,24 +46,19 @@ direct_fd direct_table::adopt(std::int32_t slot) noexcept {
 
 void direct_table::give_up(int slot) noexcept {
   closer& its_closer = closers_[static_cast<std::size_t>(slot)];
-  if (loop_.belongs_to_this_thread()) return its_closer.close_soon(*this);
-  its_closer.table = this;
-  loop_.post(its_closer);
+  if (loop_.belongs_to_this_thread()) its_closer.close_soon();
+  else loop_.post(its_closer);
 }
 
 direct_table::closer::closer() noexcept : completion_handler{&completed, &describe}, runnable{kind_of_message} {}
 
-void direct_table::closer::arrived(runnable& self) noexcept {
-  auto& mine = static_cast<closer&>(self);
-  mine.close_soon(*mine.table);
-}
+void direct_table::closer::arrived(runnable& self) noexcept { static_cast<closer&>(self).close_soon(); }
 
 // The kernel gives a slot anew only when it has been closed there. What was sent from another ring can be owned before
 // the completion of that close was looked at.
-void direct_table::closer::close_soon(direct_table& its_table) noexcept {
-  table = &its_table;
-  its_table.forget_one();
-  if (where == place::none) its_table.loop().submit(*this);
+void direct_table::closer::close_soon() noexcept {
+  table->forget_one();
+  if (where == place::none) table->loop().submit(*this);
   else closes_again_ = true;
 }
 

@@ -61,9 +61,9 @@ class direct_table {
   class closer final : public completion_handler, public runnable {
    public:
     closer() noexcept;
-    void close_soon(direct_table& its_table) noexcept;
+    void close_soon() noexcept;
 
-    direct_table* table = nullptr;
+    direct_table* table = nullptr;  // set by its constructor, constant ever after
 
    private:
     static void arrived(runnable& self) noexcept;
