@@ -40,7 +40,7 @@ direct_table::~direct_table() {
 }
 
 direct_fd direct_table::adopt(std::int32_t slot) noexcept {
-  owned_count_.fetch_add(1, std::memory_order_relaxed);
+  owned_count_.fetch_add(1, std::memory_order_acquire);
   return direct_fd{*this, slot};
 }
 

@@ -75,13 +75,14 @@ class direct_table {
   };
 
   void give_up(int slot) noexcept;
-  void forget_one() noexcept { owned_count_.fetch_sub(1, std::memory_order_relaxed); }
+  void forget_one() noexcept { owned_count_.fetch_sub(1, std::memory_order_release); }
 
   // Set by the constructor, constant ever after.
   executor& loop_;
   const std::unique_ptr<closer[]> closers_;  // one a slot
 
-  // Touched by any thread.
+  // Touched by any thread. Whoever owns a slot anew sees what was done with its closer before: the kernel sees to that,
+  // too, and this says it in C++.
   std::atomic<std::uint32_t> owned_count_ = 0;
 };
 
