@@ -317,8 +317,9 @@ void executor::complete_tagged(const detail::completion& done) noexcept {
 }
 
 void executor::complete(detail::completion_handler& handler, const detail::completion& done) noexcept {
-  if ((done.flags & IORING_CQE_F_MORE) == 0) submission_.end_request(handler);
-  const bool refused = done.res == -EINVAL && ring_->modes().iopoll;  // it takes no request of a handler's
+  const bool is_last = (done.flags & IORING_CQE_F_MORE) == 0;  // a message from another ring is not: ops::msg_ring
+  if (is_last) submission_.end_request(handler);
+  const bool refused = is_last && done.res == -EINVAL && ring_->modes().iopoll;  // it takes no request of a handler's
   handler.complete(handler, refused ? -EOPNOTSUPP : done.res, done.flags);
 }
 
@@ -345,9 +346,8 @@ void executor::post(std::function<void()> fn) { post(*std::make_unique<posted_fu
 // --------------------------------------------------------------------------------------------------- its end
 
 bool executor::receive(std::optional<detail::guest>& arriving) noexcept {
-  if (is_ending_ || root_scope_.stop_requested()) return false;
   arriving.emplace(guests_, root_scope_);
-  return true;
+  return !is_ending_ && !root_scope_.stop_requested();
 }
 
 void executor::part_with(std::optional<detail::guest>& leaving) noexcept {
@@ -355,16 +355,22 @@ void executor::part_with(std::optional<detail::guest>& leaving) noexcept {
   if (is_ending_) return_soon();  // it waits for this, and for nothing else
 }
 
-void executor::send_guests_home() noexcept {
+void executor::stop_guests() noexcept {
   is_ending_ = true;
   guests_.for_each([](detail::guest& each) { each.scope.cancel("its executor is destroyed"); });
-  while (!guests_.empty()) turn(/*may_park=*/true);
 }
 
-// The kernel must be done with all memory before the ring is closed: closing it waits for nothing. So must who posts.
+void executor::send_guests_home() noexcept {
+  stop_guests();
+  while (has_guests()) turn(/*may_park=*/true);
+}
+
+// The kernel must be done with all memory before the ring is closed: closing it waits for nothing. So must who posts,
+// and guests that come even now.
 void executor::drain() noexcept {
   do {
     run_ready();
+    send_guests_home();
     parker_.wait_for_posters();
   } while (parker_.has_posted());
   const turn_guard guard{*this};

@@ -407,10 +407,14 @@ class executor {
   /// A root task has ended: whoever drives the executor gets it back without a sleep.
   void return_soon() noexcept { returning_ = true; }
 
-  /// A task arrives that runs here for another executor, and leaves. Returns whether it may arrive: not when the root
-  /// scope is cancelled, or the executor is being destroyed.
+  /// A task arrives that is to run here for another executor, and leaves: until then the executor stays. Returns
+  /// whether it may begin: not when the root scope is cancelled, or the executor is being destroyed.
   bool receive(std::optional<detail::guest>& arriving) noexcept;
   void part_with(std::optional<detail::guest>& leaving) noexcept;
+  [[nodiscard]] bool has_guests() const noexcept { return !guests_.empty(); }
+
+  /// Before it is destroyed: those that run here for other executors are stopped, and none begins any more.
+  void stop_guests() noexcept;
 
   /// See detail::enter_foreign().
   void set_foreign_boundary(detail::boundary& bound) noexcept { foreign_ = &bound; }

@@ -47,10 +47,11 @@ void visit_base::come_back() {
 
 // ------------------------------------------------------------------------------------------------------------ there
 
-// A stop that was sent before this arrived comes right behind it: the same thread has posted both.
+// A stop that was sent before this arrived comes right behind it: the same thread posts both.
 void visit_base::task_arrives() noexcept {
-  const bool stays = said_.load(std::memory_order_acquire) == nothing && there_->receive(guest_);
-  if (stays) return guest_kind_->begin(*this, guest_->scope).resume();
+  const bool may_stay = there_->receive(guest_);
+  if (may_stay && said_.load(std::memory_order_acquire) == nothing)
+    return guest_kind_->begin(*this, guest_->scope).resume();
   guest_kind_->drop(*this);
   end(ending::stopped);
 }
@@ -62,14 +63,18 @@ void visit_base::stop_arrives() noexcept {
   else guest_->scope.cancel("the coroutine that awaits it, on another executor, is stopped");
 }
 
+// Who has said that a stop comes need not have posted it yet. So the guest stays until it has arrived, and with it the
+// executor that it is posted to.
 void visit_base::end(ending how) noexcept {
-  if (guest_) there_->part_with(guest_);
   was_stopped_there_ = how == ending::stopped;
   const std::uint8_t before = said_.fetch_or(ended, std::memory_order_acq_rel);
   const bool stop_is_under_way = (before & stop) != 0 && !stop_has_arrived_;
   if (!stop_is_under_way) send_back();
 }
 
-void visit_base::send_back() noexcept { task_.send(*here_, &visit_base::comes_back); }
+void visit_base::send_back() noexcept {
+  there_->part_with(guest_);
+  task_.send(*here_, &visit_base::comes_back);
+}
 
 }  // namespace gyre::detail

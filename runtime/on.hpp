@@ -24,7 +24,7 @@
 //   stopped               no                         throws operation_canceled: somebody over there has stopped it
 //
 // An executor that is destroyed stops the tasks that run on it for others, and waits for them; those that arrive after
-// that are dropped. Both come back as stopped.
+// that are dropped. Both come back as stopped. A stop that is said, and perhaps not posted yet, is waited for as well.
 #pragma once
 
 #include <gyre/runtime/detail/guest.hpp>

@@ -92,7 +92,10 @@ class runtime_member {
     }
   }
 
-  /// Both are called for all members, one after the other.
+  /// These are called for all members, one after the other. The first two where all were made: as long as one of them
+  /// has a guest, that may go on to any other.
+  void ask_to_leave() noexcept { loop_->post(leave_); }
+  [[nodiscard]] bool has_left() const noexcept { return has_left_.load(std::memory_order_acquire); }
   void ask_to_end() noexcept {
     if (thread_.joinable() && loop_ != nullptr) loop_->post(end_);
   }
@@ -118,8 +121,9 @@ class runtime_member {
   }
 
   /// After each turn.
-  void look_at_root() noexcept {
+  void look_at_tasks() noexcept {
     if (root_ && root_->done()) end_root();
+    if (leaves_ && !loop_->has_guests()) leave();
   }
 
   [[nodiscard]] int status() const noexcept { return status_; }
@@ -151,9 +155,9 @@ class runtime_member {
   };
 
   void live() noexcept {
-    ::pthread_setname_np(::pthread_self(), thread_name().c_str());
-    note_pin();
     try {
+      ::pthread_setname_np(::pthread_self(), thread_name().c_str());
+      note_pin();
       own_.emplace(options_.executor);
       ring_notes_ = own_->notes();
     } catch (...) {
@@ -164,7 +168,7 @@ class runtime_member {
     made_.set_value();
     while (!ends_) {
       loop_->turn(/*may_park=*/true);
-      look_at_root();
+      look_at_tasks();
     }
     own_.reset();
   }
@@ -225,6 +229,19 @@ class runtime_member {
     loop_->return_soon();
   }
 
+  void leave_arrives() noexcept {
+    leaves_ = true;
+    loop_->stop_guests();
+    loop_->return_soon();
+  }
+
+  // Once; the first member waits for it.
+  void leave() noexcept {
+    leaves_ = false;
+    has_left_.store(true, std::memory_order_release);
+    first_.send_return();
+  }
+
   void end_arrives() noexcept {
     ends_ = true;
     loop_->return_soon();
@@ -247,6 +264,7 @@ class runtime_member {
   std::optional<root_task<int>> root_;
   runtime_run* run_ = nullptr;
   int status_ = EXIT_SUCCESS;
+  bool leaves_ = false;
   bool ends_ = false;
 
   // Messages, from any thread.
@@ -254,9 +272,11 @@ class runtime_member {
   message begin_{*this, &runtime_member::begin_arrives};
   message stop_{*this, &runtime_member::stop_arrives};
   message return_{*this, &runtime_member::return_arrives};
+  message leave_{*this, &runtime_member::leave_arrives};
   message end_{*this, &runtime_member::end_arrives};
   std::atomic<bool> stop_is_sent_ = false;
   std::atomic<bool> return_is_sent_ = false;
+  std::atomic<bool> has_left_ = false;
 };
 
 void runtime_run::stop(const char* reason) noexcept {
@@ -352,7 +372,19 @@ std::exception_ptr runtime::make_all() noexcept {
 
 runtime::~runtime() {
   GYRE_ASSERT((*this)[0].belongs_to_this_thread(), "a runtime is destroyed on the thread that made it");
+  stop_visits();
   end_threads();
+}
+
+// Who is on one executor for somebody from elsewhere may go on to another one, also to this one, until he is stopped.
+void runtime::stop_visits() noexcept {
+  detail::runtime_member& mine = *members_.front();
+  if (mine.loop().ring().is_parents()) return;  // in the child of a fork nobody visits
+  for (const auto& each : members_) each->ask_to_leave();
+  while (!std::ranges::all_of(members_, [](const auto& each) { return each->has_left(); })) {
+    mine.loop().turn(/*may_park=*/true);
+    mine.look_at_tasks();
+  }
 }
 
 void runtime::end_threads() noexcept {
@@ -376,7 +408,7 @@ int runtime::run_all(detail::root_maker maker) {
     for (const auto& each : members_) each->send_begin(run);
     while (!stopped.done()) {
       mine.loop().turn(/*may_park=*/true);
-      mine.look_at_root();
+      mine.look_at_tasks();
     }
   }
   run.rethrow_failure();

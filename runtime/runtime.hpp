@@ -8,7 +8,8 @@
 //
 //   constructed   the calling thread's executor is made, and the threads of the others; those park
 //   run()         each executor runs the root task that it is given; returns when the last of them has ended
-//   destroyed     each thread drains its executor, destroys it, and ends
+//   destroyed     tasks that visit an executor from elsewhere are stopped; when none is left on any of them, each
+//                 thread drains its executor, destroys it, and ends
 //
 // Between two run()s, and before the first, the other executors park: they take visits and posts.
 #pragma once
@@ -140,6 +141,7 @@ class runtime {
  private:
   int run_all(detail::root_maker maker);
   std::exception_ptr make_all() noexcept;
+  void stop_visits() noexcept;
   void end_threads() noexcept;
 
   const runtime_options options_;

@@ -70,8 +70,8 @@ class broadcast : detail::crowd {
   /// oldest item. Whoever waits is woken.
   ///
   /// @return  How many subscribers there are. None: nobody will ever receive the item.
-  /// @errors  What moving a T throws: nothing was sent, but the oldest item can be what a failed assignment left. No
-  ///          exception when T moves without one.
+  /// @errors  What moving a T throws: nothing was sent, but the oldest item can be what a failed swap left. None when T
+  ///          moves without an exception.
   /// @limits  Linear in those who wait. After close() it does nothing, and returns 0.
   std::size_t send(T item) {
     granted_suspensions woken;
@@ -79,8 +79,9 @@ class broadcast : detail::crowd {
     {
       const detail::holding held{lock_};
       if (closed_) return 0;
+      // The oldest item leaves with the parameter: it is destroyed outside the lock.
       if (ring_.size() < capacity_) ring_.push_back(std::move(item));
-      else ring_[static_cast<std::size_t>(sent_count_ % capacity_)] = std::move(item);
+      else std::ranges::swap(ring_[static_cast<std::size_t>(sent_count_ % capacity_)], item);
       ++sent_count_;
       subscribers_count = members_count_;
       waiting_.move_all_to(woken);
@@ -141,12 +142,13 @@ class subscriber {
 
   /// The next item if there is one.
   [[nodiscard]] std::optional<broadcast_item<T>> try_receive() {
+    std::optional<broadcast_item<T>> item;  // copied to where it stays: what throws later would lose it
     const detail::holding held{source_->lock_};
-    if (next_ == source_->sent_count_) return std::nullopt;
+    if (next_ == source_->sent_count_) return item;
     const std::uint64_t oldest =
         source_->sent_count_ - std::min<std::uint64_t>(source_->sent_count_, source_->capacity_);
     const std::uint64_t taken = std::max(next_, oldest);
-    broadcast_item<T> item{source_->ring_[static_cast<std::size_t>(taken % source_->capacity_)], taken - next_};
+    item.emplace(source_->ring_[static_cast<std::size_t>(taken % source_->capacity_)], taken - next_);
     next_ = taken + 1;
     return item;
   }

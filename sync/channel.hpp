@@ -439,11 +439,11 @@ class channel : public detail::channel_base {
   friend send_operation<T>;
   friend send_from_operation<T>;
 
-  using item = detail::parcel<T>;
+  using parcel = detail::parcel<T>;
 
   // All under the lock. Whom they set `woken` to is woken after it.
 
-  detail::step give(item& given, detail::party*& woken) noexcept {
+  detail::step give(parcel& given, detail::party*& woken) noexcept {
     if (closed_) [[unlikely]]
       return detail::step::closed;
     if (hand_over(given, woken)) return detail::step::done;
@@ -453,10 +453,11 @@ class channel : public detail::channel_base {
   }
 
   // Whether somebody waits for it.
-  bool hand_over(item& given, detail::party*& woken) noexcept {
+  bool hand_over(parcel& given, detail::party*& woken) noexcept {
     detail::place* const receiver = receivers_.pop_claimed();
     if (receiver == nullptr) return false;
-    static_cast<std::optional<item>*>(receiver->item)->emplace(std::move(given));
+    ring_.note_leaving(given);
+    static_cast<std::optional<parcel>*>(receiver->item)->emplace(std::move(given));
     receiver->how = detail::step::done;
     woken = receiver->whose;
     return true;
@@ -467,34 +468,37 @@ class channel : public detail::channel_base {
     if (closed_) return detail::step::closed;
     if (receivers_.empty() && !ring_.has_room())
       return ring_.grows() ? detail::step::no_memory : detail::step::must_wait;
-    item boxed = detail::wrap(std::move(given));
+    parcel boxed = detail::wrap(std::move(given));
     const detail::step how = give(boxed, woken);
     if (how != detail::step::done) given = std::move(boxed->value);
     return how;
   }
 
-  detail::step take(std::optional<item>& taker, detail::party*& woken) noexcept {
+  detail::step take(std::optional<parcel>& taker, detail::party*& woken) noexcept {
     if (ring_.empty()) return take_from_sender(taker, woken);
     ring_.pop_front_into(taker);
+    if (senders_.empty() || !ring_.has_room()) return detail::step::done;  // no room: it was one that had come back
     if (detail::place* const sender = senders_.pop_claimed()) {
-      ring_.push_back(std::move(*static_cast<item*>(sender->item)));
+      ring_.push_back(std::move(*static_cast<parcel*>(sender->item)));
       sender->how = detail::step::done;
       woken = sender->whose;
     }
     return detail::step::done;
   }
 
-  detail::step take_from_sender(std::optional<item>& taker, detail::party*& woken) noexcept {
+  detail::step take_from_sender(std::optional<parcel>& taker, detail::party*& woken) noexcept {
     detail::place* const sender = senders_.pop_claimed();
     if (sender == nullptr) return closed_ ? detail::step::closed : detail::step::must_wait;
-    taker.emplace(std::move(*static_cast<item*>(sender->item)));
+    auto& sent = *static_cast<parcel*>(sender->item);
+    ring_.note_leaving(sent);
+    taker.emplace(std::move(sent));
     sender->how = detail::step::done;
     woken = sender->whose;
     return detail::step::done;
   }
 
   // Not under the lock: the last move of an item, to whoever asked for it.
-  std::optional<T> unwrap(std::optional<item>&& taken) noexcept(detail::moves_safely<T>) {
+  std::optional<T> unwrap(std::optional<parcel>&& taken) noexcept(detail::moves_safely<T>) {
     if constexpr (detail::moves_safely<T>) {
       return std::move(taken);
     } else {
@@ -508,7 +512,7 @@ class channel : public detail::channel_base {
     }
   }
 
-  void take_back(item&& returning) noexcept {
+  void take_back(parcel&& returning) noexcept {
     detail::party* woken = nullptr;
     {
       const detail::holding held{lock_};

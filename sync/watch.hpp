@@ -54,12 +54,12 @@ class watch : detail::crowd {
 
   /// Replaces the value. Whoever waits for a change is woken, also if the new one equals the old one.
   ///
-  /// @errors  What T's assignment throws: the value is then what that left, and nobody is woken.
+  /// @errors  What T's moves throw: the value is then what a failed swap left, and nobody is woken.
   /// @limits  Linear in those who wait.
   void set(T value)
     requires std::is_move_assignable_v<T>
   {
-    update([&value](T& current) { current = std::move(value); });
+    update([&value](T& current) { std::ranges::swap(current, value); });  // the old one ends outside the lock
   }
 
   /// Changes the value in place: `change(value)`, which no other change comes between.
@@ -136,20 +136,20 @@ class observer {
   /// A copy of the latest value, which counts as seen.
   [[nodiscard]] T get() {
     const detail::holding held{observed_->lock_};
-    return see();
-  }
-
- private:
-  // Under the lock.
-  T see() {
     T copy{observed_->value_};
     seen_version_ = observed_->version_;
     return copy;
   }
+
+ private:
+  // Copied to where it stays: what throws later would lose it.
   std::optional<T> see_if_new() {
+    std::optional<T> copy;
     const detail::holding held{observed_->lock_};
-    if (observed_->version_ == seen_version_) return std::nullopt;
-    return see();
+    if (observed_->version_ == seen_version_) return copy;
+    copy.emplace(observed_->value_);
+    seen_version_ = observed_->version_;
+    return copy;
   }
   [[nodiscard]] bool must_wait() const noexcept { return observed_->version_ == seen_version_ && !observed_->closed_; }
 

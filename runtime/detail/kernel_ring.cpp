@@ -317,6 +317,7 @@ bool kernel_ring::grow(unsigned sq_entries, unsigned cq_entries) noexcept {
   ring_->cq = larger.cq;
   look_at_queues();
   move_sqes(reinterpret_cast<std::byte*>(ring_->sq.sqes), ring_->sq.ring_entries);
+  if (modes_.iopoll) hold_back();  // see submission::fit_for_polling()
   end_stale_task_work();
   return true;
 }

@@ -69,10 +69,14 @@ void submission::fit_for_polling(operation& op, io_uring_sqe& described) noexcep
     case IORING_OP_URING_CMD:
     case IORING_OP_MSG_RING:
       return;
-    case IORING_OP_CLOSE:
-      ::close(described.fd);
+    case IORING_OP_CLOSE: {
+      const int error = ::close(described.fd) == 0 ? 0 : errno;
       ring::blank(described, described.user_data);
+      if (error == 0) return;
+      described.nop_flags = IORING_NOP_INJECT_RESULT;  // Linux 6.10; before that it is EINVAL
+      described.len = static_cast<unsigned>(-error);
       return;
+    }
     default:
       op.add(operation::unpolled);
   }

@@ -54,8 +54,8 @@ class futex_expectation {
 class [[nodiscard]] futex_wait final : public operation_of<futex_wait, bool> {
  public:
   futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
-             futex_kind kind = futex_kind::process_private) noexcept
-      : operation_of{opcode}, word_{word}, expected_{expected}, kind_{kind} {}
+             futex_kind its_kind = futex_kind::process_private) noexcept
+      : operation_of{opcode}, word_{word}, expected_{expected}, kind_{its_kind} {}
 
   bool await_resume() {
     take_changed();
@@ -89,8 +89,8 @@ class [[nodiscard]] futex_wait final : public operation_of<futex_wait, bool> {
 class [[nodiscard]] futex_wake final : public operation_of<futex_wake, std::size_t> {
  public:
   futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count,
-             futex_kind kind = futex_kind::process_private) noexcept
-      : operation_of{opcode}, word_{word}, count_{count}, kind_{kind} {}
+             futex_kind its_kind = futex_kind::process_private) noexcept
+      : operation_of{opcode}, word_{word}, count_{count}, kind_{its_kind} {}
 
  private:
   friend operation_of;

@@ -85,8 +85,8 @@ class party {
   enum class stands_at : std::uint8_t { one_place, several_places };
   using wake_fn = void (*)(party& self) noexcept;
 
-  party(stands_at where, wake_fn wake) noexcept
-      : wake_{wake}, has_several_places_{where == stands_at::several_places} {}
+  party(stands_at where, wake_fn on_wake) noexcept
+      : wake_{on_wake}, has_several_places_{where == stands_at::several_places} {}
   ~party() = default;
 
  private:

@@ -28,17 +28,17 @@ void condition_queue::enter(condition_wait_base& entering, condition_words& word
   words.waiters_count.fetch_add(1, std::memory_order_relaxed);
   entering.since_ = words.notifies.load(std::memory_order_relaxed);
   waiting_.push_back(entering);
-  if (++waiters_count_ > 1 || phase_ != phase::idle) return;
-  seen_ = entering.since_;
+  if (++waiters_count_ > 1) return;
+  seen_ = entering.since_;  // also while it is leaving: its wait may be of another one, which was here before
   kind_ = words.kind;
-  sleep(words);
+  if (phase_ == phase::idle) sleep(words);
 }
 
 bool condition_queue::leave(condition_wait_base& leaving, condition_words& words) noexcept {
   if (!waiting_.remove(leaving)) return false;
   words.waiters_count.fetch_sub(1, std::memory_order_relaxed);
   --waiters_count_;
-  somebody_left_ = true;
+  somebody_went_ = true;
   rest();
   return true;
 }
@@ -50,6 +50,7 @@ void condition_queue::notify_one(condition_words& words) noexcept {
     if (futex_wake(words.word(), 1, words.kind) > 0) return;
   }
   seen_ += condition_words::one_notify;  // this one is dealt with here
+  somebody_went_ = true;
   static_cast<void>(let_first_go(words, words.notifies.load(std::memory_order_relaxed)));
   rest();
 }
@@ -72,7 +73,7 @@ void condition_queue::look(condition_words& words, bool woken) noexcept {
 
   bool is_taken = false;
   while (count-- > 0 && let_first_go(words, now)) is_taken = true;
-  if (woken && !is_taken && somebody_left_) futex_wake(words.word(), every_waiter, words.kind);
+  if (woken && !is_taken && somebody_went_) futex_wake(words.word(), every_waiter, words.kind);
   if (waiters_count_ > 0) sleep(words);
 }
 
@@ -88,7 +89,7 @@ bool condition_queue::let_first_go(condition_words& words, std::uint64_t now) no
 }
 
 void condition_queue::sleep(condition_words&) noexcept {
-  somebody_left_ = false;
+  somebody_went_ = false;
   phase_ = phase::asleep;
   home_.loop.submit(*this);
 }

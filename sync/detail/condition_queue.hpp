@@ -15,8 +15,11 @@
 // were notifies. Some of these will have woken others, elsewhere: so one too many may go, who looks at the predicate
 // again. Too few never go: a notify that came while no wait was in the kernel is counted all the same.
 //
-// A wake that finds nobody to whom it can belong, because he was cancelled when it was under way, is passed on: to all
-// who sleep in the kernel, since which of them it belongs to is known to them alone.
+// A wake that finds nobody to whom it can belong, because he was cancelled or notified here when it was under way, is
+// passed on: to all who sleep in the kernel, since which of them it belongs to is known to them alone.
+//
+// Another condition variable may be made where one was whose queue is still leaving. It counts from the word as its own
+// first waiter finds it.
 #pragma once
 
 #include <gyre/runtime/kernel_request.hpp>
@@ -95,7 +98,7 @@ class condition_queue final : public kernel_request {
   std::size_t waiters_count_ = 0;
   std::uint64_t seen_ = 0;
   std::uint32_t own_notifies_count_ = 0;
-  bool somebody_left_ = false;  // cancelled, since the wait in the kernel began
+  bool somebody_went_ = false;  // cancelled, or notified here, since the wait in the kernel began
   ops::futex_kind kind_ = ops::futex_kind::process_private;
   phase phase_ = phase::idle;
 };

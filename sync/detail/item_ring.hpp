@@ -23,6 +23,7 @@ template <class T>
 struct box {
   explicit box(T&& its_value) : value{std::move(its_value)} {}
   T value;
+  std::uint64_t number = 0;  // how many had left the channel when this one first did; 0: it has not
   std::unique_ptr<box> below;
 };
 
@@ -57,6 +58,8 @@ class item_ring {
   ~item_ring() {
     for (; first_ != end_; ++first_) std::destroy_at(&slot(first_));
     release();
+    if constexpr (!moves_safely<T>)
+      while (came_back_ != nullptr) came_back_ = std::move(came_back_->below);  // not each inside the one before
   }
 
   [[nodiscard]] bool empty() const noexcept { return first_ == end_ && came_back_count_ == 0; }
@@ -72,12 +75,21 @@ class item_ring {
   /// When it has room.
   void push_back(item&& entering) noexcept { std::construct_at(&slot(end_++), std::move(entering)); }
 
-  /// An item that could not be taken out: it is the first again, whether there is room or not.
+  /// An item goes to who takes it: whether it lay in the ring, or goes by it.
+  void note_leaving(item& leaving) noexcept {
+    if constexpr (!moves_safely<T>)
+      if (leaving->number == 0) leaving->number = ++left_count_;
+  }
+
+  /// An item that could not be taken out: it is the first again, whether there is room or not; behind those that came
+  /// back as well and had left before it.
   void come_back(item&& returning) noexcept
     requires(!moves_safely<T>)
   {
-    returning->below = std::move(came_back_);
-    came_back_ = std::move(returning);
+    item* place = &came_back_;
+    while (*place != nullptr && (*place)->number < returning->number) place = &(*place)->below;
+    returning->below = std::move(*place);
+    *place = std::move(returning);
     ++came_back_count_;
   }
 
@@ -87,6 +99,7 @@ class item_ring {
       if (came_back_count_ > 0) return pop_came_back_into(taker);
     }
     item& first = slot(first_++);
+    note_leaving(first);
     taker.emplace(std::move(first));
     std::destroy_at(&first);
   }
@@ -138,6 +151,7 @@ class item_ring {
 
   bool grows_;
   std::conditional_t<moves_safely<T>, std::integral_constant<std::size_t, 0>, std::size_t> came_back_count_{};
+  [[no_unique_address]] std::conditional_t<moves_safely<T>, nothing, std::uint64_t> left_count_{};
   [[no_unique_address]] std::conditional_t<moves_safely<T>, nothing, item> came_back_;
 };
 

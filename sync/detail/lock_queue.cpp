@@ -147,7 +147,7 @@ void lock_queue::sleep_on(std::uint32_t expected) noexcept {
   pauses_ = false;
   phase_ = phase::asleep;
   home_.loop.submit(*this);
-  if (sort_ == lock_sort::robust) look_later();
+  if (sort_ == lock_sort::robust || mutex_word::owner(expected) == 0) look_later();
 }
 
 // Sleeps for a moment, whatever the word says.
@@ -158,7 +158,7 @@ void lock_queue::pause() noexcept {
 }
 
 void lock_queue::look_later() noexcept {
-  const auto due = gyre::detail::later(home_.loop.now(), robust_look);
+  const auto due = gyre::detail::later(home_.loop.now(), look_interval);
   home_.loop.arm_on({gyre::detail::clock_id::steady, due}, look_timer_);
 }
 

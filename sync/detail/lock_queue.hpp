@@ -29,10 +29,12 @@
 //
 // let_others_in() leaves 0 | waits behind, which nobody of this executor takes, wakes one, and goes to sleep behind it
 // on that word: the woken one will take the lock, and wake the next when it leaves it. Where none is asleep, the first
-// here has it.
+// here has it. The woken one may instead pass the wake on, as nobody waits there any more, before this queue's wait is
+// in the kernel: then the lock stays free, and nothing tells it. So who sleeps on 0 | waits looks for itself now and
+// then (look_interval).
 //
 // Whoever is woken for a robust lock may be killed before he has it. So a queue that sleeps for one looks for itself
-// now and then (robust_look), and does not sleep on 0 | waits: it pauses for a moment instead.
+// now and then (look_interval), and does not sleep on 0 | waits: it pauses for a moment instead.
 //
 // Kernels before 6.7 have no such wait: there a timeout takes its place, and the word is looked at once a millisecond.
 #pragma once
@@ -93,7 +95,7 @@ class lock_queue final : public kernel_request {
   static void describe(kernel_request& self, io_uring_sqe& sqe) noexcept;
   static void ended(kernel_request& self, std::int32_t res, std::uint32_t flags) noexcept;
 
-  // Of a robust lock: when it looks for itself.
+  // Of a robust lock, and of one that others were let into: when it looks for itself.
   struct look_timer final : gyre::detail::timer {
     explicit look_timer(lock_queue& its_queue) noexcept : timer{kind_of_look}, queue{its_queue} {}
     static void expired(timer& self) noexcept;

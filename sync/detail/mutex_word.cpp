@@ -45,9 +45,9 @@ void give_up_and_wake(mutex_word& lock) noexcept {
 
 namespace {
 
-// FUTEX_WAIT of a robust lock, and no longer than robust_look: see there.
+// FUTEX_WAIT of a robust lock, and no longer than look_interval: see there.
 bool futex_wait_for_a_while(const std::atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
-  const timespec time{.tv_sec = 0, .tv_nsec = robust_look.count()};
+  const timespec time{.tv_sec = 0, .tv_nsec = look_interval.count()};
   return ::syscall(SYS_futex, &word, FUTEX_WAIT, expected, &time, nullptr, 0) == 0 || errno != EAGAIN;
 }
 

@@ -37,8 +37,9 @@ namespace gyre::sync::detail {
 enum class lock_sort : std::uint32_t { in_process, shared, robust };
 
 /// How long one who waits for a robust lock sleeps before it looks for itself. Whoever is woken may be killed before it
-/// has the lock, and then nobody wakes the next: the kernel sees to that only where somebody held it.
-inline constexpr std::chrono::nanoseconds robust_look = std::chrono::milliseconds{100};
+/// has the lock, and then nobody wakes the next: the kernel sees to that only where somebody held it. The same where
+/// who waits has let others in: see lock_queue.hpp.
+inline constexpr std::chrono::nanoseconds look_interval = std::chrono::milliseconds{100};
 
 /// Who holds a lock now.
 enum class claimed : std::uint8_t {

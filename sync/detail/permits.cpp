@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What happens to permits while somebody waits for them.
+#include <gyre/runtime/assert.hpp>
 #include <gyre/sync/detail/permits.hpp>
 
 namespace gyre::sync::detail {
@@ -13,11 +14,13 @@ lock_word::word permits<Lock>::grant(std::uint64_t available, granted_suspension
     waiting_.pop_front();
     granted.push_back(*first);
   }
+  GYRE_ASSERT(available <= count_max, "more permits were given than can be counted");
   return available * one;
 }
 
 template <class Lock>
 void permits<Lock>::serve(std::uint64_t count) noexcept {
+  GYRE_ASSERT(count <= count_max, "more permits were given than can be counted");
   granted_suspensions granted;
   const word seen = lock_.lock();
   lock_.unlock(grant(number_in(seen) + count, granted));

@@ -2,8 +2,9 @@
 // A number, whether anybody waits for it, and a lock of one bit, all in one word: what user-space locks are made of.
 //
 // While nobody waits the number is changed by one compare-and-swap, and no lock is taken. Where a list of waits is
-// touched too, the lock is held for a few instructions: who finds it held spins, and then yields, since its holder may
-// have been taken off its processor. Nothing is resumed, posted or called while it is held.
+// touched too, the lock is held for a few instructions: who finds it held spins, then yields, and at last sleeps for
+// moments, since its holder may have been taken off its processor. Nothing is resumed, posted or called while it is
+// held.
 //
 //   number, nobody waits       -> number'                  try_change()
 //   number, somebody waits     -> number' | waited         try_change()
@@ -19,6 +20,7 @@
 #include <gyre/runtime/suspension.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <thread>
 
@@ -67,10 +69,12 @@ class short_lock : public lock_word {
 
  private:
   void wait_while_locked(word& seen) const noexcept {
-    constexpr unsigned spins_count = 64;  // about a microsecond: many times what the lock is held for
-    for (unsigned spun = 0; (seen & locked) != 0; seen = look()) {
-      if (spun < spins_count) pause(), ++spun;
-      else std::this_thread::yield();
+    constexpr unsigned spins_max = 64;  // about a microsecond: many times what the lock is held for
+    constexpr unsigned yields_max = 1000;
+    for (unsigned rounds_count = 1; (seen & locked) != 0; ++rounds_count, seen = look()) {
+      if (rounds_count <= spins_max) pause();
+      else if (rounds_count <= yields_max) std::this_thread::yield();
+      else std::this_thread::sleep_for(std::chrono::microseconds{50});  // the holder may be of a lower priority
     }
   }
 

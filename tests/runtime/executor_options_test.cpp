@@ -30,6 +30,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -389,6 +390,16 @@ TEST_CASE("where devices are polled a descriptor is closed all the same") {
   CHECK(::fcntl(number, F_GETFD) == -1);
 }
 
+TEST_CASE("where devices are polled, what close(2) has said is heard") {
+  constexpr int never_open = 1 << 20;
+  executor loop{{.iopoll = iopoll_mode::busy}};
+
+  const auto failed = loop.run(
+      []() -> task<std::error_code> { co_return (co_await as_result(ops::close(unique_fd{never_open}))).error(); });
+
+  CHECK(failed);  // bad_file_descriptor; before Linux 6.10 invalid_argument
+}
+
 TEST_CASE("an executor that polls devices sleeps when nothing is in flight: timers and posts end it, on any clock") {
   executor loop{{.iopoll = iopoll_mode::busy}};
   auto waiting = loop.start(sleep_until_cancelled());
@@ -592,6 +603,22 @@ TEST_CASE("a ring grows when its completions overflow, and not when it may not")
     CHECK((loop.statistics().growths > 0) == (loop.ring().cq_entries() > 8));
     if (cq_entries_max == 0) CHECK(loop.ring().cq_entries() == 8);
   }
+}
+
+TEST_CASE("where devices are polled a ring grows as well, and goes on refusing what it does not take") {
+  const socket_pair pair;
+  executor loop{{.sq_entries = 4, .cq_entries = 64, .iopoll = iopoll_mode::busy, .sq_entries_max = 64}};
+  const auto receive_each_turn = [&]() -> task<> {
+    std::array<std::byte, 1> byte{};
+    for (int i = 0; i < 100; ++i)
+      CHECK((co_await as_result(ops::recv(pair.here, byte))).error() == std::errc::operation_not_supported);
+  };
+
+  auto crowd = loop.start(nops_side_by_side(200));
+  loop.run(receive_each_turn());
+  turn_until_done(loop, crowd);
+
+  if (loop.statistics().growths == 0) skip("this kernel does not grow rings, which Linux 6.13 does");
 }
 
 TEST_CASE("a ring that cannot grow is asked once") {

@@ -716,4 +716,29 @@ TEST_CASE("a thread that ends stops its visitors, in the kernel too, and its exe
   }
 }
 
+TEST_CASE("a cancel here that meets the end of the executor over there: whose message is under way is waited for") {
+  for (int i = 0; i < 100; ++i) {
+    executor_thread other;
+    executor loop;
+    outcome noted;
+    std::atomic<bool> is_there = false;
+    const auto wait = [&]() -> task<> {
+      is_there = true;
+      co_await sleep_for(1h);
+    };
+    const auto visit = [&]() -> task<> { co_await on(other.loop(), wait()); };
+    auto root = loop.start(observe(visit(), noted));
+    loop.turn(/*may_park=*/false);
+    while (!is_there && i % 4 != 0) std::this_thread::yield();
+
+    std::thread ending{[&] { other.end(); }};
+    for (int spins = 0; spins < i * 20; ++spins) std::atomic_signal_fence(std::memory_order_seq_cst);
+    root.cancel();
+    turn_until_done(loop, root);
+    ending.join();
+
+    CHECK((noted.how == ended::stopped || noted.how == ended::with_error));
+  }
+}
+
 }  // namespace gyre

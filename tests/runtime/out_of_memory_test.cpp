@@ -8,6 +8,7 @@
 #include <gyre/runtime/offload.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
 #include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/runtime.hpp>
 #include <gyre/runtime/timer.hpp>
 
 #include "../support/outcome.hpp"
@@ -18,7 +19,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <climits>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
@@ -30,11 +33,13 @@
 namespace {
 
 bool heap_is_empty = false;
+std::atomic<long> allocations_until_empty = LONG_MAX;  // on all threads
 
 constexpr std::align_val_t by_default{__STDCPP_DEFAULT_NEW_ALIGNMENT__};
 
 void* scarce_allocation(std::size_t bytes, std::align_val_t alignment = by_default) {
   void* memory = nullptr;
+  if (allocations_until_empty-- <= 0) throw std::bad_alloc{};
   if (!heap_is_empty && ::posix_memalign(&memory, std::size_t(alignment), bytes != 0 ? bytes : 1) == 0) return memory;
   throw std::bad_alloc{};
 }
@@ -295,6 +300,27 @@ TEST_CASE("without memory for a first thread an offloaded call fails, and the ne
 
   CHECK(error == std::errc::resource_unavailable_try_again);
   CHECK(value == 3);
+}
+
+TEST_CASE("where memory ends while a runtime is made, on whatever thread, there is none, and its maker is told") {
+  runtime_options options{.executors = 2, .pin = pinning::always, .executor = {.sq_entries = 8, .cq_entries = 64}};
+  long failed_count = 0;
+  bool is_made = false;
+  while (!is_made && failed_count < 1'000) {
+    runtime_options asked = options;
+    allocations_until_empty = failed_count;
+    try {
+      const runtime made{std::move(asked)};
+      allocations_until_empty = LONG_MAX;
+      is_made = true;
+    } catch (const std::bad_alloc&) {
+      allocations_until_empty = LONG_MAX;
+      ++failed_count;
+    }
+  }
+
+  CHECK(is_made);
+  CHECK(failed_count > 10);
 }
 
 }  // namespace gyre

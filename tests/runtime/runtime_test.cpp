@@ -29,11 +29,13 @@
 #include <cstddef>
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace gyre {
@@ -243,6 +245,80 @@ TEST_CASE("before it is run, its other executors take visits already") {
   };
 
   CHECK(loop.run(visit()) == &all[1]);
+}
+
+namespace {
+
+task<> stay(std::atomic<bool>& is_there) {
+  is_there = true;
+  co_await sleep_for(24h);
+}
+
+// Has an executor of another thread await a visit to a runtime's.
+std::thread visit_from_elsewhere(executor& there, task<> body, outcome& noted) {
+  return std::thread{[&there, body = std::move(body), &noted]() mutable {
+    executor loop;
+    loop.run(observe(on(there, std::move(body)), noted));
+  }};
+}
+
+}  // namespace
+
+TEST_CASE("a runtime that is destroyed stops who visits it from elsewhere, wherever he has gone on to") {
+  for (const std::size_t last : {0, 1, 2}) {
+    CAPTURE(last);
+    outcome noted;
+    std::atomic<bool> is_on_the_way = false;
+    std::atomic<bool> is_there = false;
+    std::optional<runtime> all{several(3)};
+    executor& last_one = (*all)[last];
+    const auto go_on = [&]() -> task<> {
+      is_on_the_way = true;
+      co_await on(last_one, stay(is_there));
+    };
+    std::thread elsewhere = visit_from_elsewhere((*all)[1], go_on(), noted);
+    const std::atomic<bool>& waited_for = last == 0 ? is_on_the_way : is_there;  // 0 is turned in run() only
+    while (!waited_for) std::this_thread::yield();
+
+    all.reset();
+    elsewhere.join();
+
+    CHECK(noted.error == std::errc::operation_canceled);
+  }
+}
+
+TEST_CASE("a runtime is destroyed when nobody visits any of it: who is busy meanwhile can go on to each executor") {
+  struct says_when_gone {
+    ~says_when_gone() { said = true; }
+    std::atomic<bool>& said;
+  };
+  for (int i = 0; i < 20; ++i) {
+    std::array<outcome, 2> noted;
+    std::atomic<bool> first_is_stopped = false;
+    std::atomic<bool> is_there = false;
+    std::atomic<bool> is_busy = false;
+    std::atomic<bool> never_there = false;
+    std::optional<runtime> all{several(3)};
+    executor& third = (*all)[2];
+    const auto be_stopped = [&]() -> task<> {
+      const says_when_gone watch{first_is_stopped};
+      co_await stay(is_there);
+    };
+    const auto be_busy = [&]() -> task<> {
+      is_busy = true;
+      while (!first_is_stopped) std::this_thread::yield();
+      co_await on(third, stay(never_there));
+    };
+    std::thread one = visit_from_elsewhere(third, be_stopped(), noted[0]);
+    std::thread other = visit_from_elsewhere((*all)[1], be_busy(), noted[1]);
+    while (!is_there || !is_busy) std::this_thread::yield();
+
+    all.reset();
+    one.join();
+    other.join();
+
+    for (const outcome& each : noted) CHECK(each.error == std::errc::operation_canceled);
+  }
 }
 
 TEST_CASE("each executor's counts can be had") {

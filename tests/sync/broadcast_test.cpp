@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -177,6 +178,44 @@ TEST_CASE("an item whose copy throws is the next one still") {
   shy::refuses = false;
 
   CHECK(mine.try_receive()->value.number == 1);
+}
+
+// Has no move, and throws at the copy that is asked for.
+struct copied {
+  explicit copied(int its_number) noexcept : number{its_number} {}
+  copied(const copied& other) : number{other.number} {
+    if (copies_left == 0) throw std::runtime_error{"a copy"};
+    if (copies_left > 0) --copies_left;
+  }
+  copied& operator=(const copied&) = default;
+  static inline int copies_left = -1;  // less than none: no copy throws
+  int number;
+};
+
+TEST_CASE("an item is copied once, and is the next one still when that throws") {
+  broadcast<copied> source{2};
+  subscriber<copied> mine{source};
+  source.send(copied{1});
+  copied::copies_left = 0;
+  CHECK_THROWS_AS(static_cast<void>(mine.try_receive()), std::runtime_error);
+  copied::copies_left = 1;
+  CHECK_NOTHROW(CHECK(mine.try_receive()->value.number == 1));
+  copied::copies_left = -1;
+}
+
+// Its last owner looks at where it was.
+struct looks_back {
+  ~looks_back() { saw_open = !from->closed(); }
+  broadcast<std::shared_ptr<looks_back>>* from;
+  bool& saw_open;
+};
+
+TEST_CASE("an item that is overwritten is destroyed outside the lock") {
+  broadcast<std::shared_ptr<looks_back>> source{1};
+  bool saw_open = false;
+  source.send(std::make_shared<looks_back>(&source, saw_open));
+  source.send(nullptr);
+  CHECK(saw_open);
 }
 
 TEST_CASE("two subscribers, three items and a stop, in every order: each item is received or told as missed") {

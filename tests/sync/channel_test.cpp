@@ -18,6 +18,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <list>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -651,6 +652,55 @@ TEST_CASE("an item whose receiver could not take it goes to the next that waits"
   CHECK(first.done());
   CHECK(second.done());
   CHECK(got == numbers{-1, 7});
+}
+
+TEST_CASE("an item that came back, and is taken then, makes no room for a sender that waits") {
+  for (const int capacity : {2, 1, 0}) {
+    CAPTURE(capacity);
+    scripted_executor on;
+    channel<fragile> through{static_cast<std::size_t>(capacity)};
+    const int items_count = capacity + 3;
+    std::list<root_task<void>> senders;
+    for (int number = 1; number <= items_count; ++number)
+      senders.emplace_back(on.loop, [](channel<fragile>& to, int sent_number) -> task<> {
+        const auto sent = co_await to.send(fragile{sent_number});
+        CHECK(static_cast<bool>(sent));
+      }(through, number));
+    on.loop.run_ready();
+    {
+      const after_moves throwing{0};
+      CHECK_THROWS_AS(static_cast<void>(through.try_receive()), std::runtime_error);
+    }
+
+    for (int number = 1; number <= items_count; ++number) {
+      const auto item = through.try_receive();
+      REQUIRE(item.has_value());
+      CHECK(item->number == number);
+    }
+    CHECK(through.size() == 0);
+    on.loop.run_ready();
+    for (const auto& each : senders) CHECK(each.done());
+  }
+}
+
+TEST_CASE("several items that come back are in the order in which they were sent") {
+  scripted_executor on;
+  channel<fragile> through{4};
+  std::list<root_task<void>> receivers;
+  for (int each = 0; each < 3; ++each)
+    receivers.emplace_back(on.loop, [](channel<fragile>& from) -> task<> {
+      CHECK_THROWS_AS(static_cast<void>(co_await from.receive()), std::runtime_error);
+    }(through));
+  on.loop.run_ready();
+  for (int number = 1; number <= 4; ++number) CHECK(through.try_send(fragile{number}));
+  {
+    const after_moves throwing{0};
+    on.loop.run_ready();
+  }
+
+  for (const auto& each : receivers) CHECK(each.done());
+  CHECK(through.size() == 4);
+  for (int number = 1; number <= 4; ++number) CHECK(through.try_receive()->number == number);
 }
 
 TEST_CASE("an item that comes back from a closed channel can be tried again when its move throws") {

@@ -418,6 +418,82 @@ TEST_CASE("a wake for one who has left does not end with who came after the noti
   elsewhere.stop(staying.root);
 }
 
+TEST_CASE("a wake that crosses a notify of one's own executor is passed on, though somebody has come since") {
+  scripted_futexes kernel;
+  served_executor there{kernel};
+  served_executor here{kernel, by_hand};
+  served_executor elsewhere{kernel};
+  place at;
+  taker first{here, at};
+  taker staying{elsewhere, at};
+  auto coming = here.loop.start([](place& in, served_executor& other) -> task<> {
+    put_from(other, in, 2, notify::one);  // ends the wait of this executor, which does not know yet
+    auto held = co_await in.locked.lock();
+    in.changed.notify_one();
+    co_await in.changed.wait(held);
+  }(at, there));
+
+  here.loop.run_ready();
+  elsewhere.loop.run_ready();
+
+  CHECK(first.is_done());
+  CHECK(staying.is_done());
+  CHECK(!coming.done());
+  for (const auto& asking : here.script.in_flight(IORING_OP_ASYNC_CANCEL)) here.script.complete(asking, -ENOENT);
+  coming.cancel();
+  here.loop.run_ready();
+  here.script.complete(here.script.only(IORING_OP_FUTEX_WAIT), -ECANCELED);
+  here.loop.run_ready();
+  elsewhere.stop(staying.root);
+}
+
+TEST_CASE("one that is made where another was has none of its notifies, while the other's wait leaves the kernel") {
+  scripted_futexes kernel;
+  served_executor there{kernel};
+  served_executor here{kernel, by_hand};
+  std::optional<place> at{std::in_place};
+  taker before{here, *at};
+  put_from(here, *at, 1, notify::one);  // and here.loop asks for the end of its wait
+  CHECK(before.is_done());
+  at.emplace();
+  taker one{here, *at};
+
+  here.script.complete(here.script.only(IORING_OP_FUTEX_WAIT), -ECANCELED);
+  here.script.complete(here.script.only(IORING_OP_ASYNC_CANCEL), 1);
+  put_from(there, *at, 1, notify::one);
+  here.loop.run_ready();
+
+  CHECK(one.is_done());
+}
+
+TEST_CASE("one that is made where another was is waited for as its own kind") {
+  scripted_futexes kernel;
+  served_executor here{kernel, by_hand};
+  mutex locked;
+  std::optional<condition_variable> changed{std::in_place, futex_kind::process_private};
+  const auto wait = [](mutex& under, condition_variable& until) -> task<> {
+    auto held = co_await under.lock();
+    co_await until.wait(held);
+  };
+  auto before = here.loop.start(wait(locked, *changed));
+  here.loop.run_ready();
+  here.stop(before);
+  changed.emplace(futex_kind::process_shared);
+  auto after = here.loop.start(wait(locked, *changed));
+  here.loop.run_ready();
+
+  here.script.complete(here.script.only(IORING_OP_FUTEX_WAIT), -ECANCELED);
+  here.script.complete(here.script.only(IORING_OP_ASYNC_CANCEL), 1);
+  here.loop.run_ready();
+
+  constexpr int of_this_process = 0x80;  // linux/futex.h, FUTEX2_PRIVATE
+  CHECK((here.script.only(IORING_OP_FUTEX_WAIT).fd & of_this_process) == 0);
+  here.stop(after);
+  here.script.complete(here.script.only(IORING_OP_FUTEX_WAIT), -ECANCELED);
+  here.script.complete(here.script.only(IORING_OP_ASYNC_CANCEL), 1);
+  here.loop.run_ready();
+}
+
 TEST_CASE("a notify of one's own executor is not counted again when the kernel's wait ends") {
   scripted_futexes kernel;
   served_executor here{kernel};

@@ -263,6 +263,34 @@ TEST_CASE("when nobody else wants it after all, those who wait here go on") {
   CHECK(static_cast<bool>(locked.try_lock()));
 }
 
+TEST_CASE("others are let in, and the wake finds one who has left: those who wait here look again") {
+  scripted_futexes kernel;
+  served_executor here{kernel};
+  served_executor there{kernel, by_hand};
+  mutex locked;
+  std::list<holder> waiting;
+  for (int i = 0; i < 80; ++i) waiting.emplace_back(here, locked);
+  holder other{there, locked};
+  there.stop(other.root);
+  here.script.on_enter = [&] { there.loop.run_ready(); };  // passes the wake on before the wait from here is there
+
+  int looks_count = 0;
+  for (auto& each : waiting) {
+    if (!each.holds()) {
+      ++looks_count;
+      here.advance(200ms);
+    }
+    REQUIRE(each.holds());
+    unlock_in_turn(here, each);
+  }
+
+  CHECK(looks_count == 1);
+  CHECK(static_cast<bool>(locked.try_lock()));
+  here.script.on_enter = nullptr;
+  there.script.complete(there.script.only(IORING_OP_ASYNC_CANCEL), -ENOENT);
+  there.loop.run_ready();
+}
+
 TEST_CASE("a waiter that is stopped leaves, and the next one comes") {
   for (const int leaving : {0, 1, 2}) {
     CAPTURE(leaving);

@@ -176,6 +176,56 @@ TEST_CASE("a value whose copy throws counts as not seen; a change that throws wa
   CHECK(!seen.has_changed());
 }
 
+// Has no move, and throws at the copy that is asked for.
+struct copied {
+  copied() = default;
+  copied(const copied& other) : number{other.number} {
+    if (copies_left == 0) throw std::runtime_error{"a copy"};
+    if (copies_left > 0) --copies_left;
+  }
+  copied& operator=(const copied&) = default;
+  static inline int copies_left = -1;  // less than none: no copy throws
+  int number = 0;
+};
+
+TEST_CASE("a value that is waited for is copied once, and counts as not seen when that throws") {
+  test::scripted_executor on;
+  watch<copied> value{copied{}};
+  observer<copied> seen{value};
+  value.update([](copied& current) { current.number = 1; });
+  for (const int copies_count : {0, 1}) {
+    CAPTURE(copies_count);
+    bool threw = false;
+    copied::copies_left = copies_count;
+    on.loop.run([&]() -> task<> {
+      try {
+        const auto changed = co_await seen.changed();
+        CHECK(changed->number == 1);
+      } catch (const std::runtime_error&) {
+        threw = true;
+      }
+    });
+    copied::copies_left = -1;
+    CHECK(threw == (copies_count == 0));
+    CHECK(seen.has_changed() == threw);
+  }
+}
+
+// Its last owner looks at where it was.
+struct looks_back {
+  ~looks_back() { saw_open = !from->closed(); }
+  watch<std::shared_ptr<looks_back>>* from;
+  bool& saw_open;
+};
+
+TEST_CASE("a value that is replaced is destroyed outside the lock") {
+  watch<std::shared_ptr<looks_back>> value{nullptr};
+  bool saw_open = false;
+  value.set(std::make_shared<looks_back>(&value, saw_open));
+  value.set(nullptr);
+  CHECK(saw_open);
+}
+
 TEST_CASE("two observers, two changes and a stop, in every order: who is not stopped sees the last value") {
   const std::size_t count = test::for_every_order([&](test::choices& choose) {
     CAPTURE(choose);

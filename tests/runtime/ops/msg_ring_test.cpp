@@ -72,6 +72,17 @@ TEST_CASE("messages of one sender arrive in their order, any number, also number
   CHECK(receiver.in_kernel_count() == 0);
 }
 
+TEST_CASE("to an executor that polls devices any number arrives as it was sent, also those by which its ring refuses") {
+  executor sender;
+  executor receiver{{.iopoll = iopoll_mode::busy}};
+  noted_message message;
+
+  sender.run(send(receiver, message, -EINVAL));
+  receiver.run_ready();
+
+  CHECK(message.numbers == std::vector{-EINVAL});
+}
+
 TEST_CASE("more messages than the other queue has room for are kept by the kernel") {
   executor sender;
   executor receiver{{.sq_entries = 8, .cq_entries = 16}};
