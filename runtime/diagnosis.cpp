@@ -242,7 +242,8 @@ class task_tree {
     const wait_details details = waiting.details();
     const auto now_ms = static_cast<std::uint32_t>(now_ / 1'000'000);
     out_ += waiting.name();
-    if (details.fd >= 0) fmt::format_to(std::back_inserter(out_), " on fd {}", details.fd);
+    if (details.fd >= 0)
+      fmt::format_to(std::back_inserter(out_), " on {}fd {}", details.is_direct ? "direct " : "", details.fd);
     out_ += " for " + seconds((now_ms - waiting.since_ms()) * clock_ns{1'000'000});
     const clock_ns due = std::min(details.due_ns, deadline_of(waiting));
     tell_time_left(due);

@@ -2,6 +2,7 @@
 // The turn of an executor, step by step; its beginning and its end.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/kernel_ring.hpp>
+#include <gyre/runtime/direct_fd.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/operation.hpp>
@@ -43,6 +44,9 @@ void check(const executor_options& options) {
       polls_devices && (in_ring || options.sqpoll || polls_network),
       "executor_options: an executor with iopoll takes reads and writes of files, and no poll of an eventfd or of a "
       "network device, and asks for completions itself: leave out parking::ring_wait, sqpoll and napi");
+  refuse_if(polls_devices && options.direct_descriptors > 0,
+            "executor_options: an executor with iopoll takes no request that closes a direct descriptor: leave out "
+            "direct_descriptors");
   refuse_if(options.sqpoll && grows,
             "executor_options: a ring with a submission thread keeps its size: leave out sq_entries_max and "
             "cq_entries_max, or sqpoll");
@@ -129,6 +133,7 @@ executor::executor(executor_options options)
 executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
     : options_{fitted(std::move(options), ring->modes())},
       ring_{std::move(ring)},
+      direct_table_{detail::direct_table::make(*this, *ring_, options_.direct_descriptors)},
       parker_{*ring_, clock_, timers_, submission_, manners_of(options_)} {
   GYRE_ASSERT(options_.turn_budget > 0, "a turn resumes something");
   GYRE_ASSERT(options_.timer_slack >= std::chrono::nanoseconds::zero(), "no timer ends early");
@@ -389,7 +394,7 @@ void executor::cancel_all_in_kernel() noexcept {
 result<std::size_t> executor::cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept {
   submission_.flush();
   if (submission_.has_work()) return detail::errno_code(EAGAIN);
-  const int found = ring_->cancel_sync(fd.get(), timeout);
+  const int found = ring_->cancel_sync(fd, timeout);
   if (found < 0) return detail::errno_code(found == -ETIME ? ETIMEDOUT : -found);
   return static_cast<std::size_t>(found);
 }
@@ -420,7 +425,8 @@ executor_statistics executor::statistics() const noexcept {
           .backlogged = submitted.backlogged,
           .growths = submitted.growths,
           .spins = parker_.spins().looks_count(),
-          .spins_paid = parker_.spins().paid_count()};
+          .spins_paid = parker_.spins().paid_count(),
+          .direct_fds = direct_table_ ? direct_table_->owned_count() : 0};
 }
 
 }  // namespace gyre

@@ -87,9 +87,10 @@ struct napi_options {
 
 /// What an executor is made with. The defaults suit a server; docs/executor-options.md has what each costs, measured.
 ///
-/// What the machine cannot do is told in one of two ways. sqpoll and iopoll change who does what: they are refused,
-/// with an error that names cause and cure. All others only make things faster: the executor does without, and notes()
-/// says so. Options that contradict each other are refused with invalid_argument.
+/// What the machine cannot do is told in one of two ways. sqpoll, iopoll and direct_descriptors change what a program
+/// can do, or who does it: they are refused, with an error that names cause and cure. All others only make things
+/// faster: the executor does without, and notes() says so. Options that contradict each other are refused with
+/// invalid_argument.
 struct executor_options {
   /// Submission entries; 2 to 32768, rounded up to a power of two. More awaits than entries cost a system call each
   /// time the queue fills; nothing fails.
@@ -158,6 +159,12 @@ struct executor_options {
   /// memory is refused, the ring stays as it is. Not with sqpoll.
   unsigned sq_entries_max = 0;
   unsigned cq_entries_max = 0;
+
+  /// So many direct descriptors can be open at a time, in a table of the ring's; 0: there is no table. They are looked
+  /// up without the process's descriptors, which its threads share, and can be sent to another executor: direct_fd.hpp.
+  /// Costs some 80 bytes each. At most RLIMIT_NOFILE and 1048576; refused where the machine says no, and with iopoll.
+  /// IORING_REGISTER_FILES2, Linux 5.19.
+  unsigned direct_descriptors = 0;
 };
 
 /// What an executor has counted since it was made.
@@ -177,11 +184,14 @@ struct executor_statistics {
   std::uint64_t growths = 0;           ///< Times the ring was made larger: executor_options::sq_entries_max.
   std::uint64_t spins = 0;             ///< Times it looked for work, awake, before it slept: spin_before_park.
   std::uint64_t spins_paid = 0;        ///< Times there was some.
+  std::uint64_t direct_fds = 0;        ///< Direct descriptors that are somebody's now.
 };
 
 class executor;
 
 namespace detail {
+
+class direct_table;
 
 // The executor whose turn it is on this thread. Constant-initialised: a use is a plain thread-local access.
 [[gnu::tls_model("initial-exec")]] extern thread_local constinit executor* current_executor;
@@ -369,6 +379,9 @@ class executor {
   [[nodiscard]] detail::ring& ring() noexcept { return *ring_; }
   [[nodiscard]] const detail::ring& ring() const noexcept { return *ring_; }
 
+  /// Its direct descriptors; null where executor_options::direct_descriptors is 0. From any thread.
+  [[nodiscard]] detail::direct_table* direct_table_or_null() const noexcept { return direct_table_.get(); }
+
   /// Queues `work` for the next time ready things are run.
   void make_ready(detail::runnable& work) noexcept { ready_.push_back(work); }
 
@@ -458,6 +471,7 @@ class executor {
   detail::live_executor listed_{*this};
   detail::boundary* foreign_ = nullptr;
   detail::executor_locals locals_;
+  const std::unique_ptr<detail::direct_table> direct_table_;
   bool in_turn_ = false;
 
   detail::parker parker_;  // its last members are touched by any thread

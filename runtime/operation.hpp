@@ -230,7 +230,7 @@ constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepar
 /// A describe function for operations that keep their descriptor in a member, `&Self::fd_`.
 template <auto Member>
 void describe_fd(const detail::waiter& self, detail::wait_details& told) noexcept {
-  told.fd = detail::of_member(self, Member).get();
+  told.tell(detail::of_member(self, Member));
 }
 
 /// An operation with a typed result. `Self` derives from it; T is size_t, int, void, unique_fd, or anything that Self's

@@ -212,10 +212,10 @@ void kernel_ring::wake() noexcept {
 namespace {
 
 // Of all that is on the descriptor, or of one. Returns a count, or a negative errno; does not wait.
-int cancel_now(::io_uring& ring, int fd, unsigned flags) noexcept {
+int cancel_now(::io_uring& ring, fd_ref fd, unsigned flags) noexcept {
   io_uring_sync_cancel_reg asked{};
-  asked.fd = fd;
-  asked.flags = IORING_ASYNC_CANCEL_FD | flags;
+  asked.fd = fd.is_direct() ? fd.slot() : fd.get();
+  asked.flags = IORING_ASYNC_CANCEL_FD | (fd.is_direct() ? IORING_ASYNC_CANCEL_FD_FIXED : 0U) | flags;
   return io_uring_register_sync_cancel(&ring, &asked);
 }
 
@@ -224,7 +224,7 @@ int cancel_now(::io_uring& ring, int fd, unsigned flags) noexcept {
 // All that waits for its descriptor is ended at once, and leaves the kernel's table when its task work has run. What is
 // found after that is run by a worker, and answered with -ETIME until it has let go. To wait for that is not left to
 // the call: where task work is deferred it sleeps on when the request has long ended (seen on 6.18).
-int kernel_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept {
+int kernel_ring::cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept {
   const clock_ns begin = now();
   wait_for_poller();
   int found = cancel_now(*ring_, fd, IORING_ASYNC_CANCEL_ALL);
@@ -321,6 +321,15 @@ bool kernel_ring::grow(unsigned sq_entries, unsigned cq_entries) noexcept {
   if (modes_.iopoll) hold_back();  // see submission::fit_for_polling()
   end_stale_task_work();
   return true;
+}
+
+// Not by io_uring_register_files_sparse(3), which raises the process's RLIMIT_NOFILE when the table does not fit.
+int kernel_ring::register_direct_table(unsigned count) noexcept {
+  io_uring_rsrc_register asked{};
+  asked.nr = count;
+  asked.flags = IORING_RSRC_REGISTER_SPARSE;
+  const auto fd = static_cast<unsigned>(ring_->ring_fd);
+  return -std::min(io_uring_register(fd, IORING_REGISTER_FILES2, &asked, sizeof asked), 0);
 }
 
 int kernel_ring::poll_napi_id(unsigned id, bool on) noexcept { return -track_napi_id(*ring_, id, on); }

@@ -40,6 +40,7 @@ class kernel_ring final : public ring {
   int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
   void run_task_work() noexcept override;
   bool grow(unsigned sq_entries, unsigned cq_entries) noexcept override;
+  int register_direct_table(unsigned count) noexcept override;
   int poll_napi_id(unsigned id, bool on) noexcept override;
   bool pause() noexcept override;
   void notify_completions(bool on) noexcept override;
@@ -47,7 +48,7 @@ class kernel_ring final : public ring {
   int descriptor() const noexcept override;
   void sleep(clock_ns longest) noexcept override;
   void wake() noexcept override;
-  int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
+  int cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept override;
   void part_from_parent() noexcept override;
   std::size_t futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count_max,
                          bool process_private) noexcept override;

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <gyre/runtime/detail/timer_heap.hpp>
+#include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/point_in_time.hpp>
 
 #include <algorithm>
@@ -174,6 +175,10 @@ class ring {
   /// @return  Whether they are; a ring that has said no once says no again.
   [[nodiscard]] virtual bool grow(unsigned /*sq_entries*/, unsigned /*cq_entries*/) noexcept { return false; }
 
+  /// Gives the ring a table of `count` direct descriptors, all free. Once, before anything is submitted. Returns 0 or
+  /// an errno.
+  [[nodiscard]] virtual int register_direct_table(unsigned count) noexcept = 0;
+
   /// Polls the network device behind a NAPI id in waits from here on, or no longer. Returns 0 or an errno.
   [[nodiscard]] virtual int poll_napi_id(unsigned /*id*/, bool /*on*/) noexcept { return EOPNOTSUPP; }
 
@@ -202,7 +207,7 @@ class ring {
   ///
   /// @return  How many were found, or a negative errno: -ETIME when a worker still runs one, -EBADF, -EINVAL where the
   ///          kernel knows no such call.
-  [[nodiscard]] virtual int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept = 0;
+  [[nodiscard]] virtual int cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept = 0;
 
   /// Wakes up to `count_max` of those who wait on a word, at once. Returns how many.
   virtual std::size_t futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count_max,

@@ -48,6 +48,9 @@ static_assert(sizeof(napi_registration) == sizeof(io_uring_napi));
 constexpr unsigned sq_entries_limit = 32768;
 constexpr unsigned cq_entries_limit = 2 * sq_entries_limit;
 
+// io_uring/filetable.h: IORING_MAX_FIXED_FILES.
+constexpr unsigned direct_slots_limit = 1U << 20;
+
 // The kernel counts a ring's memory in whole pages. This one takes two, the least there is: halving further gains
 // nothing.
 constexpr unsigned sq_entries_floor = 64;
@@ -268,6 +271,28 @@ setup_diagnosis diagnose_eventfd(int error, const machine_facts& machine) {
       return {
           "The eventfd that an executor sleeps on cannot be made, or not be registered with its ring",
           "See eventfd(2), epoll(7) and io_uring_register(2), ERRORS; a security module or a sandbox may forbid it"};
+  }
+}
+
+setup_diagnosis diagnose_direct_table(int error, unsigned count, const machine_facts& machine) {
+  const std::string asked =
+      "A table of " + std::to_string(count) + " direct descriptors (executor_options::direct_descriptors)";
+  switch (error) {
+    case EMFILE:
+      if (count > direct_slots_limit)
+        return {asked + " is more than a ring may have, " + std::to_string(direct_slots_limit), "Ask for fewer"};
+      return {
+          asked + " counts as that many open files, and this process may have no more than " +
+              (machine.nofile_count ? std::to_string(*machine.nofile_count) : std::string{"the system"}) +
+              " (RLIMIT_NOFILE)",
+          "Ask for fewer, or raise the limit: ulimit -n, a nofile line in /etc/security/limits.conf, LimitNOFILE= in "
+          "a systemd unit"};
+    case ENOMEM:
+      return {asked + " finds no memory in the kernel", cure_by_memory};
+    default:
+      return {asked + " is refused by this kernel, Linux " + machine.kernel_release +
+                  ", or by what stands in for it: io_uring_register(2), IORING_REGISTER_FILES2",
+              "Leave out executor_options::direct_descriptors, and use plain descriptors"};
   }
 }
 

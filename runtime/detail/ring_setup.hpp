@@ -151,6 +151,9 @@ setup_diagnosis diagnose(int error, const ring_parameters& tried, const machine_
 /// Why the eventfd that an executor sleeps on could not be made, or registered with the ring, and what to do about it.
 setup_diagnosis diagnose_eventfd(int error, const machine_facts& machine);
 
+/// Why a table of `count` direct descriptors could not be registered, and what to do about it.
+setup_diagnosis diagnose_direct_table(int error, unsigned count, const machine_facts& machine);
+
 /// Sentences about where `granted` falls short of `request`.
 std::string shortfall_notes(const ring_request& request, const ring_parameters& granted, const machine_facts& machine);
 

@@ -278,10 +278,19 @@ void scripted_ring::cancel(const request& asking) {
   for (const std::uint64_t id : victims) ask_to_stop(find(id), /*by_kernel=*/true);
 }
 
-int scripted_ring::cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept {
+namespace {
+
+bool is_on(const scripted_ring::request& each, fd_ref fd) noexcept {
+  const bool is_direct = (each.flags & IOSQE_FIXED_FILE) != 0;
+  return is_direct == fd.is_direct() && each.fd == (is_direct ? fd.slot() : fd.get());
+}
+
+}  // namespace
+
+int scripted_ring::cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept {
   std::vector<std::uint64_t> victims;
   for (const request& each : in_flight_)
-    if (each.fd == fd && each.opcode != IORING_OP_ASYNC_CANCEL) victims.push_back(each.id);
+    if (is_on(each, fd) && each.opcode != IORING_OP_ASYNC_CANCEL) victims.push_back(each.id);
   for (const std::uint64_t id : victims) ask_to_stop(find(id), options_.on_cancel == cancels::like_the_kernel);
   if (options_.on_cancel == cancels::by_hand) call(on_cancel_sync);
 

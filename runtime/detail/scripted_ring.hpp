@@ -51,8 +51,9 @@ class scripted_ring final : public ring {
     clock_ns clock_shift = 0;  // what a time namespace adds to the kernel's clock, by which it takes points in time
     clock_ns boot_ahead = 0;   // of the boot clock before the executor's
     clock_ns system_begin = 1'700'000'000'000'000'000;  // what the system clock says at first
-    ring_modes modes = {};  // only min_wait is scripted: the others are told, and nothing else follows
-    bool may_spin = false;  // pause() moves the clock by a microsecond
+    ring_modes modes = {};       // only min_wait is scripted: the others are told, and nothing else follows
+    int direct_table_error = 0;  // what it says to a table of direct descriptors
+    bool may_spin = false;       // pause() moves the clock by a microsecond
   };
 
   /// A submission entry that enter() took, in the words of struct io_uring_sqe.
@@ -155,13 +156,14 @@ class scripted_ring final : public ring {
   using ring::enter;
   int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
   void run_task_work() noexcept override;
+  int register_direct_table(unsigned) noexcept override { return options_.direct_table_error; }
   bool pause() noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return its_event_fd; }
   int descriptor() const noexcept override { return its_descriptor; }
   void sleep(clock_ns longest) noexcept override;
   void wake() noexcept override;
-  int cancel_sync(int fd, std::chrono::nanoseconds timeout) noexcept override;
+  int cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept override;
   std::size_t futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t count_max,
                          bool process_private) noexcept override;
   clock_ns now() const noexcept override;

@@ -13,6 +13,7 @@
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/promise_base.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
+#include <gyre/runtime/fd_ref.hpp>
 
 #include <concepts>
 #include <coroutine>
@@ -32,7 +33,13 @@ class waiter;
 /// What a wait is about, as far as it says: for diagnosis.
 struct wait_details {
   int fd = -1;                      // the descriptor
+  bool is_direct = false;           // which is a slot of the executor's table
   std::int64_t due_ns = INT64_MAX;  // when it will end by itself, on the executor's clock
+
+  void tell(fd_ref about) noexcept {
+    is_direct = about.is_direct();
+    fd = is_direct ? about.slot() : about.get();
+  }
 };
 
 struct waiter_kind : runnable_kind {

@@ -20,7 +20,7 @@ class accept_stream::state final : public detail::completion_handler {
 
   ~state() { close_stored(); }
 
-  [[nodiscard]] int listener() const noexcept { return listener_.get(); }
+  [[nodiscard]] fd_ref listener() const noexcept { return listener_; }
   [[nodiscard]] bool has_result() const noexcept { return !results_.empty() || lost_one_; }
 
   // Who waits hears of the next result.
@@ -50,7 +50,7 @@ class accept_stream::state final : public detail::completion_handler {
 
  private:
   static void prepare(completion_handler& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_multishot_accept(3)
-    io_uring_prep_multishot_accept(&sqe, static_cast<state&>(self).listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
+    io_uring_prep_multishot_accept(&sqe, static_cast<state&>(self).listener_.in(sqe), nullptr, nullptr, SOCK_CLOEXEC);
   }
 
   static void completed(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept {
@@ -134,7 +134,7 @@ void accept_stream::next_operation::cancel_waiting(detail::waiter& self) noexcep
 }
 
 void accept_stream::next_operation::describe(const detail::waiter& self, detail::wait_details& told) noexcept {
-  told.fd = static_cast<const next_operation&>(self).from_.listener();
+  told.tell(static_cast<const next_operation&>(self).from_.listener());
 }
 
 unique_fd accept_stream::next_operation::await_resume() {

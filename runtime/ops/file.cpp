@@ -16,34 +16,34 @@ unsigned one_transfer(std::size_t bytes) noexcept { return static_cast<unsigned>
 void read::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_read(3)
   auto& op = static_cast<read&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_read(&sqe, op.fd_.get(), op.buffer_.data(), one_transfer(op.buffer_.size()), op.offset_);
+  io_uring_prep_read(&sqe, op.fd_.in(sqe), op.buffer_.data(), one_transfer(op.buffer_.size()), op.offset_);
 }
 constinit const operation_kind read::opcode{"read", &read::prepare, runs_in::worker, &describe_fd<&read::fd_>};
 
 void write::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_write(3)
   auto& op = static_cast<write&>(self);
   gyre::detail::may_wait_for_eventfd();  // one that is full, until somebody reads it
-  io_uring_prep_write(&sqe, op.fd_.get(), op.bytes_.data(), one_transfer(op.bytes_.size()), op.offset_);
+  io_uring_prep_write(&sqe, op.fd_.in(sqe), op.bytes_.data(), one_transfer(op.bytes_.size()), op.offset_);
 }
 constinit const operation_kind write::opcode{"write", &write::prepare, runs_in::worker, &describe_fd<&write::fd_>};
 
 void readv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_readv(3)
   auto& op = static_cast<readv&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_readv(&sqe, op.fd_.get(), op.buffers_.data(), static_cast<unsigned>(op.buffers_.size()), op.offset_);
+  io_uring_prep_readv(&sqe, op.fd_.in(sqe), op.buffers_.data(), static_cast<unsigned>(op.buffers_.size()), op.offset_);
 }
 constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::worker, &describe_fd<&readv::fd_>};
 
 void writev::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_writev(3)
   auto& op = static_cast<writev&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_writev(&sqe, op.fd_.get(), op.buffers_.data(), static_cast<unsigned>(op.buffers_.size()), op.offset_);
+  io_uring_prep_writev(&sqe, op.fd_.in(sqe), op.buffers_.data(), static_cast<unsigned>(op.buffers_.size()), op.offset_);
 }
 constinit const operation_kind writev::opcode{"writev", &writev::prepare, runs_in::worker, &describe_fd<&writev::fd_>};
 
 void fsync::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_fsync(3)
   auto& op = static_cast<fsync&>(self);
-  io_uring_prep_fsync(&sqe, op.fd_.get(), op.what_ == sync_what::data ? IORING_FSYNC_DATASYNC : 0);
+  io_uring_prep_fsync(&sqe, op.fd_.in(sqe), op.what_ == sync_what::data ? IORING_FSYNC_DATASYNC : 0);
 }
 constinit const operation_kind fsync::opcode{"fsync", &fsync::prepare, runs_in::worker, &describe_fd<&fsync::fd_>};
 

@@ -27,9 +27,9 @@ msg_ring::msg_ring(executor& other, ring_message& message, std::int32_t number) 
 void msg_ring::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_msg_ring_cqe_flags(3)
   auto& op = static_cast<msg_ring&>(self);
   const auto res = static_cast<unsigned>(op.res_);
-  if (op.message_ == nullptr) return io_uring_prep_msg_ring(&sqe, op.ring_.get(), res, op.user_data_, 0);
+  if (op.message_ == nullptr) return io_uring_prep_msg_ring(&sqe, op.ring_.in(sqe), res, op.user_data_, 0);
   op.message_->sent_count_.fetch_add(1, std::memory_order_release);
-  io_uring_prep_msg_ring_cqe_flags(&sqe, op.ring_.get(), res, op.user_data_, 0, IORING_CQE_F_MORE);
+  io_uring_prep_msg_ring_cqe_flags(&sqe, op.ring_.in(sqe), res, op.user_data_, 0, IORING_CQE_F_MORE);
 }
 
 // A worker takes it where the other ring's thread is in the midst of it.

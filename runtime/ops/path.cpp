@@ -5,11 +5,39 @@
 #include <liburing.h>
 #include <linux/openat2.h>
 
-namespace gyre::ops {
+#include <string>
+
+namespace gyre {
+namespace detail {
+namespace {
+
+bool is_refused(fd_ref directory, std::error_code error) noexcept {
+  return directory.is_direct() && error == std::errc::bad_file_descriptor;
+}
+
+}  // namespace
+
+std::error_code failure_at(fd_ref directory, std::error_code error) noexcept {
+  return is_refused(directory, error) ? std::make_error_code(std::errc::operation_not_supported) : error;
+}
+
+void throw_if_direct(fd_ref directory, std::error_code error, const char* operation) {
+  if (!is_refused(directory, error)) return;
+  const std::string cure{": the kernel takes no direct descriptor here: make a plain one of it by ops::to_plain"};
+  throw std::system_error{failure_at(directory, error), operation + cure};
+}
+
+}  // namespace detail
+
+namespace ops {
 
 void openat::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_openat(3)
   auto& op = static_cast<openat&>(self);
   io_uring_prep_openat(&sqe, op.directory_.get(), op.path_, op.flags_ | O_CLOEXEC, op.mode_);
+}
+void openat::fail() const {
+  gyre::detail::throw_if_direct(directory_, error(), name());
+  throw_error();
 }
 constinit const operation_kind openat::opcode{"openat", &openat::prepare, runs_in::worker,
                                               &describe_fd<&openat::directory_>};
@@ -25,12 +53,20 @@ void openat2::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_urin
   static_assert(sizeof(op.how_) == sizeof(open_how));
   io_uring_prep_openat2(&sqe, op.directory_.get(), op.path_, reinterpret_cast<open_how*>(&op.how_));
 }
+void openat2::fail() const {
+  gyre::detail::throw_if_direct(directory_, error(), name());
+  throw_error();
+}
 constinit const operation_kind openat2::opcode{"openat2", &openat2::prepare, runs_in::worker,
                                                &describe_fd<&openat2::directory_>};
 
 void statx::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_statx(3)
   auto& op = static_cast<statx&>(self);
   io_uring_prep_statx(&sqe, op.directory_.get(), op.path_, op.flags_, op.mask_, &op.found_);
+}
+void statx::fail() const {
+  gyre::detail::throw_if_direct(directory_, error(), name());
+  throw_error();
 }
 constinit const operation_kind statx::opcode{"statx", &statx::prepare, runs_in::worker,
                                              &describe_fd<&statx::directory_>};
@@ -39,7 +75,12 @@ void unlinkat::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uri
   auto& op = static_cast<unlinkat&>(self);
   io_uring_prep_unlinkat(&sqe, op.directory_.get(), op.path_, op.flags_);
 }
+void unlinkat::fail() const {
+  gyre::detail::throw_if_direct(directory_, error(), name());
+  throw_error();
+}
 constinit const operation_kind unlinkat::opcode{"unlinkat", &unlinkat::prepare, runs_in::worker,
                                                 &describe_fd<&unlinkat::directory_>};
 
-}  // namespace gyre::ops
+}  // namespace ops
+}  // namespace gyre

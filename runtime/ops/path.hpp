@@ -9,12 +9,25 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <system_error>
 
-namespace gyre::ops {
+namespace gyre {
+namespace detail {
+
+/// What `error` means where a path begins at `directory`: that cannot be a direct descriptor.
+[[nodiscard]] std::error_code failure_at(fd_ref directory, std::error_code error) noexcept;
+
+/// Throws, with the cure, when that is what it means.
+void throw_if_direct(fd_ref directory, std::error_code error, const char* operation);
+
+}  // namespace detail
+
+namespace ops {
 
 /// Opens a file.
 ///
-/// @param directory  Where a relative `path` begins; AT_FDCWD for the working directory.
+/// @param directory  Where a relative `path` begins; AT_FDCWD for the working directory. A direct descriptor is
+///                   operation_not_supported here, as in all operations on names: see ops::to_plain.
 /// @param path       Stays until the operation has ended.
 /// @param flags      open(2)'s; O_CLOEXEC is added.
 /// @param mode       Permissions of a file that is created.
@@ -31,6 +44,8 @@ class [[nodiscard]] openat final : public operation_of<openat, unique_fd> {
   friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept { return gyre::detail::failure_at(directory_, error()); }
+  [[noreturn]] void fail() const;
   fd_ref directory_;
   const char* path_;
   int flags_;
@@ -51,6 +66,8 @@ class [[nodiscard]] openat2 final : public operation_of<openat2, unique_fd> {
   friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept { return gyre::detail::failure_at(directory_, error()); }
+  [[noreturn]] void fail() const;
   fd_ref directory_;
   const char* path_;
   struct how {  // struct open_how of <linux/openat2.h>
@@ -79,6 +96,8 @@ class [[nodiscard]] statx final : public operation_of<statx, struct ::statx> {
   friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept { return gyre::detail::failure_at(directory_, error()); }
+  [[noreturn]] void fail() const;
   struct ::statx value() const noexcept { return found_; }
 
   fd_ref directory_;
@@ -105,9 +124,12 @@ class [[nodiscard]] unlinkat final : public operation_of<unlinkat, void> {
   friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept { return gyre::detail::failure_at(directory_, error()); }
+  [[noreturn]] void fail() const;
   fd_ref directory_;
   const char* path_;
   int flags_;
 };
 
-}  // namespace gyre::ops
+}  // namespace ops
+}  // namespace gyre

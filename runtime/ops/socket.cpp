@@ -24,27 +24,27 @@ constinit const operation_kind socket::opcode{"socket", &socket::prepare, runs_i
 
 void accept::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_accept(3)
   auto& op = static_cast<accept&>(self);
-  io_uring_prep_accept(&sqe, op.listener_.get(), op.peer_, op.peer_size_, SOCK_CLOEXEC);
+  io_uring_prep_accept(&sqe, op.listener_.in(sqe), op.peer_, op.peer_size_, SOCK_CLOEXEC);
 }
 constinit const operation_kind accept::opcode{"accept", &accept::prepare, runs_in::ring,
                                               &describe_fd<&accept::listener_>};
 
 void connect::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_connect(3)
   auto& op = static_cast<connect&>(self);
-  io_uring_prep_connect(&sqe, op.socket_.get(), op.address_, op.address_size_);
+  io_uring_prep_connect(&sqe, op.socket_.in(sqe), op.address_, op.address_size_);
 }
 constinit const operation_kind connect::opcode{"connect", &connect::prepare, runs_in::ring,
                                                &describe_fd<&connect::socket_>};
 
 void recv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3)
   auto& op = static_cast<recv&>(self);
-  io_uring_prep_recv(&sqe, op.socket_.get(), op.buffer_, op.bytes_, op.flags_);
+  io_uring_prep_recv(&sqe, op.socket_.in(sqe), op.buffer_, op.bytes_, op.flags_);
 }
 constinit const operation_kind recv::opcode{"recv", &recv::prepare, runs_in::ring, &describe_fd<&recv::socket_>};
 
 void send::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3)
   auto& op = static_cast<send&>(self);
-  io_uring_prep_send(&sqe, op.socket_.get(), op.bytes_.data(), one_transfer(op.bytes_.size()),
+  io_uring_prep_send(&sqe, op.socket_.in(sqe), op.bytes_.data(), one_transfer(op.bytes_.size()),
                      op.flags_ | MSG_NOSIGNAL);
 }
 constinit const operation_kind send::opcode{"send", &send::prepare, runs_in::ring, &describe_fd<&send::socket_>};
@@ -54,7 +54,7 @@ void send_all::prepare(
   auto& op = static_cast<send_all&>(self);
   if (op.rest_.empty()) return io_uring_prep_nop(&sqe);
   const auto bytes = op.expect(op.rest_.size());
-  io_uring_prep_send(&sqe, op.socket_.get(), op.rest_.data(), bytes, MSG_NOSIGNAL | MSG_WAITALL);
+  io_uring_prep_send(&sqe, op.socket_.in(sqe), op.rest_.data(), bytes, MSG_NOSIGNAL | MSG_WAITALL);
 }
 constinit const operation_kind send_all::opcode{"send_all", &send_all::prepare, runs_in::ring,
                                                 &describe_fd<&send_all::socket_>, &send_all::advance};
@@ -79,7 +79,7 @@ void recv_all::prepare(
   auto& op = static_cast<recv_all&>(self);
   if (op.rest_.empty()) return io_uring_prep_nop(&sqe);  // no bytes to move: do not wait for some
   const auto bytes = op.expect(op.rest_.size());
-  io_uring_prep_recv(&sqe, op.socket_.get(), op.rest_.data(), bytes, MSG_WAITALL);
+  io_uring_prep_recv(&sqe, op.socket_.in(sqe), op.rest_.data(), bytes, MSG_WAITALL);
 }
 constinit const operation_kind recv_all::opcode{"recv_all", &recv_all::prepare, runs_in::ring,
                                                 &describe_fd<&recv_all::socket_>, &recv_all::advance};
@@ -100,7 +100,7 @@ std::error_code recv_all::failure() const noexcept {
 
 void shutdown::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_shutdown(3)
   auto& op = static_cast<shutdown&>(self);
-  io_uring_prep_shutdown(&sqe, op.socket_.get(), op.how_);
+  io_uring_prep_shutdown(&sqe, op.socket_.in(sqe), op.how_);
 }
 constinit const operation_kind shutdown::opcode{"shutdown", &shutdown::prepare, runs_in::worker,
                                                 &describe_fd<&shutdown::socket_>};

@@ -17,7 +17,9 @@ from collections import namedtuple
 PAGE = "docs/operations.md"
 
 # The opcodes of preparing functions that are called otherwise: io_uring_prep_X is IORING_OP_X in nearly all cases.
-OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL", "msg_ring_cqe_flags": "MSG_RING"}
+OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL", "msg_ring_cqe_flags": "MSG_RING",
+             "msg_ring_fd_alloc": "MSG_RING", "accept_direct": "ACCEPT", "openat_direct": "OPENAT",
+             "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE"}
 
 # What is no class with an operation_kind has no place of its own to say where it runs.
 RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring"}
@@ -33,8 +35,8 @@ takes, which errors it ends with and what a cancel leaves behind. How to add one
 [writing-an-operation.md](writing-an-operation.md).
 
 - **opcode** stands for IORING_OP_ and this name.
-- **gives** is what the `co_await` returns. A descriptor is a `unique_fd`: if the coroutine ends before it takes it, it
-  is closed.
+- **gives** is what the `co_await` returns. A descriptor is a `unique_fd`, or a `direct_fd`: if the coroutine ends
+  before it takes it, it is closed.
 - **Linux** is the first kernel that has the opcode, or this use of it. gyre itself needs 5.19: [doctor.md](doctor.md).
 - **runs in** says whether the kernel may give it to one of its worker threads. An operation that a worker has begun may
   run to its end whatever is asked: a cancel or a deadline then waits for it, and `with_timeout()` never links a timeout

@@ -6,7 +6,9 @@
 // AddressSanitizer when the frame goes before the kernel is done.
 #pragma once
 
+#include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/cancel.hpp>
+#include <gyre/runtime/ops/direct.hpp>
 #include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/futex.hpp>
 #include <gyre/runtime/ops/misc.hpp>
@@ -42,6 +44,9 @@ struct some_operation {
 };
 
 inline constexpr int some_number = 1'000'123;  // of a descriptor that is not open
+
+/// What the executor has whose operations these are: some of them make direct descriptors.
+inline executor_options with_direct_descriptors() { return {.direct_descriptors = 4}; }
 
 inline int zero() { return 0; }
 inline int one_byte() { return 1; }
@@ -130,6 +135,18 @@ inline task<> of_futex_wait_any(outcome& noted) {
   const std::vector waited_on{ops::futex_expectation{*word, 0}};
   co_await observe(ops::futex_wait_any(waited_on), noted);
 }
+inline task<> of_accept_direct(outcome& noted) { co_await observe(ops::accept_direct(some_number), noted); }
+inline task<> of_openat_direct(outcome& noted) {
+  auto path = std::make_unique<std::string>("a path that is too long to be kept inside the string");
+  co_await observe(ops::openat_direct(AT_FDCWD, path->c_str(), O_RDONLY), noted);
+}
+inline task<> of_socket_direct(outcome& noted) { co_await observe(ops::socket_direct(AF_INET, SOCK_STREAM), noted); }
+inline task<> of_to_direct(outcome& noted) { co_await observe(ops::to_direct(STDERR_FILENO), noted); }  // a slot, too
+inline task<> of_to_plain(outcome& noted) { co_await observe(ops::to_plain(direct_fd()), noted); }
+inline task<> of_close_direct(outcome& noted) { co_await observe(ops::close_direct(direct_fd()), noted); }
+inline task<> of_msg_ring_fd(outcome& noted) {
+  co_await observe(ops::msg_ring_fd(executor::current(), direct_fd()), noted);
+}
 inline task<> of_cancel_fd(outcome& noted) { co_await observe(ops::cancel_fd(some_number), noted); }
 
 inline constexpr std::array every_operation{
@@ -154,6 +171,13 @@ inline constexpr std::array every_operation{
     some_operation{"send_all", IORING_OP_SEND, &of_send_all, &four_bytes},
     some_operation{"shutdown", IORING_OP_SHUTDOWN, &of_shutdown, &zero},
     some_operation{"msg_ring", IORING_OP_MSG_RING, &of_msg_ring, &zero},
+    some_operation{"accept_direct", IORING_OP_ACCEPT, &of_accept_direct, &zero},
+    some_operation{"openat_direct", IORING_OP_OPENAT, &of_openat_direct, &zero},
+    some_operation{"socket_direct", IORING_OP_SOCKET, &of_socket_direct, &zero},
+    some_operation{"to_direct", IORING_OP_FILES_UPDATE, &of_to_direct, &one_byte},
+    some_operation{"to_plain", IORING_OP_FIXED_FD_INSTALL, &of_to_plain, &new_descriptor},
+    some_operation{"close_direct", IORING_OP_CLOSE, &of_close_direct, &zero, /*is_asked=*/false},
+    some_operation{"msg_ring_fd", IORING_OP_MSG_RING, &of_msg_ring_fd, &zero, /*is_asked=*/false},
     some_operation{"timeout", IORING_OP_TIMEOUT, &of_timeout, &time_has_come},
     some_operation{"futex_wait", IORING_OP_FUTEX_WAIT, &of_futex_wait, &zero},
     some_operation{"futex_wake", IORING_OP_FUTEX_WAKE, &of_futex_wake, &zero},
