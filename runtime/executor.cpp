@@ -237,9 +237,8 @@ executor& executor::begin(detail::waiter& entering, std::coroutine_handle<> awai
   GYRE_ASSERT(detail::current_executor == &loop,
               "an executor was used from another thread than its own, or from a turn of another executor");
   entering.set_coroutine(awaiter);
-  entering.bound_ = &bound;
   entering.note_since(loop.clock_.last_look_ms());
-  entering.enter_boundary();
+  entering.enter_boundary(bound);
   return loop;
 }
 

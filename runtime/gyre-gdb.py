@@ -32,6 +32,9 @@ EXPIRED = 0x1000
 LINKED = 0x2000
 HEARD = 0x8000
 
+LOWEST = 1  # in a waiter's beneath_
+FIRST_SLOT = -(2**31)  # fd_ref::first_slot
+
 ROLE_BODY = 1
 ROLE_BRANCH = 2
 
@@ -209,7 +212,16 @@ class Waiter:
         self.waits = self.state & 0xff >= WAITING
 
     def below(self):
-        return address(self.value['below_']) if self.state & STACKED else 0
+        beneath = int(self.value['beneath_'])
+        return beneath if self.state & STACKED and not beneath & LOWEST else 0
+
+    def bound(self):
+        if not self.foreign:
+            return address(Promise(self.coroutine).base['bound'])
+        beneath = int(self.value['beneath_'])
+        while not beneath & LOWEST:
+            beneath = int(at('gyre::detail::waiter', beneath)['beneath_'])
+        return beneath & ~LOWEST
 
     def kind(self):
         return self.value['kind'].cast(pointer_to('gyre::detail::waiter_kind')).dereference()
@@ -242,13 +254,18 @@ def steady(point_in_time):
     return FOREVER if int(point_in_time['clock_']) else int(point_in_time['at_'])
 
 
+def told(descriptor):
+    """As fd_ref numbers them: direct ones count from the least int on."""
+    return f'fd {descriptor}' if descriptor >= 0 else f'direct fd {descriptor - FIRST_SLOT}'
+
+
 def descriptor_in(value, may_follow=True):
     """The first member that is a descriptor, or one in what a member refers to."""
     for field in value.type.strip_typedefs().fields():
         if field.is_base_class or not hasattr(field, 'bitpos'):
             continue
         if str(field.type.strip_typedefs()) == 'gyre::fd_ref':
-            return int(value[field]['fd_'])
+            return int(value[field]['number_'])
         if may_follow and field.type.strip_typedefs().code == gdb.TYPE_CODE_REF:
             target = value[field].referenced_value()
             found = descriptor_in(target, may_follow=False) if is_structure(target) else None
@@ -317,8 +334,7 @@ class Tree:
             runnable = at('gyre::detail::runnable', ready)
             waiter = Waiter(ready) if int(runnable['resumed_']) & ~1 else None
             if waiter is not None and not waiter.waits:
-                below = waiter.value['bound_'] if waiter.foreign else Promise(waiter.coroutine).base['bound']
-                self.add(Leaf(address(below), waiter=waiter, ready=True))
+                self.add(Leaf(waiter.bound(), waiter=waiter, ready=True))
             ready = address(runnable['next'])
 
     def find_deadlines(self):
@@ -431,8 +447,8 @@ class Tree:
     def tell_wait(self, waiter):
         self.say(waiter.name())
         descriptor = waiter.descriptor()
-        if descriptor >= 0:
-            self.say(f' on fd {descriptor}')
+        if descriptor != -1:
+            self.say(f' on {told(descriptor)}')
         waited_ms = (self.now // 1_000_000 - waiter.since_ms) & 0xffff_ffff
         self.say(f' for {seconds(waited_ms * 1_000_000)}')
         due = min(waiter.due(), self.deadline_of(waiter))

@@ -32,7 +32,7 @@ void operation::finish(std::int32_t res, std::uint32_t flags) noexcept {
   if (res < 0) return settle(judge_failure());
 
   const auto advance = its_kind().advance_or_null;
-  if (!is_whole(res) && advance != nullptr && advance(*this)) return go_on();
+  if (advance != nullptr && advance(*this)) return go_on();
   settle(/*as_stopped=*/false);
 }
 

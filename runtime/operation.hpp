@@ -77,8 +77,8 @@ struct operation_kind : detail::waiter_kind {
   /// @param its_name  As error texts begin and diagnosis shows it; a literal.
   /// @param prepare   Describes the request in an entry that is zero but for what liburing's prep functions fill.
   /// @param where     See runs_in.
-  /// @param advance   For composed operations: called at a completion that is no error but less than prepare()
-  ///                  expected; returns true to go on with another request, which prepare() then describes.
+  /// @param advance   For composed operations: called at a completion that is no error, unless it is plainly all that
+  ///                  prepare() expected; returns true to go on with another request, which prepare() then describes.
   /// @param about     Says what it is about, for diagnosis: describe_fd<&Self::member> where it is about a descriptor.
   constexpr operation_kind(const char* its_name, prepare_fn prepare, runs_in where, describe_fn about = nullptr,
                            advance_fn advance = nullptr) noexcept;
@@ -165,7 +165,7 @@ class operation : public detail::waiter {
   unsigned expect(std::size_t bytes) noexcept {
     add(composed);
     const bool more_than_one_moves = bytes > ops::transfer_bytes_max;
-    least_res_ = more_than_one_moves ? INT32_MAX : static_cast<std::int32_t>(bytes);
+    answer_.res = more_than_one_moves ? INT32_MAX : static_cast<std::int32_t>(bytes);
     return static_cast<unsigned>(more_than_one_moves ? ops::transfer_bytes_max : bytes);
   }
 
@@ -196,14 +196,11 @@ class operation : public detail::waiter {
 
   [[nodiscard]] unsigned entries_count() const noexcept { return has(linked) ? 2 : 1; }
 
-  /// Whether this answer is no error, and the end.
-  [[nodiscard]] bool is_whole(std::int32_t res) const noexcept { return res >= (has(composed) ? least_res_ : 0); }
-
-  /// The same, with nothing out of the ordinary about the operation.
+  /// Whether this answer is no error and the end, with nothing out of the ordinary about the operation.
   [[nodiscard]] bool plainly_ends_with(std::int32_t res) const noexcept {
     if (is_plainly(stage::in_kernel)) [[likely]]
       return res >= 0;
-    return is_but_for(composed, stage::in_kernel) && res >= least_res_;
+    return is_but_for(composed, stage::in_kernel) && res >= answer_.res;
   }
 
   /// Its own completion, where nothing is out of the ordinary: it is done, and its coroutine to be resumed at once.
@@ -213,12 +210,13 @@ class operation : public detail::waiter {
     detail::promise_of(known_coroutine()).bound->waiting = nullptr;
   }
 
-  detail::completion::answer answer_;  // set by the completion: nobody looks before, see newer_cancel()
-  std::int32_t least_res_;             // set with the flag `composed`
-  detail::timer* deadline_;            // set with the flag `linked`
+  // Set by the completion. Before it: what expect() was told, while it is but in the kernel, or newer_cancel().
+  detail::completion::answer answer_;
+  detail::timer* deadline_;  // set with the flag `linked`
 };
 static_assert(sizeof(detail::completion::answer) >= sizeof(operation*));
-static_assert(sizeof(operation) <= 72, "every suspended operation pays for each byte");
+static_assert(sizeof(operation) <= 56,
+              "a coroutine that awaits one is two cache lines: a third costs a tenth of a nop");
 
 constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where, describe_fn about,
                                          advance_fn advance) noexcept

@@ -18,28 +18,45 @@ bool waiter::begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexc
   return false;
 }
 
-// Where something waits below the boundary already, coroutines of somebody else's type run side by side there. Both
-// know from here on that they are not alone, and leave the stack with care.
-void waiter::enter_boundary() noexcept {
+// Where something waits below the boundary already, coroutines of somebody else's type run side by side there. All know
+// from here on that they are not alone, and leave the stack with care.
+void waiter::enter_boundary(boundary& bound) noexcept {
   GYRE_ASSERT(current() == stage::idle, "an operation is awaited once");
-  waiter* const other = std::exchange(bound().waiting, this);
-  if (other == nullptr) return;
-  if (!other->has(stacked)) {
-    other->add(stacked);
-    other->below_ = nullptr;
-  }
-  add(stacked);
-  below_ = other;
-}
-
-void waiter::leave_boundary() noexcept {
-  if (!has(stacked)) {
-    bound().waiting = nullptr;
+  waiter* const other = std::exchange(bound.waiting, this);
+  if (other == nullptr) {
+    if (has(foreign)) be_lowest_of(bound);
     return;
   }
-  waiter** link = &bound().waiting;
-  while (*link != this) link = &(*link)->below_;
-  *link = below_;
+  if (!other->has(stacked)) {
+    other->add(stacked);
+    other->be_lowest_of(bound);
+  }
+  add(stacked);
+  beneath_ = reinterpret_cast<std::uintptr_t>(other);
+}
+
+// Whoever is of somebody else's type finds the boundary afterwards as well.
+void waiter::leave_boundary() noexcept {
+  boundary& left = bound();
+  if (!has(stacked)) {
+    left.waiting = nullptr;
+    return;
+  }
+  waiter* const under = below();
+  if (left.waiting == this) {
+    left.waiting = under;
+  } else {
+    waiter* above = left.waiting;
+    while (above->below() != this) above = above->below();
+    above->beneath_ = beneath_;
+  }
+  be_lowest_of(left);
+}
+
+boundary& waiter::bound_of_stack() const noexcept {
+  const waiter* each = this;
+  while (!each->is_lowest()) each = reinterpret_cast<const waiter*>(each->beneath_);
+  return *reinterpret_cast<boundary*>(each->beneath_ & ~lowest);
 }
 
 void waiter::settle(bool as_stopped) noexcept {
@@ -58,8 +75,9 @@ void waiter::settle_in_place() noexcept {
 
 bool waiter::wait_again() noexcept {
   GYRE_ASSERT(current() == stage::ready && !has(stopped), "a wait goes on that had ended, and not as stopped");
+  boundary& again = bound();
   state_ &= ~(stage_mask | std::uint64_t{stacked});
-  enter_boundary();
+  enter_boundary(again);
   set(stage::waiting);
   if (!scope().stop_requested()) return true;
   settle(/*as_stopped=*/true);
@@ -73,7 +91,7 @@ void waiter::run_slowly(runnable& self) noexcept {
     ready.set(stage::done);
     return unwind(awaiter).resume();
   }
-  if (ready.has(foreign)) enter_foreign(*ready.bound_);
+  if (ready.has(foreign)) enter_foreign(ready.bound());
   awaiter.resume();  // `ready` may no longer exist after this line
 }
 

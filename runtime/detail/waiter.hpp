@@ -89,7 +89,9 @@ class waiter : public runnable {
   }
 
   /// What else is waited for below the same boundary; null for nothing.
-  [[nodiscard]] waiter* below() const noexcept { return has(stacked) ? below_ : nullptr; }
+  [[nodiscard]] waiter* below() const noexcept {
+    return has(stacked) && !is_lowest() ? reinterpret_cast<waiter*>(beneath_) : nullptr;
+  }
 
   /// Asks it to settle soon. Does nothing to one that has settled.
   void cancel() noexcept {
@@ -169,7 +171,9 @@ class waiter : public runnable {
   [[nodiscard]] gyre::executor& loop() const noexcept;
 
   /// The boundary that it waits below. From the co_await on.
-  [[nodiscard]] boundary& bound() const noexcept { return has(foreign) ? *bound_ : *promise_of(coroutine()).bound; }
+  [[nodiscard]] boundary& bound() const noexcept {
+    return has(foreign) ? bound_of_stack() : *promise_of(coroutine()).bound;
+  }
 
   [[nodiscard]] stage current() const noexcept { return static_cast<stage>(lower_half() & stage_mask); }
   void set(stage next_stage) noexcept { state_ = (state_ & ~stage_mask) | static_cast<std::uint64_t>(next_stage); }
@@ -196,11 +200,16 @@ class waiter : public runnable {
 
   [[nodiscard]] std::uint32_t lower_half() const noexcept { return static_cast<std::uint32_t>(state_); }
   void note_since(std::uint64_t since) noexcept { state_ = lower_half() | since; }
-  void enter_boundary() noexcept;
+  void enter_boundary(boundary& bound) noexcept;
   void leave_boundary() noexcept;
+  [[nodiscard]] boundary& bound_of_stack() const noexcept;
+  [[nodiscard]] bool is_lowest() const noexcept { return (beneath_ & lowest) != 0; }
+  void be_lowest_of(boundary& bound) noexcept { beneath_ = reinterpret_cast<std::uintptr_t>(&bound) | lowest; }
+  static constexpr std::uintptr_t lowest = 1;
 
-  boundary* bound_;          // only with `foreign`: a gyre coroutine's promise knows it
-  waiter* below_;            // only with `stacked`
+  // Only with `foreign` or `stacked`: the next of the stack of those who wait below the boundary; the lowest has the
+  // boundary's address, and this bit. A gyre coroutine that waits alone has no need of it: its promise knows.
+  std::uintptr_t beneath_;
   std::uint64_t state_ = 0;  // stage and flags; in the upper half, since when it waits
 };
 

@@ -65,6 +65,7 @@ bool send_all::advance(operation& self) noexcept {
   const auto sent_bytes = static_cast<std::size_t>(op.res());
   op.sent_bytes_ += sent_bytes;
   op.rest_ = op.rest_.subspan(sent_bytes);
+  if (op.rest_.empty()) return false;
   if (op.res() > 0) return true;
   op.set_res(nothing_moved);  // a stream socket that takes nothing and says no error is not spun on
   return false;
@@ -89,6 +90,7 @@ bool recv_all::advance(operation& self) noexcept {
   const auto received_bytes = static_cast<std::size_t>(op.res());
   op.received_bytes_ += received_bytes;
   op.rest_ = op.rest_.subspan(received_bytes);
+  if (op.rest_.empty()) return false;
   if (op.res() > 0) return true;
   op.set_res(nothing_moved);
   return false;
