@@ -108,7 +108,7 @@ struct executor_options {
   /// How much later than at its time a sleep or a deadline may end where that lets timers share a wake. One that is
   /// alone ends at its time: with parking::eventfd an executor sets its thread's own slack to the smallest while it
   /// lives, since Linux would add that to each sleep: prctl(2), PR_SET_TIMERSLACK.
-  std::chrono::nanoseconds timer_slack = std::chrono::microseconds{100};
+  std::chrono::nanoseconds timer_slack = std::chrono::microseconds{70};
 
   /// with_timeout() on one operation uses a linked timeout in the kernel up to this duration, and the executor's own
   /// timers above it; zero: never linked. Same meaning either way: see deadline.hpp.
