@@ -30,19 +30,18 @@ namespace {
 using namespace std::chrono_literals;
 using namespace test;
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
 std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 // A stream of a program's own: gives its text in pieces, and takes what is written in pieces.
 struct piecemeal {
-  std::string text;
+  std::string text{};
   std::size_t piece = SIZE_MAX;
-  std::error_code at_end;  // in place of the end
+  std::error_code at_end{};  // in place of the end
   std::size_t reads_count = 0;
-  std::string taken;
-  std::error_code refusal;
+  std::string taken{};
+  std::error_code refusal{};
 
   task<std::size_t> read(std::span<std::byte> into) {
     ++reads_count;
@@ -219,11 +218,7 @@ TEST_CASE("a line that a deadline cut off is there for the next call, in every o
   outcome noted;
   auto first = on.loop.start(observe(with_timeout(1s, reader.read_line()), noted));
   on.loop.run_ready();
-  const auto give = [&](std::string_view text) {
-    const auto request = on.script.only(IORING_OP_RECV);
-    on.script.complete(request, static_cast<int>(text.size()));  // which has the buffer say anything
-    std::memcpy(reinterpret_cast<void*>(request.addr), text.data(), text.size());
-  };
+  const auto give = [&](std::string_view text) { on.script.deliver(on.script.only(IORING_OP_RECV), text); };
 
   SUBCASE("data, then the deadline") {
     give("ha");
