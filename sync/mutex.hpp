@@ -26,7 +26,7 @@ using ops::futex_kind;
 ///
 /// @threads  A coroutine unlocks it in a turn of the executor on which it locked it; a thread, anywhere.
 /// @limits   Not recursive. A process that is killed while it holds one that is shared keeps it for ever:
-///           robust_mutex. An executor of number 2^30 of its process cannot use it.
+///           robust_mutex. An executor of number 2^29 of its process cannot use it.
 class mutex {
  public:
   class guard;
