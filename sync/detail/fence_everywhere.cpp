@@ -14,9 +14,6 @@ namespace {
 
 bool membarrier(int command) noexcept { return ::syscall(SYS_membarrier, command, 0, 0) == 0; }
 
-// The child of a fork(2) inherits it.
-const bool is_registered = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
-
 void pause() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -27,7 +24,17 @@ void pause() noexcept {
 
 }  // namespace
 
-bool can_fence_everywhere() noexcept { return is_registered; }
+bool can_fence_everywhere() noexcept {
+  static const bool is_registered = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);  // a fork(2) inherits it
+  return is_registered;
+}
+
+namespace {
+
+// Before main(), when there is one thread as a rule: later the kernel would wait for every processor.
+[[maybe_unused]] const bool asked_early = can_fence_everywhere();
+
+}  // namespace
 
 void fence_everywhere() noexcept {
   if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) return;

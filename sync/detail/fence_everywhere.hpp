@@ -8,8 +8,7 @@
 
 namespace gyre::sync::detail {
 
-/// Whether the kernel has it: membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED. Linux 4.14. Said before main() begins,
-/// when there is one thread as a rule: later the kernel would wait for every processor.
+/// Whether the kernel has it: membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED. Linux 4.14.
 [[nodiscard]] bool can_fence_everywhere() noexcept;
 
 /// Some microseconds. Only where it can be had.
