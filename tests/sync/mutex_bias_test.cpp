@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Mutexes that one executor uses alone, and who comes then: on one thread step by step, and at random moments on several
-// that are made to meet. In every order of turns: mutex_race_test.cpp; of accesses to memory: mutex_model_test.cpp.
+// Mutexes that one executor uses alone, and who comes then: on one thread step by step, and at random moments on
+// several that are made to meet. In every order of turns: mutex_race_test.cpp; of accesses to memory:
+// mutex_model_test.cpp.
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/task.hpp>
 #include <gyre/runtime/this_task.hpp>
