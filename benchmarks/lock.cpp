@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// What does a mutex cost: free; handed on among coroutines of one executor; between two executors; between an executor
-// and a plain thread?
+// What does a mutex cost: free, and biased to the executor that alone uses it, or used by others once; handed on among
+// coroutines of one executor; between two executors; between an executor and a plain thread?
 //
-// The floors: one compare-and-swap in and one out; a hundred coroutines that yield in turn, which is the switch without
-// the mutex; and std::mutex between two threads that do as much inside.
+// The floors: a store in and one out; one compare-and-swap in and one out; a hundred coroutines that yield in turn,
+// which is the switch without the mutex; and std::mutex between two threads that do as much inside.
 #include <benchmark/benchmark.h>
 
 #include <gyre/runtime/executor.hpp>
@@ -26,6 +26,17 @@ namespace {
 void free_mutex_floor(benchmark::State& state) {
   std::atomic<std::uint32_t> word = 0;
   for ([[maybe_unused]] auto _ : state) {
+    word.store(2, std::memory_order_relaxed);
+    benchmark::ClobberMemory();
+    word.store(0, std::memory_order_release);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+void free_unbiased_mutex_floor(benchmark::State& state) {
+  std::atomic<std::uint32_t> word = 0;
+  for ([[maybe_unused]] auto _ : state) {
     std::uint32_t expected = 0;
     word.compare_exchange_strong(expected, 2, std::memory_order_acquire, std::memory_order_relaxed);
     expected = 2;
@@ -45,6 +56,18 @@ void free_mutex_floor(benchmark::State& state) {
 void free_mutex_gyre(benchmark::State& state) {
   gyre::executor loop;
   gyre::sync::mutex locked;
+  loop.run(lock_again_and_again(state, locked));
+  state.SetItemsProcessed(state.iterations());
+}
+
+// It was the executor's own, until a thread came.
+void free_unbiased_mutex_gyre(benchmark::State& state) {
+  gyre::executor loop;
+  gyre::sync::mutex locked;
+  loop.run([&]() -> gyre::task<> {
+    for (int i = 0; i < 1000; ++i) const auto held = co_await locked.lock();
+  });
+  static_cast<void>(locked.lock_blocking());
   loop.run(lock_again_and_again(state, locked));
   state.SetItemsProcessed(state.iterations());
 }
@@ -172,6 +195,8 @@ void executor_and_thread_gyre(benchmark::State& state) {
 
 BENCHMARK(free_mutex_floor);
 BENCHMARK(free_mutex_gyre);
+BENCHMARK(free_unbiased_mutex_floor);
+BENCHMARK(free_unbiased_mutex_gyre);
 BENCHMARK(mutex_hand_over_floor);
 BENCHMARK(mutex_hand_over_gyre);
 BENCHMARK(two_executors_floor)->UseRealTime();

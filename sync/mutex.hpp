@@ -26,7 +26,7 @@ using ops::futex_kind;
 ///
 /// @threads  A coroutine unlocks it in a turn of the executor on which it locked it; a thread, anywhere.
 /// @limits   Not recursive. A process that is killed while it holds one that is shared keeps it for ever:
-///           robust_mutex. An executor of number 2^30 of its process cannot use it.
+///           robust_mutex. An executor of number 2^29 of its process cannot use it.
 class mutex {
  public:
   class guard;
@@ -35,17 +35,13 @@ class mutex {
   /// @param kind  process_shared for one that other processes lock, too. Coroutines that wait for it have their
   ///              executor wait in the kernel, one for all of them, also while one of them holds it.
   explicit constexpr mutex(futex_kind kind = futex_kind::process_private) noexcept
-      : word_{.value = 0,
-              .sort = kind == futex_kind::process_private ? detail::lock_sort::in_process : detail::lock_sort::shared} {
-  }
+      : word_{.sort = kind == futex_kind::process_private ? detail::lock_sort::in_process : detail::lock_sort::shared,
+              .uses = kind == futex_kind::process_private ? std::uint16_t{0} : detail::mutex_word::never} {}
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;
 
   /// Nobody may hold it, or wait for it.
-  ~mutex() {
-    GYRE_ASSERT(detail::mutex_word::owner(word_.value.load(std::memory_order_relaxed)) == 0,
-                "a mutex was destroyed while somebody holds it");
-  }
+  ~mutex() { GYRE_ASSERT(!word_.is_held(), "a mutex was destroyed while somebody holds it"); }
 
   /// Waits until it is held.
   ///
@@ -72,7 +68,7 @@ class mutex {
 
   /// Gives it up, without its guard: guard::release(). Who waits becomes ready; nobody runs inside the call.
   void unlock() noexcept {
-    if (!word_.try_unlock_plainly(word_.my_tag())) [[unlikely]]
+    if (!word_.try_unlock_at_once(word_.my_tag())) [[unlikely]]
       detail::unlock_with_waiters(word_);
   }
 
@@ -140,7 +136,7 @@ inline mutex::guard mutex::try_lock() noexcept {
 }
 
 inline mutex::guard mutex::lock_blocking() noexcept {
-  if (!word_.try_lock_plainly(word_.my_tag())) static_cast<void>(detail::claim_blocking(word_));
+  if (!word_.try_lock_at_once(word_.my_tag())) static_cast<void>(detail::claim_blocking(word_));
   return guard{*this};
 }
 

@@ -137,7 +137,7 @@ void condition_wait_base::sleep() noexcept {
   sleeps_ = true;
   condition_->enter(*this, *words_);
   mutex_word& held = lock();
-  if (!held.try_unlock_plainly(tag_for(held))) unlock_with_waiters(held);
+  if (!held.try_unlock_at_once(tag_for(held))) unlock_with_waiters(held);
 }
 
 void condition_wait_base::sleep_no_more() noexcept {

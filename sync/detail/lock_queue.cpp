@@ -60,6 +60,7 @@ void lock_queue::contend(mutex_word& lock, bool woken) noexcept {
   const std::uint32_t tag = tag_for(lock);
   std::uint32_t seen = lock.value.load(std::memory_order_relaxed);
   for (;;) {
+    seen = lock.without_bias(seen, tag);
     if (mutex_word::owner(seen) == 0) {
       if (!try_take_for_first(lock, seen, tag, woken)) continue;
       // The word says nothing of those who are left; that they wait here is told to an executor's own lock alone.
@@ -95,6 +96,7 @@ void lock_queue::say_local(mutex_word& lock) noexcept {
   if (sort_ != lock_sort::in_process) return;
   const std::uint32_t tag = tag_for(lock);
   std::uint32_t seen = lock.value.load(std::memory_order_relaxed);
+  if (seen == (tag | mutex_word::biased)) seen = lock.without_bias(seen, tag);
   while (mutex_word::owner(seen) == tag && !try_say(lock, seen, seen | mutex_word::local)) {
   }
 }

@@ -50,7 +50,7 @@ class lock_operation_base : public lock_wait {
  public:
   /// Whether it was free: then nobody waits, and the scope is not asked.
   [[nodiscard]] bool await_ready() {
-    if (lock().try_lock_plainly(lock().my_tag())) [[likely]]
+    if (lock().try_lock_at_once(lock().my_tag())) [[likely]]
       return true;
     prepare_to_wait();
     return false;

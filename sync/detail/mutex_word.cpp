@@ -15,6 +15,8 @@
 
 namespace gyre::sync::detail {
 
+template struct basic_mutex_word<lock_memory>;
+
 std::uint32_t tag_for(const mutex_word& lock) noexcept {
   return lock.sort == lock_sort::robust ? this_thread_id() : lock.my_tag();
 }
@@ -28,6 +30,12 @@ bool try_claim(mutex_word& lock, std::uint32_t& seen, std::uint32_t desired, cla
 bool try_claim_at_once(mutex_word& lock, claimed& how) noexcept {
   const std::uint32_t tag = tag_for(lock);
   std::uint32_t seen = lock.value.load(std::memory_order_relaxed);
+  if (seen == (tag | mutex_word::biased)) {
+    if (lock.try_lock_at_once(tag)) return true;
+    seen = lock.value.load(std::memory_order_relaxed);
+    if (seen == (tag | mutex_word::biased)) return false;  // held here
+  }
+  seen = lock.without_bias(seen, tag);
   while (mutex_word::owner(seen) == 0)
     if (try_claim(lock, seen, tag | (seen & mutex_word::waits), how)) return true;
   return false;
@@ -60,6 +68,7 @@ claimed claim_blocking(mutex_word& lock) noexcept {
   std::uint32_t seen = lock.value.load(std::memory_order_relaxed);
   for (;;) {
     claimed how = claimed::cleanly;
+    seen = lock.without_bias(seen, tag);
     if (mutex_word::owner(seen) == 0) {
       if (try_claim(lock, seen, tag | others_sleep | (seen & mutex_word::waits), how)) return how;
       continue;

@@ -113,9 +113,10 @@ class world {
   value load(std::size_t cell) {
     return step([cell](state& at, actor_state& me) { return std::optional{seen_by(me, at, cell)}; });
   }
-  /// What nobody else sees needs no step of its own: a store until it is flushed, a fence with nothing to flush.
-  void plain_store(std::size_t cell, value stored) {
-    step_or_go_on(true, [=](state&, actor_state& me) {
+  /// What nobody else sees needs no step of its own: a store until it is flushed, a fence with nothing to flush. With
+  /// fence_everywhere() a store does: the fence may come just before it.
+  void plain_store(std::size_t cell, value stored, bool is_step = false) {
+    step_or_go_on(!is_step, [=](state&, actor_state& me) {
       me.buffer.push_back({cell, stored});
       return std::optional<value>{0};
     });
@@ -132,6 +133,14 @@ class world {
   void fence() {
     step_or_go_on(true,
                   [](state&, actor_state& me) { return me.buffer.empty() ? std::optional<value>{0} : std::nullopt; });
+  }
+  /// A fence on every actor at once: membarrier(2).
+  void fence_everywhere() {
+    step([](state& at, actor_state&) {
+      const bool all_flushed =
+          std::all_of(at.actors.begin(), at.actors.end(), [](const actor_state& each) { return each.buffer.empty(); });
+      return all_flushed ? std::optional<value>{0} : std::nullopt;
+    });
   }
   /// Puts change(before) there, and answers what was there. While `change` gives nothing, the actor waits.
   template <class Change>
@@ -150,6 +159,15 @@ class world {
   void wait_until(std::size_t cell, Done done) {
     step([=](state& at, actor_state& me) {
       return done(seen_by(me, at, cell)) ? std::optional<value>{0} : std::nullopt;
+    });
+  }
+
+  /// The same, and answers what is there then.
+  template <class Done>
+  value load_when(std::size_t cell, Done done) {
+    return step([=](state& at, actor_state& me) {
+      const value seen = seen_by(me, at, cell);
+      return done(seen) ? std::optional{seen} : std::nullopt;
     });
   }
 
@@ -303,6 +321,10 @@ class atomic {
     const T before = modify([=](value found) { return std::optional{found == wanted ? value_of(desired) : found}; });
     expected = before;
     return value_of(before) == wanted;
+  }
+
+  bool compare_exchange_strong(T& expected, T desired, std::memory_order success, std::memory_order failure) {
+    return compare_exchange_weak(expected, desired, success, failure);
   }
 
   [[nodiscard]] std::size_t cell() const noexcept { return cell_; }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Small programs on a mutex and a condition variable, in every order that their steps can come in: up to three
 // executors and four tasks, a stop of one of them at any time, and another executor's turn also in the middle of a
-// coroutine's, and between what a turn asks of the kernel and the kernel's taking it.
+// coroutine's, and between what a turn asks of the kernel and the kernel's taking it. The mutex is an ordinary one, is
+// shared among processes, or is biased to the first executor when it begins.
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/this_task.hpp>
 #include <gyre/sync/condition_variable.hpp>
 #include <gyre/sync/mutex.hpp>
 
+#include "../support/biased.hpp"
 #include "../support/every_order.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted_futexes.hpp"
@@ -51,6 +53,13 @@ struct three_executors {
     for (std::size_t i = 0; i < all.size(); ++i) next.turns(std::to_string(i), all[i].loop);
   }
 
+  // Biased to the first from then on, where the kernel has what that needs.
+  void use_alone(mutex& locked) {
+    is_between_ = true;
+    bias(locked, all[0].loop);
+    is_between_ = false;
+  }
+
   void finish() {
     is_over_ = true;
     for (int round = 0; round < 8; ++round)
@@ -66,8 +75,16 @@ struct three_executors {
   bool is_over_ = false;
 };
 
+enum class sort { ordinary, shared, biased };
+
+constexpr futex_kind kind_of(sort of) noexcept {
+  return of == sort::shared ? futex_kind::process_shared : futex_kind::process_private;
+}
+
 struct shared_place {
-  explicit shared_place(futex_kind kind) : locked{kind}, changed{kind} {}
+  shared_place(sort its_sort, three_executors& users) : locked{kind_of(its_sort)}, changed{kind_of(its_sort)} {
+    if (its_sort == sort::biased) users.use_alone(locked);
+  }
   mutex locked;
   condition_variable changed;
   int inside_count = 0;
@@ -100,11 +117,11 @@ task<> lock_and_leave(three_executors& three, const actor& who, shared_place& pl
 }
 
 // Every task ends, but the one that is stopped; nobody is inside with another; and the mutex is free in the end.
-std::size_t lock_in_every_order(const std::vector<actor>& actors, std::optional<std::size_t> stopped, futex_kind kind) {
+std::size_t lock_in_every_order(const std::vector<actor>& actors, std::optional<std::size_t> stopped, sort its_sort) {
   return for_every_order([&](choices& choose) {
     CAPTURE(choose);
     three_executors three{choose};
-    shared_place place{kind};
+    shared_place place{its_sort, three};
     std::vector<outcome> noted(actors.size());
     std::vector<std::unique_ptr<root_task<void>>> roots;
     for (std::size_t i = 0; i < actors.size(); ++i)
@@ -127,9 +144,9 @@ std::size_t lock_in_every_order(const std::vector<actor>& actors, std::optional<
   });
 }
 
-std::size_t lock_with_each_stopped(const std::vector<actor>& actors, futex_kind kind) {
-  std::size_t orders_count = lock_in_every_order(actors, std::nullopt, kind);
-  for (std::size_t i = 0; i < actors.size(); ++i) orders_count += lock_in_every_order(actors, i, kind);
+std::size_t lock_with_each_stopped(const std::vector<actor>& actors, sort its_sort) {
+  std::size_t orders_count = lock_in_every_order(actors, std::nullopt, its_sort);
+  for (std::size_t i = 0; i < actors.size(); ++i) orders_count += lock_in_every_order(actors, i, its_sort);
   return orders_count;
 }
 
@@ -166,11 +183,11 @@ struct exchange {
 };
 
 // One token for two who wait, of whom the first may be stopped: unless both were there for it, it is taken.
-std::size_t notify_in_every_order(const exchange& how, bool stops, futex_kind kind) {
+std::size_t notify_in_every_order(const exchange& how, bool stops, sort its_sort) {
   return for_every_order([&](choices& choose) {
     CAPTURE(choose);
     three_executors three{choose};
-    shared_place place{kind};
+    shared_place place{its_sort, three};
     outcome first;
     outcome second;
     auto of_first = three.all[how.first].loop.start(take_token(place, first));
@@ -195,48 +212,48 @@ std::size_t notify_in_every_order(const exchange& how, bool stops, futex_kind ki
   });
 }
 
-constexpr futex_kind kinds[] = {futex_kind::process_private, futex_kind::process_shared};
+constexpr sort sorts[] = {sort::ordinary, sort::shared, sort::biased};
 
 }  // namespace
 
 TEST_CASE("two executors lock in every order, and each comes in and goes out") {
   std::size_t orders_count = 0;
-  for (const auto kind : kinds)
-    for (const bool yields : {false, true}) orders_count += lock_with_each_stopped({{0, yields}, {1, yields}}, kind);
+  for (const auto each : sorts)
+    for (const bool yields : {false, true}) orders_count += lock_with_each_stopped({{0, yields}, {1, yields}}, each);
   MESSAGE(orders_count, " orders");
 }
 
 TEST_CASE("three and four tasks on two executors lock in every order, whoever is stopped") {
   std::size_t orders_count = 0;
-  for (const auto kind : kinds) {
-    orders_count += lock_with_each_stopped({{0, true}, {0, true}, {1, true}}, kind);
-    orders_count += lock_with_each_stopped({{0, true}, {0, true}, {1, false}, {1, false}}, kind);
+  for (const auto each : sorts) {
+    orders_count += lock_with_each_stopped({{0, true}, {0, true}, {1, true}}, each);
+    orders_count += lock_with_each_stopped({{0, true}, {0, true}, {1, false}, {1, false}}, each);
   }
   MESSAGE(orders_count, " orders");
 }
 
 TEST_CASE("three executors lock in every order, whoever is stopped") {
   std::size_t orders_count = 0;
-  for (const auto kind : kinds) {
-    orders_count += lock_with_each_stopped({{0, true}, {1, true}, {2, true}}, kind);
-    orders_count += lock_in_every_order({{0, true}, {1, false}, {1, true}, {2, false}}, std::nullopt, kind);
-    orders_count += lock_in_every_order({{0, true}, {1, false}, {1, true, 2}, {2, false}}, std::nullopt, kind);
+  for (const auto each : sorts) {
+    orders_count += lock_with_each_stopped({{0, true}, {1, true}, {2, true}}, each);
+    orders_count += lock_in_every_order({{0, true}, {1, false}, {1, true}, {2, false}}, std::nullopt, each);
+    orders_count += lock_in_every_order({{0, true}, {1, false}, {1, true, 2}, {2, false}}, std::nullopt, each);
   }
   MESSAGE(orders_count, " orders");
 }
 
 TEST_CASE("a token is taken in every order, whoever waits where, and whoever is stopped") {
   std::size_t orders_count = 0;
-  for (const auto kind : kinds) {
+  for (const auto each : sorts) {
     for (const bool to_all : {false, true}) {
       for (const bool while_locked : {false, true}) {
         for (const bool stops : {false, true}) {
-          orders_count += notify_in_every_order({0, 0, 1, to_all, while_locked}, stops, kind);
-          orders_count += notify_in_every_order({0, 1, 0, to_all, while_locked}, stops, kind);
-          orders_count += notify_in_every_order({0, 1, 1, to_all, while_locked}, stops, kind);
+          orders_count += notify_in_every_order({0, 0, 1, to_all, while_locked}, stops, each);
+          orders_count += notify_in_every_order({0, 1, 0, to_all, while_locked}, stops, each);
+          orders_count += notify_in_every_order({0, 1, 1, to_all, while_locked}, stops, each);
         }
       }
-      orders_count += notify_in_every_order({0, 1, 2, to_all, /*while_locked=*/false}, /*stops=*/true, kind);
+      orders_count += notify_in_every_order({0, 1, 2, to_all, /*while_locked=*/false}, /*stops=*/true, each);
     }
   }
   MESSAGE(orders_count, " orders");
