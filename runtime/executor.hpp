@@ -400,6 +400,9 @@ class executor {
   /// Ends `op`, which the kernel has not seen, as cancelled.
   void drop_queued(operation& op) noexcept { submission_.drop_queued(op); }
 
+  /// An operation that went alone has ended.
+  void end_alone() noexcept { submission_.end_alone(); }
+
   /// The same for a handler's request. One that is still waiting for a place ends at once, with -ECANCELED.
   void submit(detail::completion_handler& handler) noexcept { submission_.submit(handler); }
   void submit_cancel(detail::completion_handler& handler) noexcept { submission_.submit_cancel(handler); }
