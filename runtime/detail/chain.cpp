@@ -78,9 +78,9 @@ std::span<chain_member> chain::begin_in_kernel() noexcept {
   return {members_, count_};
 }
 
-// io_uring_prep_timeout(3), IORING_TIMEOUT_ETIME_SUCCESS: else the end of a timeout would break the chain, as it is told
-// by an error. io_uring_prep_send_zc(3): the second completion says that the memory is free. An entry that owns what it
-// closes has let go of it by now.
+// io_uring_prep_timeout(3), IORING_TIMEOUT_ETIME_SUCCESS: else the end of a timeout would break the chain, as it is
+// told by an error. io_uring_prep_send_zc(3): the second completion says that the memory is free. An operation that
+// owns what it closes has let go of it by now.
 void chain::lay(chain_member& described, io_uring_sqe& sqe) noexcept {
   described.where = completion_handler::place::in_kernel;
   const bool is_last = &described == members_ + count_ - 1;
@@ -138,8 +138,7 @@ void chain::go_on() noexcept {
 
 chain_member* chain::first_running() const noexcept {
   chain_member* const end = members_ + count_;
-  chain_member* const found =
-      std::find_if(members_, end, [](const chain_member& each) { return !each.has_ended; });
+  chain_member* const found = std::find_if(members_, end, [](const chain_member& each) { return !each.has_ended; });
   return found == end ? nullptr : found;
 }
 
@@ -183,8 +182,8 @@ bool chain::was_never_run(std::size_t index) const noexcept {
   if (how_ == links::soft && std::any_of(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(index), has_failed))
     return true;
   const bool none_ran = std::all_of(all.begin(), all.end(), has_failed);
-  const bool one_was_refused =
-      std::any_of(all.begin(), all.end(), [](const chain_member& each) { return each.op->res() != -ECANCELED; });
+  const bool one_was_refused = std::any_of(
+      all.begin(), all.end(), [](const chain_member& each) { return each.op->res() != -ECANCELED && !each.is_lost; });
   if (none_ran && one_was_refused) return true;
   return how_ == links::soft && index > 0 && !is_asked_;
 }

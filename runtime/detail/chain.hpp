@@ -7,7 +7,7 @@
 //
 //   idle -> queued             co_await, when there is no place for all of it, or others wait already
 //   idle/queued -> in_kernel   every entry is described, and nothing is submitted in between
-//   in_kernel -> ready         the last completion has come: of each member, and of its own cancel. Nothing else ends it
+//   in_kernel -> ready         the last completion has come: of each member, and of its own cancel. Nothing else does
 //   queued -> ready            cancelled before the kernel ever saw it
 //   idle -> ready              a member, or the length, was refused: the kernel never sees it
 //
@@ -18,8 +18,8 @@
 // cancels what runs, and knows nothing yet of what is to run after it (6.18, measured):
 //
 //   the member               the cancel says   and then
-//   waits in the ring        0 or more         it ends with -ECANCELED. A link is broken by that; of a hard link the next
-//                                              one begins, and is asked for
+//   waits in the ring        0 or more         it ends with -ECANCELED. A link is broken by that; of a hard link the
+//                                              next one begins, and is asked for
 //   runs in a worker         -EALREADY         it ends as it likes, and the next one is asked for
 //   has ended, untaken       -ENOENT           its completion is taken, and the next one is asked for
 //   has not begun            -ENOENT           what ended the one before it has left work to this thread in the kernel:

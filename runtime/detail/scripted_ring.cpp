@@ -241,8 +241,8 @@ bool breaks_link(const request& ended, std::int32_t res) noexcept {
 void scripted_ring::end_links_behind(const request& ended, std::int32_t res) {
   const bool is_broken = breaks_link(ended, res);
   if (is_broken) broken_link_ = ended.id;
-  const auto next = std::find_if(in_flight_.begin(), in_flight_.end(),
-                                 [&](const request& each) { return each.behind == ended.id; });
+  const auto next =
+      std::find_if(in_flight_.begin(), in_flight_.end(), [&](const request& each) { return each.behind == ended.id; });
   if (next == in_flight_.end()) return;
   request waiting = *next;
   if (is_broken) return complete(waiting, -ECANCELED);
@@ -298,7 +298,7 @@ void scripted_ring::cancel(const request& asking) {
   const bool by_fd = (asking.op_flags & IORING_ASYNC_CANCEL_FD) != 0;
   const bool any = (asking.op_flags & IORING_ASYNC_CANCEL_ANY) != 0;
   const auto is_meant = [&](const request& each) {
-    if (each.linked_to != 0) return false;         // it ends with its operation
+    if (each.linked_to != 0) return false;       // it ends with its operation
     if (each.behind != 0 && !any) return false;  // the kernel does not find it before it begins
     if (any || each.opcode == IORING_OP_ASYNC_CANCEL) return any && each.opcode != IORING_OP_ASYNC_CANCEL;
     return by_fd ? each.fd == asking.fd : each.user_data == asking.addr;

@@ -464,8 +464,8 @@ void submission::set_times_anew() noexcept {
   times_.set_anew();
 }
 
-// The kernel can take a part of a chain as the last that it has memory for. It would run the rest as a chain of its own,
-// beside the first part and not after it: so those that it has not taken are not given to it any more.
+// The kernel can take a part of a chain as the last that it has memory for. It would run the rest as a chain of its
+// own, beside the first part and not after it: so those that it has not taken are not given to it any more.
 void submission::cut_chain() noexcept {
   io_uring_sqe& last_taken = ring_.sqe_at(ring_.sq_head() - 1);
   chain* const cut = chain::of_linked_or_null(last_taken);

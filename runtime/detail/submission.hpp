@@ -196,9 +196,9 @@ class submission {
   bool may_want_more_ = false;    // a queue of the ring was full
   std::uint64_t overflows_before_ = 0;  // up to what was counted when the ring last grew, or was looked at for it
   std::uint64_t backlogged_before_ = 0;
-  unsigned not_requests_ = 0;  // entries that are nobody's request, less completions that ended no request
-  unsigned apart_count_ = 0;   // requests of handlers in the kernel
-  unsigned alone_count_ = 0;   // operations that go alone: those that wait for that, and the one that does
+  unsigned not_requests_ = 0;   // entries that are nobody's request, less completions that ended no request
+  unsigned apart_count_ = 0;    // requests of handlers in the kernel
+  unsigned alone_count_ = 0;    // operations that go alone: those that wait for that, and the one that does
   operation* alone_ = nullptr;  // the one that does
   counts counted_;
   kernel_times times_;

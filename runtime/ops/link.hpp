@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Operations that the kernel runs one after the other, or alone, without the executor in between.
 //
-// co_await ops::link(ops::write(log, bytes), ops::fsync(log)): one submission, one wake-up, and the second begins in the
-// kernel as soon as the first has ended well. How that is done, and every order in which it can be stopped:
+// co_await ops::link(ops::write(log, bytes), ops::fsync(log)): one submission, one wake-up, and the second begins in
+// the kernel as soon as the first has ended well. How that is done, and every order in which it can be stopped:
 // detail/chain.hpp.
 #pragma once
 
@@ -122,16 +122,16 @@ namespace gyre::ops {
 ///
 /// @param operations  Any of ops:: that are one request each; moved in. They begin in this order.
 /// @return            co_await gives std::tuple<result<T>...>, one for each, and throws nothing: what each came to.
-/// @errors            In each result, its own. Where one fails, or is cut short as a read or a write of fewer bytes than
-///                    asked for, those after it never run: errc::link_broken. An answer of recv or send that is short
-///                    is no break without MSG_WAITALL.
+/// @errors            In each result, its own. Where one fails, or is cut short as a read or a write of fewer bytes
+///                    than asked for, those after it never run: errc::link_broken. A recv or send of fewer is no break
+///                    without MSG_WAITALL.
 ///                    argument_list_too_long   in the first: more of them than executor_options::sq_entries; none runs
 ///                    not_enough_memory        the kernel has none for this one and those after it: they never run
-/// @cancellation      A stop cancels the one that runs, and so all after it; what has ended stays done, and its results
-///                    are lost: descriptors among them are closed. When all of them have ended all the same, or one has
-///                    failed before, the results are delivered. A stop that arrives as an error (stopped_as_error(), a
-///                    coroutine of another library) and a deadline deliver them too: operation_canceled, or timed_out,
-///                    in the one that ran, errc::link_broken in those after it.
+/// @cancellation      A stop cancels the one that runs, and so all after it; what has ended stays done, and its
+///                    results are lost: descriptors among them are closed. When all of them have ended all the same,
+///                    or one has failed before, the results are delivered. A stop that arrives as an error
+///                    (stopped_as_error(), a coroutine of another library) and a deadline deliver them too:
+///                    operation_canceled, or timed_out, in the one that ran, errc::link_broken in those after it.
 /// @limits            Takes as many entries as it has members, side by side, and waits for so many to be free. Its
 ///                    deadline is always kept by the executor's timers. No allocation.
 /// @source            io_uring_sqe_set_flags(3), IOSQE_IO_LINK. Linux 5.3.
@@ -146,8 +146,8 @@ template <class... Ops>
 ///
 /// @param operations  As for link().
 /// @return            As for link().
-/// @errors            In each result, its own; errc::link_broken where the kernel refused to begin with one of them, such
-///                    as for an opcode that it has not: then none runs. The others as for link().
+/// @errors            In each result, its own; errc::link_broken where the kernel refused to begin with one of them,
+///                    such as for an opcode that it has not: then none runs. The others as for link().
 /// @cancellation      As for link(), but that each is asked to stop when its turn comes: one that completes at once is
 ///                    done all the same, and its result is delivered where any are.
 /// @limits            As for link().

@@ -80,14 +80,14 @@ task<> await_links_in_time(bool hard, noted_chain& noted) {
 
 // What the kernel can come to. -ECANCELED: cancelled, or never run.
 constexpr answers soft_outcomes[] = {
-    {whole, whole, whole},                    // all well
-    {-EIO, -ECANCELED, -ECANCELED},           // the first failed
-    {whole, -EIO, -ECANCELED},                // the second
-    {whole, whole, -ECANCELED},               // the second was cut short, or the last cancelled
-    {whole, -ECANCELED, -ECANCELED},          // the same of those before
-    {-ECANCELED, -ECANCELED, -ECANCELED},     // the first was cancelled
-    {-512, -ECANCELED, -ECANCELED},           // in a worker
-    {-ECANCELED, -EINVAL, -ECANCELED},        // the second was refused before any ran
+    {whole, whole, whole},                 // all well
+    {-EIO, -ECANCELED, -ECANCELED},        // the first failed
+    {whole, -EIO, -ECANCELED},             // the second
+    {whole, whole, -ECANCELED},            // the second was cut short, or the last cancelled
+    {whole, -ECANCELED, -ECANCELED},       // the same of those before
+    {-ECANCELED, -ECANCELED, -ECANCELED},  // the first was cancelled
+    {-512, -ECANCELED, -ECANCELED},        // in a worker
+    {-ECANCELED, -EINVAL, -ECANCELED},     // the second was refused before any ran
 };
 constexpr answers hard_outcomes[] = {
     {whole, whole, whole},           {-EIO, whole, whole},
@@ -113,8 +113,7 @@ expected_end expected(const answers& given, bool hard, bool asked, std::error_co
   bool failed_before = false;
   for (std::size_t i = 0; i < 3; ++i) {
     const int answer = given[i];
-    const bool never_ran =
-        answer == -ECANCELED && (refused || (!hard && (failed_before || (i > 0 && !asked))));
+    const bool never_ran = answer == -ECANCELED && (refused || (!hard && (failed_before || (i > 0 && !asked))));
     if (answer < 0) failed_before = true;
     if (answer >= 0) continue;
     if (never_ran) end.errors[i] = errc::link_broken;
