@@ -210,6 +210,7 @@ bool chain::judge() noexcept {
 
 // It was stopped, or its time was over, before the kernel saw it.
 void chain::end_unlaid() noexcept {
+  if (count_ == 0) return;  // a member of another one, or refused before it was awaited
   for (chain_member& each : std::span{members_, count_}) each.is_broken = &each != members_;
   members_->op->set_res(res());
 }

@@ -162,8 +162,8 @@ template <class... Ops>
 /// Runs an operation alone: it begins when every operation that began before it on this executor has ended, and those
 /// that are awaited after it begin when it has ended.
 ///
-/// For a barrier: all writes, whoever's, and then one fsync. Streams, sleeps, locks and deadlines are no operations, and
-/// go on meanwhile.
+/// For a barrier: all writes, whoever's, and then one fsync. Streams, sleeps, locks and deadlines are no operations,
+/// and go on meanwhile.
 ///
 /// @param op      Of one request, or a chain by link() or hard_link(); moved in.
 /// @return        As the operation's.
