@@ -4,6 +4,7 @@
 #include <gyre/runtime/detail/chain.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/direct.hpp>
+#include <gyre/runtime/ops/raw.hpp>
 
 #include <liburing.h>
 #include <unistd.h>
@@ -118,7 +119,10 @@ void chain::lose(completion_handler& lost) noexcept {
 void chain::take_completion(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept {
   auto& member = static_cast<chain_member&>(self);
   chain& mine = *member.of;
-  if (!std::exchange(member.has_answer, true)) member.op->answer_ = {res, flags};
+  if (!std::exchange(member.has_answer, true)) {
+    member.op->answer_ = {res, flags};
+    if (mine.loop().ring().modes().big) ops::raw_command::note_rest(*member.op, mine.loop().ring());
+  }
   if ((flags & IORING_CQE_F_MORE) != 0) {  // a request that does not end by itself is ended
     if (!member.is_notified) mine.loop().submit_cancel(member);
     return;

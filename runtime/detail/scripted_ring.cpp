@@ -97,8 +97,8 @@ scripted_ring::scripted_ring() : scripted_ring{options{}} {}
 
 scripted_ring::scripted_ring(const options& chosen)
     : options_{chosen},
-      entries_{std::make_unique<std::byte[]>(chosen.sq_entries * sqe_bytes)},
-      posted_(chosen.cq_entries),
+      entries_{std::make_unique<std::byte[]>(chosen.sq_entries * (chosen.modes.big ? 2 : 1) * sqe_bytes)},
+      posted_(chosen.cq_entries * (chosen.modes.big ? 2 : 1)),
       now_{chosen.begin},
       boot_ahead_{chosen.boot_ahead},
       system_ahead_{chosen.system_begin - chosen.begin} {
@@ -183,7 +183,7 @@ void scripted_ring::finish_enter(unsigned wait_count, clock_ns wait_max) {
 }
 
 void scripted_ring::take(std::size_t index) {
-  const auto& sqe = *reinterpret_cast<const io_uring_sqe*>(sqes_ + (index & (sq_entries_ - 1)) * sqe_bytes);
+  const io_uring_sqe& sqe = sqe_at(index);
   request taken = request_from(sqe);
   taken.id = ++taken_count_;
   taken.taken_by = enters_count_;
@@ -443,7 +443,7 @@ void scripted_ring::post(const completion& posted) {
 }
 
 void scripted_ring::push(const completion& posted) {
-  posted_[cq_tail_of_script_ & (cq_entries_ - 1)] = posted;
+  posted_[(cq_tail_of_script_ & (cq_entries_ - 1)) * (modes_.big ? 2 : 1)] = posted;
   std::atomic_ref{cq_tail_of_script_}.store(cq_tail_of_script_ + 1, std::memory_order_release);
 }
 

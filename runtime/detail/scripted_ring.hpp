@@ -53,7 +53,7 @@ class scripted_ring final : public ring {
     clock_ns clock_shift = 0;  // what a time namespace adds to the kernel's clock, by which it takes points in time
     clock_ns boot_ahead = 0;   // of the boot clock before the executor's
     clock_ns system_begin = 1'700'000'000'000'000'000;  // what the system clock says at first
-    ring_modes modes = {};       // only min_wait is scripted: the others are told, and nothing else follows
+    ring_modes modes = {};       // only min_wait and big are scripted: the others are told, and nothing else follows
     int direct_table_error = 0;  // what it says to a table of direct descriptors
     bool may_spin = false;       // pause() moves the clock by a microsecond
   };

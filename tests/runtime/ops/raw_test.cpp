@@ -8,6 +8,7 @@
 #include <gyre/runtime/ops/link.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/raw.hpp>
+#include <gyre/runtime/task_group.hpp>
 
 #include "../../support/bytes.hpp"
 #include "../../support/outcome.hpp"
@@ -23,15 +24,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace gyre {
 namespace {
@@ -232,6 +237,126 @@ TEST_CASE("a raw send without a copy sends, and waits for its notification") {
     CHECK((sent.value().flags & IORING_CQE_F_MORE) != 0);
     CHECK(loop.statistics().cqes >= 2);
   });
+}
+
+// ---------------------------------------------------------------------------------------------------- 128-byte entries
+
+namespace {
+
+// An executor for commands; without a ring where the kernel has no such entries.
+struct for_commands {
+  for_commands() {
+    try {
+      loop = std::make_unique<executor>(executor_options{.big_entries = true});
+    } catch (const std::system_error& error) {
+      MESSAGE("skipped: " << error.what());
+    }
+  }
+  std::unique_ptr<executor> loop;
+};
+
+ops::raw_command command_to(const unique_fd& device) {
+  return ops::raw_command([&](io_uring_sqe& sqe) {
+    sqe.fd = device.get();
+    std::memset(sqe.cmd, 0xab, 80);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("a command of 80 bytes goes to a device on a ring with big entries") {
+  const unique_fd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+  const for_commands ring;
+  if (!ring.loop) return;
+
+  ring.loop->run([&]() -> task<> {
+    for (int round = 0; round < 3; ++round) {
+      const auto answer = co_await as_result(command_to(null));
+      if (answer.error() == std::errc::operation_not_supported) {
+        MESSAGE("skipped: /dev/null takes commands from Linux 6.16 on");
+        co_return;
+      }
+      CHECK(answer.value().res == 0);
+    }
+    const auto [first, second] = co_await ops::link(command_to(null), ops::nop());
+    CHECK(first.has_value());
+    CHECK(second.has_value());
+    const unique_fd zero{::open("/dev/zero", O_RDWR | O_CLOEXEC)};
+    const auto refused = co_await as_result(command_to(zero));  // it takes none
+    CHECK(refused.error() == std::errc::operation_not_supported);
+  });
+}
+
+TEST_CASE("all other operations run on a ring with big entries, also more than it has") {
+  const temp_folder folder;
+  const std::string path = folder.file("big", "");
+  const socket_pair ends;
+  executor loop{{.sq_entries = 4, .cq_entries = 8, .big_entries = true}};
+
+  int done_count = 0;
+  const auto write_byte = [&](const unique_fd& file, std::uint64_t at) -> task<> {
+    if (co_await ops::write(file, bytes_of("x"), at) == 1) ++done_count;
+  };
+  loop.run([&]() -> task<> {
+    const unique_fd file{::open(path.c_str(), O_RDWR | O_CLOEXEC)};
+    const auto start_all = [&](task_group& all) -> task<> {
+      for (std::uint64_t at = 0; at < 100; ++at) all.start(write_byte(file, at));
+      co_return;
+    };
+    co_await with_task_group(start_all);
+    std::array<std::byte, 4> buffer{};
+    const auto timed = co_await as_result(with_timeout(2ms, raw_recv(ends.here, buffer)));
+    CHECK(timed.error() == std::errc::timed_out);
+  });
+
+  CHECK(done_count == 100);
+  CHECK(content_of(path) == std::string(100, 'x'));
+}
+
+TEST_CASE("a ring without big entries refuses a command, and names the option") {
+  const unique_fd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+  executor loop{options_under_test()};
+
+  loop.run([&]() -> task<> {
+    CHECK((co_await as_result(command_to(null))).error() == std::errc::operation_not_supported);
+    CHECK_THROWS_WITH(co_await command_to(null), doctest::Contains("executor_options::big_entries"));
+    CHECK_THROWS_WITH(co_await with_timeout(1h, command_to(null)), doctest::Contains("big_entries"));
+    CHECK_THROWS_WITH(co_await ops::raw_command([](io_uring_sqe& sqe) { io_uring_prep_nop(&sqe); }),
+                      doctest::Contains("ops::raw()"));
+  });
+
+  CHECK(loop.statistics().sqes == 0);
+}
+
+TEST_CASE("big entries lie side by side, each whole, lap after lap") {
+  scripted_executor on{{.sq_entries = 4, .cq_entries = 8, .modes = {.big = true}}};
+  std::vector<unsigned char> payloads;
+  const auto command = [&](unsigned char mark) -> task<> {
+    co_await ops::raw_command([=](io_uring_sqe& sqe) { std::memset(sqe.cmd, mark, 80); });
+  };
+  on.script.on_enter = [&] {
+    for (std::uint64_t position = on.script.sq_head(); position != on.script.sq_tail(); ++position) {
+      const auto* const cmd = on.script.sqe_at(position).cmd;
+      CHECK(std::count(cmd, cmd + 80, cmd[0]) == 80);
+      payloads.push_back(cmd[0]);
+    }
+  };
+  on.script.answer = [](const detail::scripted_ring::request&) { return std::optional{0}; };
+
+  const auto start_all = [&](task_group& all) -> task<> {
+    for (unsigned char mark = 1; mark <= 30; ++mark) all.start(command(mark));
+    co_return;
+  };
+  auto root = on.loop.start([&]() -> task<> { co_await with_task_group(start_all); }());
+  on.loop.run_ready();
+
+  CHECK(root.done());
+  REQUIRE(payloads.size() == 30);
+  for (unsigned char mark = 1; mark <= 30; ++mark) CHECK(payloads[mark - 1] == mark);
+}
+
+TEST_CASE("big entries and a ring that grows contradict each other") {
+  CHECK_THROWS_WITH((executor{{.sq_entries_max = 64, .big_entries = true}}), doctest::Contains("big_entries"));
 }
 
 }  // namespace gyre
