@@ -164,7 +164,9 @@ TEST_CASE("a raw entry can be stopped, and has deadlines") {
 }
 
 TEST_CASE("raw entries can be linked, among themselves and to others") {
-  run_now([]() -> task<> {
+  executor loop;
+
+  loop.run([]() -> task<> {
     const auto [first, second, third] = co_await ops::link(raw_nop(), ops::nop(), raw_nop(IOSQE_ASYNC));
     CHECK(first.value().res == 0);
     CHECK(second.has_value());
@@ -176,7 +178,7 @@ TEST_CASE("raw entries can be linked, among themselves and to others") {
     CHECK(nop.error() == errc::link_broken);  // the kernel begins with none where it refuses one
     CHECK(unknown.error() == std::errc::invalid_argument);
     CHECK(late.error() == errc::link_broken);
-  }());
+  });
 }
 
 TEST_CASE("a raw entry with two completions is over at the second") {
@@ -347,7 +349,8 @@ TEST_CASE("big entries lie side by side, each whole, lap after lap") {
     for (unsigned char mark = 1; mark <= 30; ++mark) all.start(command(mark));
     co_return;
   };
-  auto root = on.loop.start([&]() -> task<> { co_await with_task_group(start_all); }());
+  const auto all_of_them = [&]() -> task<> { co_await with_task_group(start_all); };
+  auto root = on.loop.start(all_of_them());
   on.loop.run_ready();
 
   CHECK(root.done());
