@@ -4,8 +4,8 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, task, when, timer, deadline, cancel, channel, sleepers, sync, yield, lock, cross, offload, spread,
-echo, instructions; without one, all run.
+NAME is one of nop, task, when, timer, deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross, offload,
+spread, echo, instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -29,6 +29,8 @@ BENCHMARKS = {
     'when': ('Tasks side by side', lambda build, quick: micro.measure(build, 'when', quick)),
     'timer': ('Deadlines that are not reached', lambda build, quick: micro.measure(build, 'timer', quick)),
     'deadline': ('A deadline on one recv', lambda build, quick: micro.measure(build, 'deadline', quick)),
+    'chain': ('Operations that the kernel runs one after the other',
+              lambda build, quick: micro.measure(build, 'chain', quick)),
     'cancel': ('Many operations that are cancelled', lambda build, quick: micro.measure(build, 'cancel', quick)),
     'channel': ('Items through a channel', lambda build, quick: micro.measure(build, 'channel', quick)),
     'sleepers': ('Many tasks that sleep', lambda build, quick: micro.measure(build, 'sleepers', quick)),

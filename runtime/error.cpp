@@ -23,6 +23,8 @@ class gyre_category final : public std::error_category {
         return "the stream ended before the bytes that were asked for";
       case errc::invalid_address:
         return "not an address";
+      case errc::link_broken:
+        return "it never ran: another operation of its chain failed, was cut short, or was refused";
     }
     return "unknown gyre error";
   }

@@ -12,9 +12,10 @@ namespace gyre {
 
 /// Failures that have no errno: gyre's own.
 enum class errc {
-  no_progress = 1,     ///< A transfer moved 0 bytes although bytes were left to move.
-  end_of_stream = 2,   ///< The peer closed, or the file ended, before the bytes asked for had come.
-  invalid_address = 3  ///< A text is not an address: see net::address.
+  no_progress = 1,      ///< A transfer moved 0 bytes although bytes were left to move.
+  end_of_stream = 2,    ///< The peer closed, or the file ended, before the bytes asked for had come.
+  invalid_address = 3,  ///< A text is not an address: see net::address.
+  link_broken = 4       ///< An operation never ran, for what became of another one of its chain: see ops::link().
 };
 
 /// The category of gyre::errc.

@@ -47,6 +47,8 @@ void check(const executor_options& options) {
   refuse_if(polls_devices && options.direct_descriptors > 0,
             "executor_options: an executor with iopoll takes no request that closes a direct descriptor: leave out "
             "direct_descriptors");
+  refuse_if(options.big_entries && grows,
+            "executor_options: a ring with big_entries keeps its size: leave out sq_entries_max and cq_entries_max");
   refuse_if(options.sqpoll && grows,
             "executor_options: a ring with a submission thread keeps its size: leave out sq_entries_max and "
             "cq_entries_max, or sqpoll");
@@ -86,6 +88,7 @@ detail::ring_request request_for(const executor_options& options) {
           .napi = {.busy_poll_usec = count_of(options.napi.busy_poll),
                    .prefer_busy_poll = options.napi.prefer_busy_poll,
                    .static_tracking = options.napi.tracking == napi_tracking::by_program},
+          .big_entries = options.big_entries,
           .iowq_cpus = options.iowq_cpus};
 }
 

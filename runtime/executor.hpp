@@ -165,6 +165,11 @@ struct executor_options {
   /// Costs some 80 bytes each. At most RLIMIT_NOFILE and 1048576; refused where the machine says no, and with iopoll.
   /// IORING_REGISTER_FILES2, Linux 5.19.
   unsigned direct_descriptors = 0;
+
+  /// Entries of 128 bytes, and completions of 32: what ops::raw_command needs, and nothing else. Costs twice the
+  /// memory, and completions are taken one a turn. Refused where it is not to be had, and with sq_entries_max or
+  /// cq_entries_max. IORING_SETUP_SQE128, IORING_SETUP_CQE32, Linux 5.19.
+  bool big_entries = false;
 };
 
 /// What an executor has counted since it was made.
@@ -399,6 +404,9 @@ class executor {
 
   /// Ends `op`, which the kernel has not seen, as cancelled.
   void drop_queued(operation& op) noexcept { submission_.drop_queued(op); }
+
+  /// An operation that went alone has ended.
+  void end_alone() noexcept { submission_.end_alone(); }
 
   /// The same for a handler's request. One that is still waiting for a place ends at once, with -ECANCELED.
   void submit(detail::completion_handler& handler) noexcept { submission_.submit(handler); }

@@ -102,6 +102,7 @@ void operation::cancel_waiting(detail::waiter& self) noexcept { static_cast<oper
 
 void operation::request_cancel() noexcept {
   if (current() == stage::queued) return loop().drop_queued(*this);
+  if (has(several)) return cancel_several();
   const bool can_be_asked = its_kind().where_it_runs != runs_in::worker_unasked;
   if (current() == stage::in_kernel && can_be_asked) loop().submit_cancel(*this);
 }

@@ -49,6 +49,7 @@ class operation;
 
 namespace detail {
 
+class chain;
 class clocked_deadline;
 
 template <class Op, class Member>
@@ -171,6 +172,7 @@ class operation : public detail::waiter {
 
  private:
   friend class executor;
+  friend class detail::chain;
   friend class detail::submission;
   friend class detail::kernel_times;
   friend struct operation_kind;
@@ -194,7 +196,13 @@ class operation : public detail::waiter {
   }
   void set_newer_cancel(operation* newer) noexcept { std::memcpy(&answer_, &newer, sizeof newer); }
 
-  [[nodiscard]] unsigned entries_count() const noexcept { return has(linked) ? 2 : 1; }
+  [[nodiscard]] unsigned entries_count() const noexcept {
+    if (has(several)) [[unlikely]]
+      return count_of_several();
+    return has(linked) ? 2 : 1;
+  }
+  [[nodiscard]] unsigned count_of_several() const noexcept;  // detail/chain.cpp, as what follows
+  void cancel_several() noexcept;
 
   /// Whether this answer is no error and the end, with nothing out of the ordinary about the operation.
   [[nodiscard]] bool plainly_ends_with(std::int32_t res) const noexcept {

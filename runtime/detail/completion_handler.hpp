@@ -31,6 +31,7 @@ struct completion_handler {
   completion_handler* next = nullptr;  // link in the list of what has no entry yet, or in that of cancels
   place where = place::none;
   bool cancel_queued = false;
+  bool is_apart = false;  // in the kernel, and no operation's: ops::drain() does not wait for it
 };
 
 /// The user_data of an entry: an operation's address, or a handler's with this bit.

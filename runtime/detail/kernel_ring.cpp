@@ -54,9 +54,10 @@ kernel_ring::kernel_ring(const ring_request& request)
   enter_flags_ = report_.enter_flags | (report_.ring_registered ? IORING_ENTER_REGISTERED_RING : 0);
   enter_fd_ = static_cast<unsigned>(ring_->enter_ring_fd);
   min_wait_usec_ = request.min_wait_usec;
-  may_grow_ = (report_.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
+  may_grow_ = (report_.flags & IORING_SETUP_DEFER_TASKRUN) != 0 && !request.big_entries;
   modes_ = {.sqpoll = (report_.flags & IORING_SETUP_SQPOLL) != 0,
             .iopoll = (report_.flags & IORING_SETUP_IOPOLL) != 0,
+            .big = (report_.flags & IORING_SETUP_SQE128) != 0,
             .min_wait = report_.min_wait};
   look_at_queues();
   set_sqes(reinterpret_cast<std::byte*>(ring_->sq.sqes), ring_->sq.ring_entries);
@@ -280,7 +281,7 @@ void kernel_ring::part_from_parent() noexcept {
   ring::part_from_parent();
   make_private(ring_->sq.ring_ptr, ring_->sq.ring_sz);
   if (ring_->cq.ring_ptr != ring_->sq.ring_ptr) make_private(ring_->cq.ring_ptr, ring_->cq.ring_sz);
-  make_private(ring_->sq.sqes, sq_entries() * sqe_bytes);
+  make_private(ring_->sq.sqes, entries_size());
 }
 
 // futex(2) instead of a request: it cannot block, wakes before the turn has ended, tells the count at once, and costs

@@ -17,6 +17,7 @@
 #include <gyre/runtime/point_in_time.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -52,6 +53,7 @@ inline constexpr clock_ns for_ever = timer_links::end_of_time;
 struct ring_modes {
   bool sqpoll = false;    ///< A thread of the kernel's takes what is submitted, whenever it gets to it.
   bool iopoll = false;    ///< Completions come only to who asks for them: nothing signals, and nothing is waited for.
+  bool big = false;       ///< Entries have 128 bytes and completions 32: for commands. See begin_run().
   bool min_wait = false;  ///< A wait for several completions is content with one after a while: see enter().
 };
 
@@ -95,14 +97,12 @@ class ring {
   /// The entry that was given after `position` others, until its place is given again; and its place, below
   /// sq_entries().
   [[nodiscard]] io_uring_sqe& sqe_at(std::uint64_t position) const noexcept {
-    return *reinterpret_cast<io_uring_sqe*>(sqes_ + index_of(position) * sqe_bytes);
+    return *reinterpret_cast<io_uring_sqe*>(sqes_ + (index_of(position) << sqe_shift_));
   }
   [[nodiscard]] std::size_t index_of(std::uint64_t position) const noexcept { return position & (sq_entries_ - 1); }
 
   /// How many entries were ever given.
-  [[nodiscard]] std::uint64_t sq_tail() const noexcept {
-    return lap_begin_ + static_cast<std::size_t>(next_sqe_ - sqes_) / sqe_bytes;
-  }
+  [[nodiscard]] std::uint64_t sq_tail() const noexcept { return lap_begin_ + entries_before(next_sqe_); }
 
   /// How many entries were ever submitted.
   [[nodiscard]] std::uint64_t sq_head() const noexcept { return sq_taken_; }
@@ -145,7 +145,17 @@ class ring {
   /// free_oldest().
   [[nodiscard]] std::span<const completion> oldest_completions(unsigned count_max) const noexcept {
     const unsigned first = static_cast<unsigned>(cq_head_) & (cq_entries_ - 1);
+    if (modes_.big) [[unlikely]]
+      return {&cqes_[2 * first], std::min({ready_completions(), count_max, 1U})};
     return {cqes_ + first, std::min({ready_completions(), count_max, cq_entries_ - first})};
+  }
+
+  /// Where modes().big: what else the oldest completion says.
+  [[nodiscard]] std::array<std::uint64_t, 2> rest_of_oldest() const noexcept {
+    std::array<std::uint64_t, 2> rest{};
+    const unsigned first = static_cast<unsigned>(cq_head_) & (cq_entries_ - 1);
+    std::memcpy(rest.data(), &cqes_[2 * first + 1], sizeof rest);
+    return rest;
   }
 
   /// Gives back the places of the `count` oldest.
@@ -253,7 +263,7 @@ class ring {
   void set_taken(std::uint64_t taken, unsigned left) noexcept {
     sq_taken_ = taken;
     run_end_ = sqes_end_;
-    if (left > 0 || next_sqe_ == sqes_end_) [[unlikely]]
+    if (left > 0 || next_sqe_ >= run_limit_) [[unlikely]]
       begin_run();
   }
 
@@ -263,18 +273,22 @@ class ring {
     begin_run();
   }
 
-  /// Where the entries lie, a power of two of them.
+  /// Where the entries lie, a power of two of them. When modes_ are known.
   void set_sqes(std::byte* entries, unsigned count) noexcept {
-    sqes_ = next_sqe_ = entries;
-    sqes_end_ = run_end_ = entries + count * sqe_bytes;
     sq_entries_ = count;
+    sqe_shift_ = modes_.big ? 7 : 6;
+    sqes_ = next_sqe_ = entries;
+    sqes_end_ = run_end_ = entries + entries_size();
+    run_limit_ = modes_.big ? entries : sqes_end_;
+    if (modes_.big) begin_run();
   }
+  [[nodiscard]] std::size_t entries_size() const noexcept { return std::size_t{sq_entries_} << sqe_shift_; }
 
   /// The same when there were others, all of them taken: the numbers of entries go on.
   void move_sqes(std::byte* entries, unsigned count) noexcept {
     const std::uint64_t tail = sq_tail();
     set_sqes(entries, count);
-    next_sqe_ = entries + index_of(tail) * sqe_bytes;
+    next_sqe_ = entries + (index_of(tail) << sqe_shift_);
     lap_begin_ = tail - index_of(tail);
   }
 
@@ -291,23 +305,35 @@ class ring {
   std::uint64_t enters_count_ = 0;
 
  private:
+  // How many entries begin before `place`; behind an entry of 128 bytes that was taken, it is in its middle.
+  [[nodiscard]] std::size_t entries_before(const std::byte* place) const noexcept {
+    const std::size_t begun = (std::size_t{1} << sqe_shift_) - sqe_bytes;
+    return (static_cast<std::size_t>(place - sqes_) + begun) >> sqe_shift_;
+  }
+
   // Entries are given from runs that lie side by side, so that taking one is a comparison and an addition. Returns
-  // whether there are any.
+  // whether there are any. Big entries are runs of their own, of which the first half is taken: so nobody else has to
+  // know of them.
   bool begin_run() noexcept {
+    if (modes_.big) [[unlikely]]
+      next_sqe_ = sqes_ + (entries_before(next_sqe_) << sqe_shift_);
     if (next_sqe_ == sqes_end_) {
       lap_begin_ += sq_entries_;
       next_sqe_ = sqes_;
     }
     const auto to_end = static_cast<std::size_t>(sqes_end_ - next_sqe_);
-    run_end_ = next_sqe_ + std::min(free_sqes() * sqe_bytes, to_end);
+    const std::size_t longest = modes_.big ? sqe_bytes : to_end;
+    run_end_ = next_sqe_ + std::min(free_sqes() * sqe_bytes, longest);
     return next_sqe_ != run_end_;
   }
 
   std::byte* next_sqe_ = nullptr;
   std::byte* run_end_ = nullptr;
   std::byte* sqes_end_ = nullptr;
-  std::uint64_t lap_begin_ = 0;  // how many entries were given before the one at sqes_
-  std::uint64_t sq_taken_ = 0;   // how many the other side has taken, or was given to take
+  std::byte* run_limit_ = nullptr;  // from here on no run goes on: the end, or where all entries are runs of their own
+  unsigned sqe_shift_ = 6;          // log2 of an entry's size
+  std::uint64_t lap_begin_ = 0;     // how many entries were given before the one at sqes_
+  std::uint64_t sq_taken_ = 0;      // how many the other side has taken, or was given to take
   std::uint64_t cq_head_ = 0;
   bool is_parents_ = false;
 };

@@ -76,7 +76,9 @@ constexpr std::array sqpoll_ladder{
 
 // What each rung is asked for beside its flags.
 constexpr unsigned hybrid_iopoll = 1U << 17;  // IORING_SETUP_HYBRID_IOPOLL, Linux 6.13
-constexpr unsigned modes = IORING_SETUP_SQPOLL | IORING_SETUP_SQ_AFF | IORING_SETUP_IOPOLL | hybrid_iopoll;
+constexpr unsigned big_entries = IORING_SETUP_SQE128 | IORING_SETUP_CQE32;
+constexpr unsigned modes =
+    IORING_SETUP_SQPOLL | IORING_SETUP_SQ_AFF | IORING_SETUP_IOPOLL | hybrid_iopoll | big_entries;
 
 unsigned modes_of(const ring_request& request) noexcept {
   unsigned flags = 0;
@@ -84,6 +86,7 @@ unsigned modes_of(const ring_request& request) noexcept {
   if (request.sqpoll && request.sqpoll->cpu) flags |= IORING_SETUP_SQ_AFF;
   if (request.completions != completions_by::signals) flags |= IORING_SETUP_IOPOLL;
   if (request.completions == completions_by::hybrid_polls) flags |= hybrid_iopoll;
+  if (request.big_entries) flags |= big_entries;
   return flags;
 }
 
@@ -246,6 +249,11 @@ setup_diagnosis diagnose(int error, const ring_parameters& tried, const machine_
         return {"This kernel, Linux " + machine.kernel_release +
                     ", or what stands in for it, does not poll devices (executor_options::iopoll, IORING_SETUP_IOPOLL)",
                 "Leave out executor_options::iopoll: files are then read and written by interrupts"};
+      if ((tried.flags & IORING_SETUP_SQE128) != 0)
+        return {"This kernel, Linux " + machine.kernel_release +
+                    ", or what stands in for it, has no entries of 128 bytes (executor_options::big_entries, "
+                    "IORING_SETUP_SQE128, IORING_SETUP_CQE32)",
+                "Leave out executor_options::big_entries: all but ops::raw_command goes without"};
       return {"This kernel, Linux " + machine.kernel_release +
                   ", is too old: its io_uring is less than that of Linux 5.19, which every executor needs",
               cure_by_kernel};

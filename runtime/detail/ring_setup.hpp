@@ -53,6 +53,7 @@ struct ring_request {
   completions_by completions = completions_by::signals;
   unsigned min_wait_usec = 0;  // how long a wait for several completions goes on when there is one; 0: no such waits
   napi_request napi = {};
+  bool big_entries = false;              // of 128 bytes, and completions of 32: needed
   std::vector<unsigned> iowq_cpus = {};  // where the workers run; empty: anywhere
 };
 

@@ -97,8 +97,8 @@ scripted_ring::scripted_ring() : scripted_ring{options{}} {}
 
 scripted_ring::scripted_ring(const options& chosen)
     : options_{chosen},
-      entries_{std::make_unique<std::byte[]>(chosen.sq_entries * sqe_bytes)},
-      posted_(chosen.cq_entries),
+      entries_{std::make_unique<std::byte[]>(chosen.sq_entries * (chosen.modes.big ? 2 : 1) * sqe_bytes)},
+      posted_(chosen.cq_entries * (chosen.modes.big ? 2 : 1)),
       now_{chosen.begin},
       boot_ahead_{chosen.boot_ahead},
       system_ahead_{chosen.system_begin - chosen.begin} {
@@ -162,7 +162,7 @@ int scripted_ring::enter(unsigned wait_count, clock_ns wait_max) noexcept {
     refusals_.pop_front();
   }
   for (; takes > 0; --takes) take(sq_head_++);
-  link_head_ = 0;  // as in the kernel: what is linked to an entry goes in with it, or not at all
+  link_head_ = 0;  // as in the kernel: what is linked to an entry goes in with it, or is no longer linked
   const unsigned left = static_cast<unsigned>(sq_tail()) - sq_head_;
   set_taken(sq_tail() - left, left);
 
@@ -183,7 +183,7 @@ void scripted_ring::finish_enter(unsigned wait_count, clock_ns wait_max) {
 }
 
 void scripted_ring::take(std::size_t index) {
-  const auto& sqe = *reinterpret_cast<const io_uring_sqe*>(sqes_ + (index & (sq_entries_ - 1)) * sqe_bytes);
+  const io_uring_sqe& sqe = sqe_at(index);
   request taken = request_from(sqe);
   taken.id = ++taken_count_;
   taken.taken_by = enters_count_;
@@ -203,15 +203,52 @@ void scripted_ring::take(std::size_t index) {
 }
 
 void scripted_ring::begin(request taken) {
-  link_head_ = (taken.flags & IOSQE_IO_LINK) != 0 ? taken.id : 0;
-  if (taken.opcode == IORING_OP_TIMEOUT) {
-    const point_in_time when = due_at(taken.addr, taken.op_flags);
-    taken.clock = when.clock();
-    taken.due = when.at();
-  }
+  const bool has_link = (taken.flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK)) != 0;
+  const std::uint64_t before = std::exchange(link_head_, has_link ? taken.id : 0);
+  const auto is_before = [&](const request& each) { return each.id == before; };
+  const bool waits = before != 0 && std::any_of(in_flight_.begin(), in_flight_.end(), is_before);
+  if (waits && !links_by_hand) taken.behind = before;
+  if (before == 0 || before != broken_link_) return put_in_flight(taken);
   in_flight_.push_back(taken);
-  if (!answer || is_own(taken)) return;
-  if (const auto res = answer(taken)) complete(taken, *res);
+  complete(taken, -ECANCELED);
+}
+
+// What is behind another one is not begun yet: see end_links_behind().
+void scripted_ring::put_in_flight(request begun) {
+  if (begun.opcode == IORING_OP_TIMEOUT && begun.behind == 0) {
+    const point_in_time when = due_at(begun.addr, begun.op_flags);
+    begun.clock = when.clock();
+    begun.due = when.at();
+  }
+  in_flight_.push_back(begun);
+  if (!answer || is_own(begun) || begun.behind != 0) return;
+  if (const auto res = answer(begun)) complete(begun, *res);
+}
+
+namespace {
+
+// Whether an answer breaks a link, so that what is behind it never runs.
+bool breaks_link(const request& ended, std::int32_t res) noexcept {
+  if ((ended.flags & IOSQE_IO_LINK) == 0) return false;
+  const bool is_elapsed = ended.opcode == IORING_OP_TIMEOUT && (ended.op_flags & IORING_TIMEOUT_ETIME_SUCCESS) != 0;
+  if (res < 0) return !(is_elapsed && res == -ETIME);
+  const bool moves_bytes = ended.opcode == IORING_OP_READ || ended.opcode == IORING_OP_WRITE;
+  return moves_bytes && static_cast<std::uint32_t>(res) < ended.len;
+}
+
+}  // namespace
+
+void scripted_ring::end_links_behind(const request& ended, std::int32_t res) {
+  const bool is_broken = breaks_link(ended, res);
+  if (is_broken) broken_link_ = ended.id;
+  const auto next =
+      std::find_if(in_flight_.begin(), in_flight_.end(), [&](const request& each) { return each.behind == ended.id; });
+  if (next == in_flight_.end()) return;
+  request waiting = *next;
+  if (is_broken) return complete(waiting, -ECANCELED);
+  in_flight_.erase(next);
+  waiting.behind = 0;
+  put_in_flight(waiting);
 }
 
 // When the time at `address` has come: a point on the kernel's clock, or a span from now on. No namespace shifts the
@@ -261,7 +298,8 @@ void scripted_ring::cancel(const request& asking) {
   const bool by_fd = (asking.op_flags & IORING_ASYNC_CANCEL_FD) != 0;
   const bool any = (asking.op_flags & IORING_ASYNC_CANCEL_ANY) != 0;
   const auto is_meant = [&](const request& each) {
-    if (each.linked_to != 0) return false;  // it ends with its operation
+    if (each.linked_to != 0) return false;       // it ends with its operation
+    if (each.behind != 0 && !any) return false;  // the kernel does not find it before it begins
     if (any || each.opcode == IORING_OP_ASYNC_CANCEL) return any && each.opcode != IORING_OP_ASYNC_CANCEL;
     return by_fd ? each.fd == asking.fd : each.user_data == asking.addr;
   };
@@ -275,7 +313,11 @@ void scripted_ring::cancel(const request& asking) {
     return in_flight_.push_back(asking);
   }
   answer_request(asking, victims.empty() ? -ENOENT : by_fd || any ? static_cast<std::int32_t>(victims.size()) : 0);
-  for (const std::uint64_t id : victims) ask_to_stop(find(id), /*by_kernel=*/true);
+  for (const std::uint64_t id : victims) {
+    const auto is_it = [&](const request& each) { return each.id == id; };
+    const auto victim = std::find_if(in_flight_.begin(), in_flight_.end(), is_it);  // else it ended with its link
+    if (victim != in_flight_.end()) ask_to_stop(*victim, /*by_kernel=*/true);
+  }
 }
 
 namespace {
@@ -343,7 +385,9 @@ void scripted_ring::complete(const request& done, std::int32_t res, std::uint32_
     std::erase_if(in_flight_, [&](const request& each) { return each.id == ended.id; });
   const bool skipped = res >= 0 && (ended.flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
   if (!skipped) post({.user_data = ended.user_data, .res = res, .flags = cqe_flags});
-  if ((cqe_flags & IORING_CQE_F_MORE) == 0) end_link_of(ended.id, -ECANCELED);
+  if ((cqe_flags & IORING_CQE_F_MORE) != 0) return;
+  end_link_of(ended.id, -ECANCELED);
+  end_links_behind(ended, res);
 }
 
 void scripted_ring::deliver(const request& done, std::string_view bytes) {
@@ -399,7 +443,7 @@ void scripted_ring::post(const completion& posted) {
 }
 
 void scripted_ring::push(const completion& posted) {
-  posted_[cq_tail_of_script_ & (cq_entries_ - 1)] = posted;
+  posted_[(cq_tail_of_script_ & (cq_entries_ - 1)) * (modes_.big ? 2 : 1)] = posted;
   std::atomic_ref{cq_tail_of_script_}.store(cq_tail_of_script_ + 1, std::memory_order_release);
 }
 

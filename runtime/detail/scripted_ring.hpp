@@ -11,6 +11,8 @@
 //                 suspended, step_system_clock() is somebody who sets the time of day.
 //   linked ones   that post completions do so as in the kernel: -ETIME before their operation's when they fire,
 //                 -ECANCELED behind it when it ends by itself. With links_by_hand the script answers them.
+//   links         begin one after the other, and end together where one breaks, as in the kernel. With links_by_hand
+//                 all are there from the beginning, and the script ends each.
 //   cancels       are answered as the kernel does: the one asked for ends with -ECANCELED, -ENOENT when there is none.
 //                 With cancels::by_hand they stay in the list, and the script answers both; but for those of the
 //                 executor's own poll, and the one that it ends with, of everything.
@@ -51,7 +53,7 @@ class scripted_ring final : public ring {
     clock_ns clock_shift = 0;  // what a time namespace adds to the kernel's clock, by which it takes points in time
     clock_ns boot_ahead = 0;   // of the boot clock before the executor's
     clock_ns system_begin = 1'700'000'000'000'000'000;  // what the system clock says at first
-    ring_modes modes = {};       // only min_wait is scripted: the others are told, and nothing else follows
+    ring_modes modes = {};       // only min_wait and big are scripted: the others are told, and nothing else follows
     int direct_table_error = 0;  // what it says to a table of direct descriptors
     bool may_spin = false;       // pause() moves the clock by a microsecond
   };
@@ -73,6 +75,7 @@ class scripted_ring final : public ring {
     std::optional<clock_ns> due;        // of a timeout, or of the timeout that is linked to it
     clock_id clock = clock_id::steady;  // by which it is due
     std::uint64_t linked_to = 0;        // of a linked timeout that posts a completion: the id of its operation
+    std::uint64_t behind = 0;           // of a link that has not begun: the id of the one before it
   };
 
   scripted_ring();
@@ -131,8 +134,8 @@ class scripted_ring final : public ring {
   /// Somebody sets the system clock, forth or back.
   void step_system_clock(std::chrono::nanoseconds by);
 
-  /// Whether the script completes linked timeouts that post completions, in its own order. One whose operation has
-  /// ended stays in flight until then.
+  /// Whether the script completes what is linked in its own order: operations, and linked timeouts that post
+  /// completions. A timeout whose operation has ended stays in flight until then.
   bool links_by_hand = false;
 
   // ----------------------------------------------------------------- between the steps of the executor's own protocols
@@ -189,6 +192,8 @@ class scripted_ring final : public ring {
   void sleep_out(std::optional<clock_ns> until);
   void take(std::size_t index);
   void begin(request taken);
+  void put_in_flight(request begun);
+  void end_links_behind(const request& ended, std::int32_t res);
   [[nodiscard]] point_in_time due_at(std::uint64_t address, std::uint32_t flags) const noexcept;
   [[nodiscard]] clock_ns left_of(const request& each) const noexcept { return *each.due - now_on(each.clock); }
   request* linked_timeout_of(std::uint64_t id) noexcept;
@@ -225,7 +230,8 @@ class scripted_ring final : public ring {
   std::deque<completion> overflowed_;
   std::vector<late_completion> task_work_;
   std::deque<refusal> refusals_;
-  std::uint64_t link_head_ = 0;  // the id of an entry whose link waits for the next one
+  std::uint64_t link_head_ = 0;    // the id of an entry whose link waits for the next one
+  std::uint64_t broken_link_ = 0;  // the id of one that ended at once, and broke its link
   bool notifying_ = false;
   clock_ns now_;
   clock_ns boot_ahead_;    // of now_

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Into the ring: operations with their linked timeouts, the requests of handlers, cancels; and what waits for a place.
 #include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/chain.hpp>
 #include <gyre/runtime/detail/clocked_deadline.hpp>
 #include <gyre/runtime/detail/submission.hpp>
 #include <gyre/runtime/error.hpp>
@@ -28,17 +29,58 @@ submission::~submission() {
 // ------------------------------------------------------------------------------------------------ operations
 
 void submission::submit(operation& op) noexcept {
-  if (backlog_.empty() && ring_.free_sqes() >= op.entries_count()) return describe(op);
+  if (op.has(operation::alone)) {
+    ++alone_count_;
+    ring_.hold_back();  // who comes after it waits for it
+  }
+  const bool goes_on = alone_count_ > 0 && op.has(operation::composed);  // a part of it came before them
+  if ((backlog_.empty() || goes_on) && may_begin(op)) return describe(op);
   op.set(operation::stage::queued);
-  backlog_.push_back(op);
+  if (goes_on) put_first(op);
+  else backlog_.push_back(op);
   may_have_queued_ = true;
   ++counted_.backlogged;
   may_want_more_ = true;
 }
 
+// Whether `op`, for which nobody waits who comes before it, can be described.
+bool submission::may_begin(const operation& op) const noexcept {
+  if (alone_count_ > 0) [[unlikely]]
+    if (alone_ != nullptr || (op.has(operation::alone) && operations_in_kernel() > 0)) return false;
+  return ring_.free_sqes() >= op.entries_count();
+}
+
+void submission::put_first(operation& op) noexcept {
+  intrusive_queue<runnable> first;
+  first.push_back(op);
+  backlog_.take_front(first);
+}
+
+void submission::end_alone() noexcept {
+  alone_ = nullptr;
+  --alone_count_;
+}
+
+// Side by side in the queue, and so in one enter(): nothing is submitted until all are there.
+void submission::describe(chain& together) noexcept {
+  if (together.has(operation::alone)) alone_ = &together;
+  for (chain_member& each : together.begin_in_kernel()) {
+    io_uring_sqe& sqe = take_sqe();
+    ring::blank(sqe, tagged(each));
+    each.op->its_kind().prepare_entry(*each.op, sqe);
+    if (ring_.modes().iopoll) [[unlikely]] {
+      if (sqe.opcode == IORING_OP_CLOSE) each.op->add(operation::unpolled);  // not before those that come before it
+      else fit_for_polling(*each.op, sqe);
+    }
+    together.lay(each, sqe);
+  }
+}
+
 // A linked timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
 void submission::describe(operation& op) noexcept {
   op.set(operation::stage::in_kernel);
+  if (op.has(operation::several)) [[unlikely]]
+    return describe(static_cast<chain&>(op));
   io_uring_sqe& described = take_sqe();
   ring::blank(described, reinterpret_cast<std::uint64_t>(&op));
   op.its_kind().prepare_entry(op, described);
@@ -122,6 +164,7 @@ void submission::forget_cancel(operation& op) noexcept {
 void submission::drop_queued(operation& op) noexcept {
   const bool was_queued = backlog_.remove(op);
   GYRE_ASSERT(was_queued, "a queued operation is in the backlog");
+  if (op.has(operation::alone)) --alone_count_;
   op.finish(-ECANCELED, 0);
 }
 
@@ -140,6 +183,8 @@ void submission::describe(completion_handler& handler) noexcept {
   ring::blank(sqe, tagged(handler));
   handler.prepare(handler, sqe);
   handler.where = completion_handler::place::in_kernel;
+  handler.is_apart = true;
+  ++apart_count_;
 }
 
 void submission::submit_cancel(completion_handler& handler) noexcept {
@@ -156,6 +201,7 @@ void submission::submit_cancel(completion_handler& handler) noexcept {
 
 void submission::end_request(completion_handler& handler) noexcept {
   handler.where = completion_handler::place::none;
+  if (std::exchange(handler.is_apart, false)) --apart_count_;
   if (std::exchange(handler.cancel_queued, false)) handler_cancels_.remove(handler);
 }
 
@@ -280,8 +326,8 @@ void submission::describe_move(movable_timeout& moved) noexcept {
 io_uring_sqe& submission::take_sqe() noexcept {
   io_uring_sqe* const sqe = ring_.try_sqe();
   GYRE_ASSERT(sqe != nullptr, "an entry is taken when one is free");
-  if (ring_.modes().iopoll) [[unlikely]]
-    ring_.hold_back();  // every operation comes by fit_for_polling()
+  if (ring_.modes().iopoll || alone_count_ > 0) [[unlikely]]
+    ring_.hold_back();  // every operation comes by fit_for_polling(), or may_begin()
   return *sqe;
 }
 
@@ -309,7 +355,10 @@ void submission::submit_cancel_of_all() noexcept {
 // ------------------------------------------------------------------------------------------------------ flush
 
 bool submission::has_listed() const noexcept {
-  return !backlog_.empty() || !handler_backlog_.empty() || has_cancels() || !moves_.empty();
+  const auto* const first = static_cast<const operation*>(backlog_.front());
+  const bool waits_for_operations =
+      first != nullptr && (alone_ != nullptr || (first->has(operation::alone) && operations_in_kernel() > 0));
+  return (first != nullptr && !waits_for_operations) || !handler_backlog_.empty() || has_cancels() || !moves_.empty();
 }
 
 void submission::flush_and_queue() noexcept {
@@ -318,7 +367,7 @@ void submission::flush_and_queue() noexcept {
     taken = enter(/*wait_count=*/0);
     if (taken && has_cancels()) taken = finish_cancelled();
   }
-  may_have_queued_ = has_queued();
+  may_have_queued_ = has_queued() || !backlog_.empty();
 }
 
 void submission::flush_queued() noexcept {
@@ -385,7 +434,7 @@ void submission::flush_backlogs() noexcept {
     describe(*handler);
   }
   while (auto* const op = static_cast<operation*>(backlog_.front())) {
-    if (ring_.free_sqes() < op->entries_count()) return;
+    if (!may_begin(*op)) return;
     backlog_.pop_front();
     if (op->has(operation::linked)) clock_.look();
     describe(*op);
@@ -407,11 +456,31 @@ void submission::grow_ring(unsigned sq_entries_max, unsigned cq_entries_max) noe
   const unsigned sq = sq_grows ? 2 * sq_now : sq_now;
   const unsigned cq = std::max(cq_grows ? 2 * cq_now : cq_now, 2 * sq);
   if (times_.has_room_for(sq) && ring_.grow(sq, cq)) ++counted_.growths;
+  if (alone_count_ > 0) ring_.hold_back();
 }
 
 void submission::set_times_anew() noexcept {
   times_are_old_ = false;
   times_.set_anew();
+}
+
+// The kernel can take a part of a chain as the last that it has memory for. It would run the rest as a chain of its
+// own, beside the first part and not after it: so those that it has not taken are not given to it any more.
+void submission::cut_chain() noexcept {
+  io_uring_sqe& last_taken = ring_.sqe_at(ring_.sq_head() - 1);
+  chain* const cut = chain::of_linked_or_null(last_taken);
+  if (cut == nullptr) return;
+  last_taken.flags &= static_cast<std::uint8_t>(~chain::link_flags);  // seen once
+  for (std::uint64_t position = ring_.sq_head();; ++position) {
+    io_uring_sqe& sqe = ring_.sqe_at(position);
+    const bool is_last = (sqe.flags & chain::link_flags) == 0;
+    cut->lose(untagged(sqe.user_data));
+    ring::blank(sqe, nobody);
+    io_uring_prep_nop(&sqe);
+    sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
+    ++not_requests_;
+    if (is_last) return;
+  }
 }
 
 // Whether the kernel took not all. A wait that a signal cut short is no refusal.
@@ -421,8 +490,10 @@ bool submission::refused(int error) noexcept {
   if (!wants_room) fatal_errno(error, "executor: io_uring_enter(2) fails for a reason that no retry mends");
   ++counted_.refusals;
   times_are_old_ = ring_.unsubmitted() > 0;
-  if (times_are_old_)
+  if (times_are_old_) {
     if (operation* const op = times_.take_out_lost_link()) keep_lost_deadline(*op);
+    else cut_chain();
+  }
   if (!backlog_.empty()) ring_.hold_back();  // else those that begin in the next turn would take its places
   return true;
 }

@@ -31,6 +31,7 @@ class operation;
 
 namespace gyre::detail {
 
+class chain;
 struct linked_timeout;
 
 class submission {
@@ -58,6 +59,9 @@ class submission {
 
   /// The operation has completed: a cancel of it that was not sent yet is not sent.
   void forget_cancel(operation& op) noexcept;
+
+  /// An operation that went alone has ended: others may begin again.
+  void end_alone() noexcept;
 
   /// The same for a handler's request. One that is still waiting for a place ends at once, with -ECANCELED.
   void submit(completion_handler& handler) noexcept;
@@ -119,6 +123,8 @@ class submission {
       note_overflow();
 
     const int error = ring_.enter(wait_count, wait_max);
+    if (alone_count_ > 0) [[unlikely]]
+      ring_.hold_back();
     return error == 0 || !refused(error);
   }
 
@@ -138,6 +144,9 @@ class submission {
   /// Whether there is something to tell the kernel.
   [[nodiscard]] bool has_work() const noexcept { return has_queued() || ring_.unsubmitted() > 0; }
 
+  /// Requests in flight in the kernel that are operations'.
+  [[nodiscard]] std::uint32_t operations_in_kernel() const noexcept { return in_kernel_count() - apart_count_; }
+
   /// Requests in flight in the kernel.
   [[nodiscard]] std::uint32_t in_kernel_count() const noexcept {
     return static_cast<std::uint32_t>(ring_.sq_tail() - ring_.cq_head()) - not_requests_;
@@ -148,13 +157,17 @@ class submission {
  private:
   [[nodiscard]] io_uring_sqe& take_sqe() noexcept;
   void describe(operation& op) noexcept;
+  [[gnu::cold]] void describe(chain& together) noexcept;
   void describe(completion_handler& handler) noexcept;
+  [[gnu::cold]] void put_first(operation& op) noexcept;
+  [[nodiscard]] bool may_begin(const operation& op) const noexcept;
   void describe_cancel(std::uint64_t user_data) noexcept;
   void describe_move(movable_timeout& moved) noexcept;
   [[gnu::cold]] void link_heard(operation& op, io_uring_sqe& described) noexcept;
   [[nodiscard]] linked_timeout* link_or_null() noexcept;
   [[gnu::cold]] void keep_lost_deadline(operation& op) noexcept;
   [[gnu::cold]] void keep_deadline(operation& op) noexcept;
+  [[gnu::cold]] void cut_chain() noexcept;
   [[gnu::cold]] static void fit_for_polling(operation& op, io_uring_sqe& described) noexcept;
   [[nodiscard]] clock_ns on_steady_clock(point_in_time when) const noexcept;
   [[gnu::cold]] void note_overflow() noexcept {
@@ -183,7 +196,10 @@ class submission {
   bool may_want_more_ = false;    // a queue of the ring was full
   std::uint64_t overflows_before_ = 0;  // up to what was counted when the ring last grew, or was looked at for it
   std::uint64_t backlogged_before_ = 0;
-  unsigned not_requests_ = 0;  // entries that are nobody's request, less completions that ended no request
+  unsigned not_requests_ = 0;   // entries that are nobody's request, less completions that ended no request
+  unsigned apart_count_ = 0;    // requests of handlers in the kernel
+  unsigned alone_count_ = 0;    // operations that go alone: those that wait for that, and the one that does
+  operation* alone_ = nullptr;  // the one that does
   counts counted_;
   kernel_times times_;
   intrusive_queue<runnable> backlog_;   // operations without a submission entry

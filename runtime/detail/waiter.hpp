@@ -27,6 +27,7 @@ class suspension;
 
 namespace gyre::detail {
 
+class chain;
 class task_tree;
 class waiter;
 
@@ -117,7 +118,9 @@ class waiter : public runnable {
     timed_out = 0x4000,     // operations: a deadline ended it
     heard = 0x8000,         // operations: that linked timeout tells of its end (detail/clocked_deadline.hpp)
     composed = 0x1'0000,    // operations: an answer of few bytes is not the end
-    unpolled = 0x2'0000     // operations: it went to a ring that polls devices, which does not take its like
+    unpolled = 0x2'0000,    // operations: it went to a ring that polls devices, which does not take its like
+    several = 0x8'0000,     // operations: it goes as entries of its own, side by side (detail/chain.hpp)
+    alone = 0x10'0000       // operations: it begins when all before it have ended, and what comes after waits for it
   };
 
   // Links and awaiter are set by begin(): whoever awaits pays for each store, and nobody looks before.
@@ -194,6 +197,7 @@ class waiter : public runnable {
   friend class gyre::executor;
   friend class gyre::operation;
   friend class gyre::suspension;
+  friend class chain;
   friend class task_tree;
   static constexpr std::uint64_t stage_mask = 0xff;
   static constexpr std::uint64_t flags_mask = 0xffff'ff00;

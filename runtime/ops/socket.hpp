@@ -142,6 +142,8 @@ class [[nodiscard]] send final : public operation_of<send, std::size_t> {
 /// @source        io_uring_prep_send(3), MSG_WAITALL. Linux 5.6.
 class [[nodiscard]] send_all final : public operation_of<send_all, void> {
  public:
+  using gyre_composed = void;  // several requests: no member of a chain
+
   explicit send_all(fd_ref socket, std::span<const std::byte> bytes) noexcept
       : operation_of{opcode}, socket_{socket}, rest_{bytes} {}
 
@@ -168,6 +170,8 @@ class [[nodiscard]] send_all final : public operation_of<send_all, void> {
 /// @source        io_uring_prep_recv(3), MSG_WAITALL. Linux 5.6.
 class [[nodiscard]] recv_all final : public operation_of<recv_all, void> {
  public:
+  using gyre_composed = void;  // several requests: no member of a chain
+
   explicit recv_all(fd_ref socket, std::span<std::byte> buffer) noexcept
       : operation_of{opcode}, socket_{socket}, rest_{buffer} {}
 

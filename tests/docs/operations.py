@@ -5,12 +5,19 @@
     operations.py [ROOT]           writes the page
     operations.py --check [ROOT]   exits with 1 when the page is not what the sources say, and tells the cure
 
-A row comes of a class's docstring (@source names the preparing function and the first kernel), of its operation_kind
-(where it runs), and of the tests that name it. An operation that lacks one of these is an error here. The check lets
-pass a new test that the page does not name yet, so that nobody has to touch the page for it; one that is gone it finds.
+A row comes of a class's docstring (@source names the preparing function and the first kernel, @cancellation what a
+cancel does), of its operation_kind (where it runs), and of the tests that name it. An operation that lacks one of these
+is an error here. The check lets pass a new test that the page does not name yet, so that nobody has to touch the page
+for it; one that is gone it finds.
+
+Each opcode of Linux is on the page: with an operation, as one that gyre uses itself, or as one that is not there yet.
+The check asks the running kernel which it has (IORING_REGISTER_PROBE), and finds one that the page does not know.
 """
+import ctypes
+import os
 import pathlib
 import re
+import struct
 import sys
 from collections import namedtuple
 
@@ -21,30 +28,63 @@ OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL", "msg_rin
              "msg_ring_fd_alloc": "MSG_RING", "accept_direct": "ACCEPT", "openat_direct": "OPENAT",
              "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE"}
 
+# By number: include/uapi/linux/io_uring.h of Linux 6.18, enum io_uring_op.
+OPCODES = """
+    NOP READV WRITEV FSYNC READ_FIXED WRITE_FIXED POLL_ADD POLL_REMOVE SYNC_FILE_RANGE SENDMSG RECVMSG TIMEOUT
+    TIMEOUT_REMOVE ACCEPT ASYNC_CANCEL LINK_TIMEOUT CONNECT FALLOCATE OPENAT CLOSE FILES_UPDATE STATX READ WRITE FADVISE
+    MADVISE SEND RECV OPENAT2 EPOLL_CTL SPLICE PROVIDE_BUFFERS REMOVE_BUFFERS TEE SHUTDOWN RENAMEAT UNLINKAT MKDIRAT
+    SYMLINKAT LINKAT MSG_RING FSETXATTR SETXATTR FGETXATTR GETXATTR SOCKET URING_CMD SEND_ZC SENDMSG_ZC READ_MULTISHOT
+    WAITID FUTEX_WAIT FUTEX_WAKE FUTEX_WAITV FIXED_FD_INSTALL FTRUNCATE BIND LISTEN RECV_ZC EPOLL_WAIT READV_FIXED
+    WRITEV_FIXED PIPE
+""".split()
+
+# What gyre submits by itself, and for what.
+USED_BY_GYRE = {
+    "ASYNC_CANCEL": "ends what a scope or a deadline stops",
+    "CLOSE": "closes a direct descriptor whose owner goes",
+    "LINK_TIMEOUT": "keeps the deadline of one operation",
+    "POLL_ADD": "wakes an executor that sleeps in its ring",
+    "TIMEOUT": "keeps the earliest timer on the boot clock and on the system clock",
+    "TIMEOUT_REMOVE": "moves and takes out these two, and a linked timeout that is moved",
+}
+
+# Opcodes that have no operation yet. One that has one is taken out here: running this script says which.
+NOT_YET = """
+    BIND EPOLL_CTL EPOLL_WAIT FADVISE FALLOCATE FGETXATTR FSETXATTR FTRUNCATE GETXATTR LINKAT LISTEN MADVISE MKDIRAT
+    PIPE POLL_REMOVE PROVIDE_BUFFERS READV_FIXED READ_FIXED READ_MULTISHOT RECVMSG RECV_ZC REMOVE_BUFFERS RENAMEAT
+    SENDMSG SENDMSG_ZC SEND_ZC SETXATTR SPLICE SYMLINKAT SYNC_FILE_RANGE TEE TIMEOUT_REMOVE WAITID WRITEV_FIXED
+    WRITE_FIXED
+""".split()
+
+# What is no operation of one opcode: what stands in its place, and the first kernel.
+OF_ANY_OPCODE = {"link": ("any, IOSQE_IO_LINK", "5.3"), "hard_link": ("any, IOSQE_IO_HARDLINK", "5.5"),
+                 "drain": ("any", "5.2"), "raw": ("any", "5.1"), "raw_command": ("URING_CMD", "5.19")}
+
 # What is no class with an operation_kind has no place of its own to say where it runs.
-RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring"}
-PLACE = {"ring": "ring", "worker": "worker", "worker_unasked": "worker, not cancelled"}
+RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring", "link": "any", "hard_link": "any", "drain": "any"}
+PLACE = {"ring": "ring", "worker": "worker", "worker_unasked": "worker, not cancelled", "any": "as its operations"}
 
 HEAD = """\
 # Operations
 
 <!-- Made by tests/docs/operations.py of the docstrings in runtime/ops/: change those, and run it again. -->
 
-Every operation that gyre has today, in namespace `gyre::ops`. `co_await` one to run it; its docstring says what it
+Every operation that gyre has, in namespace `gyre::ops`. `co_await` one to run it; its docstring says what it
 takes, which errors it ends with and what a cancel leaves behind. How to add one:
 [writing-an-operation.md](writing-an-operation.md).
 
-- **opcode** stands for IORING_OP_ and this name.
+- **opcode** stands for IORING_OP_ and this name; the number is the kernel's.
 - **gives** is what the `co_await` returns. A descriptor is a `unique_fd`, or a `direct_fd`: if the coroutine ends
   before it takes it, it is closed.
 - **Linux** is the first kernel that has the opcode, or this use of it. gyre itself needs 5.19: [doctor.md](doctor.md).
 - **runs in** says whether the kernel may give it to one of its worker threads. An operation that a worker has begun may
   run to its end whatever is asked: a cancel or a deadline then waits for it, and `with_timeout()` never links a timeout
   to it. One that is "not cancelled" is not even asked once the kernel has it.
+- **cancel** is what one leaves behind, in the first words of the docstring.
 - **tested by** names the programs in `tests/` that await it; more may do so.
 """
 
-Operation = namedtuple("Operation", "name opcode since gives where tests")
+Operation = namedtuple("Operation", "name opcode since gives where cancel tests")
 
 
 class Untold(Exception):
@@ -64,8 +104,14 @@ def declarations(text):
             yield found[1], doc, f"`{found[2]}`"
         elif "next_operation next()" in stripped:
             yield "accept_stream", doc, "`unique_fd`"
+        elif found := re.match(r"class \[\[nodiscard\]\] (\w+) final : public gyre::detail::raw_request", stripped):
+            yield found[1], doc, f"`{found[1]}_answer`"
         elif stripped.startswith("[[nodiscard]] auto link_timeout(Op op, std::chrono::nanoseconds"):  # of three
             yield "link_timeout", doc, "what it is given"
+        elif found := re.match(r"\[\[nodiscard\]\] auto (link|hard_link)\(Ops\.\.\. operations\)", stripped):
+            yield found[1], doc, "`std::tuple<result<T>...>`"
+        elif stripped.startswith("[[nodiscard]] auto drain(Op op)"):  # of two
+            yield "drain", doc, "what it is given"
         elif stripped.startswith(("template", "requires")):
             continue  # between a docstring and what it is for
         doc = []
@@ -73,11 +119,21 @@ def declarations(text):
 
 def source_of(name, doc):
     """The preparing function and the kernel that @source names."""
+    if name in OF_ANY_OPCODE:
+        return OF_ANY_OPCODE[name]
     text = " ".join(doc)
     found = re.search(r"@source\s.*?io_uring_prep_(\w+)\(3\).*?Linux (\d+\.\d+)\.", text)
     if not found:
         raise Untold(f"ops::{name} has no line '@source io_uring_prep_…(3). Linux X.Y.' in its docstring")
     return OPCODE_OF.get(found[1], found[1].upper()), found[2]
+
+
+def cancel_of(doc, where):
+    """What a cancel leaves behind, as far as it is told: the first clause of @cancellation."""
+    found = re.search(r"@cancellation\s+(.*?)(?: @\w+\s|$)", " ".join(doc))
+    if not found:
+        return "ends it" if where == PLACE["ring"] else "ends it, unless a worker runs it"
+    return re.split(r"(?<=[^.\d])[.:;](?= |$)", found[1])[0]
 
 
 def place_of(name, code):
@@ -111,23 +167,63 @@ def families(root):
     for header in sorted((root / "runtime/ops").glob("*.hpp")):
         text = header.read_text()
         code = header.with_suffix(".cpp").read_text() if header.with_suffix(".cpp").exists() else ""
-        found = [Operation(name, *source_of(name, doc), gives, place_of(name, code), tests_of(name, tests))
+        found = [Operation(name, *source_of(name, doc), gives, place_of(name, code),
+                           cancel_of(doc, place_of(name, code)), tests_of(name, tests))
                  for name, doc, gives in declarations(text)]
         if found:
             yield header.relative_to(root).as_posix(), text.splitlines()[1].removeprefix("// "), found
 
 
+def number_of(opcode):
+    return str(OPCODES.index(opcode)) if opcode in OPCODES else "any" if opcode.startswith("any") else "?"
+
+
+def rest_of_opcodes(done):
+    """The sections about opcodes that no operation is of. Each opcode that Linux has is somewhere."""
+    unknown = sorted(set(OPCODES) - done - set(NOT_YET) - set(USED_BY_GYRE))
+    if unknown:
+        raise Untold(f"no operation is of {', '.join(unknown)}: write one, or name it in NOT_YET")
+    yield "\n## Opcodes that gyre uses itself\n\n| opcode | number | for what |\n|---|---|---|\n"
+    for opcode, purpose in USED_BY_GYRE.items():
+        yield f"| {opcode} | {OPCODES.index(opcode)} | {purpose} |\n"
+    missing = [opcode for opcode in OPCODES if opcode in NOT_YET and opcode not in done]
+    if missing:
+        yield ("\n## Opcodes without an operation\n\nThere is none yet; `ops::raw` submits those that answer once.\n\n"
+               "| opcode | number |\n|---|---|\n")
+        yield from (f"| {opcode} | {OPCODES.index(opcode)} |\n" for opcode in missing)
+
+
 def page(root):
     parts = [HEAD]
+    done = set()
     for path, purpose, operations in families(root):
         parts.append(f"\n## [{path}](../{path})\n\n{purpose}\n\n"
-                     "| operation | opcode | gives | Linux | runs in | tested by |\n|---|---|---|---|---|---|\n")
+                     "| operation | opcode | number | gives | Linux | runs in | cancel | tested by |\n"
+                     "|---|---|---|---|---|---|---|---|\n")
         for each in operations:
             programs = ", ".join(f"[{pathlib.PurePath(test).stem.removesuffix('_test')}](../{test})"
                                  for test in each.tests)
-            cells = [f"`{each.name}`", each.opcode, each.gives, each.since, each.where, programs]
+            done.add(each.opcode)
+            cells = [f"`{each.name}`", each.opcode, number_of(each.opcode), each.gives, each.since, each.where,
+                     each.cancel, programs]
             parts.append(f"| {' | '.join(cells)} |\n")
-    return "".join(parts)
+    return "".join([*parts, *rest_of_opcodes(done)]), done
+
+
+def opcodes_of_kernel():
+    """The numbers of the opcodes that the running kernel has; empty where it lets nobody ask."""
+    io_uring_setup, io_uring_register, register_probe, is_supported = 425, 427, 8, 1
+    libc = ctypes.CDLL(None, use_errno=True)
+    ring = libc.syscall(io_uring_setup, 1, ctypes.create_string_buffer(120))
+    if ring < 0:
+        return []
+    answer = ctypes.create_string_buffer(16 + 256 * 8)
+    failed = libc.syscall(io_uring_register, ring, register_probe, answer, 256)
+    os.close(ring)
+    if failed:
+        return []
+    each = struct.iter_unpack("<BBHI", answer.raw[16:16 + 8 * answer.raw[1]])
+    return [number for number, _, flags, _ in each if flags & is_supported]
 
 
 TEST_LINK = r"\[\w+\]\(\.\./tests/[\w/]+\.cpp\)"
@@ -151,12 +247,17 @@ def main():
     roots = [each for each in arguments if each != "--check"]
     root = pathlib.Path(roots[0] if roots else ".")
     try:
-        made = page(root)
+        made, done = page(root)
     except Untold as untold:
         sys.exit(str(untold))
     written = root / PAGE
+    unnamed = [number for number in opcodes_of_kernel() if number >= len(OPCODES)]
     if not checks:
         written.write_text(made)
+        for opcode in sorted(done & set(NOT_YET)):
+            print(f"{opcode} has an operation by now: take it out of NOT_YET")
+    elif unnamed:
+        sys.exit(f"this kernel has opcodes that OPCODES does not name: {unnamed}. Add them there, and an operation")
     elif not written.exists() or differs(written.read_text(), made):
         sys.exit(f"{PAGE} is not what the sources say. Run tests/docs/operations.py in the project's root.")
 

@@ -7,6 +7,7 @@
 #include <gyre/runtime/detail/frame_pool.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/offload.hpp>
+#include <gyre/runtime/ops/link.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/scope.hpp>
@@ -105,6 +106,19 @@ TEST_CASE("this program sees what is allocated") {
   ::operator delete(::operator new(8, line), line);
 
   CHECK(allocations_count == before + 2);
+}
+
+TEST_CASE("a chain of operations allocates nothing, nor does its deadline") {
+  if (nothing_to_count()) return;
+  executor loop;
+
+  const auto chains = []() -> task<> {
+    static_cast<void>(co_await ops::link(ops::nop(), ops::nop(), ops::nop()));
+    static_cast<void>(co_await with_timeout(1s, ops::hard_link(ops::nop(), ops::nop())));
+    co_await ops::drain(ops::nop());
+  };
+
+  CHECK(allocations_of(loop, chains) == 0);
 }
 
 TEST_CASE("a co_await of a task allocates nothing") {

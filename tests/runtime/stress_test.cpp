@@ -11,6 +11,7 @@
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/detail/clocked_deadline.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/link.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/scope.hpp>
@@ -102,6 +103,7 @@ struct tally {
   std::uint64_t sleeps_count = 0;
   std::uint64_t permits_acquired_count = 0;
   std::uint64_t items_received_count = 0;
+  std::uint64_t chains_count = 0;
 };
 
 // A deadline on any clock that anybody may move while it is waited for.
@@ -379,12 +381,48 @@ task<int> hand_items(world& in, dice random) {
   co_return 1;
 }
 
+template <class Chain>
+task<int> await_chain(world& in, Chain together, bool hard, std::optional<nanoseconds> limit) {
+  in_frame here{in, co_await this_task::scope()};
+  const clock_ns begin = in.loop.now();
+  const auto done = limit ? co_await with_timeout(*limit, std::move(together)) : co_await std::move(together);
+  const std::array codes{std::get<0>(done).error(), std::get<1>(done).error()};
+  bool some_failed = false;
+  bool some_broken = false;
+  for (const std::error_code& code : codes) {
+    const bool broken = code == errc::link_broken;
+    const bool late = code == std::errc::timed_out;
+    const bool told = code == std::errc::connection_reset || code == std::errc::not_enough_memory;
+    in.expect(!late || (limit && in.has_passed(begin, *limit)),
+              "a member of a chain times out when its time has passed");
+    in.expect(!code || broken || late || (told && in.scripted), "a member of a chain fails as the kernel says");
+    if (code && !broken) some_failed = true;
+    if (broken) some_broken = true;
+  }
+  in.expect(hard || !codes[0] || codes[1], "what is linked to a failure does not run");
+  in.expect(some_failed || !some_broken, "a chain breaks where one has failed");
+  ++in.seen.chains_count;
+  here.ended();
+  co_return 1;
+}
+
 task<int> leaf(world& in, dice random) {
   in_frame here{in, co_await this_task::scope()};
   std::array<std::byte, 4> buffer{};
+  std::array<std::byte, 4> other_buffer{};
   const int fd = in.sockets[random.below(4)];
   const nanoseconds limit = in.some_time(random);
-  switch (random.below(19)) {
+  const std::optional<nanoseconds> perhaps = random.one_in(2) ? std::optional{limit} : std::nullopt;
+  switch (random.below(22)) {
+    case 21:
+      co_await await_chain(in, ops::link(ops::send(fd, buffer), ops::recv(fd, other_buffer)), false, perhaps);
+      break;
+    case 20:
+      co_await await_chain(in, ops::hard_link(ops::recv(fd, buffer), ops::recv(fd, other_buffer)), true, perhaps);
+      break;
+    case 19:
+      co_await transfer(in, ops::drain(ops::send(fd, buffer)), limit);
+      break;
     case 18:
       co_await hand_items(in, random.fork());
       break;
@@ -708,8 +746,10 @@ std::int32_t answer_for(const scripted_ring::request& asked, dice& random) {
 void answer_some(scripted_ring& script, dice& random) {
   std::vector<scripted_ring::request> waiting;
   for (const auto& each : script.in_flight()) {
-    const bool of_executor = (each.user_data & detail::handler_tag) != 0 && each.opcode != IORING_OP_ASYNC_CANCEL;
-    if (!of_executor) waiting.push_back(each);
+    const bool of_executor =
+        each.opcode == IORING_OP_POLL_ADD || each.opcode == IORING_OP_TIMEOUT || each.opcode == IORING_OP_LINK_TIMEOUT;
+    const bool is_begun = each.behind == 0;
+    if (!of_executor && is_begun) waiting.push_back(each);
   }
   if (waiting.empty()) return;
   const auto& chosen = waiting[random.below(static_cast<unsigned>(waiting.size()))];
@@ -849,11 +889,13 @@ tally for_each_seed(std::uint64_t first, std::uint64_t count, ended_program (*ru
     all.sleeps_count += seen.sleeps_count;
     all.permits_acquired_count += seen.permits_acquired_count;
     all.items_received_count += seen.items_received_count;
+    all.chains_count += seen.chains_count;
   }
   MESSAGE(all.nodes_count, " nodes, ", all.frames_stopped_count, " frames stopped, ", all.operations_timed_out_count,
           " operations and ", all.tasks_timed_out_count, " tasks timed out, ", all.scopes_emptied_count,
           " scopes emptied, ", all.failures_count, " failures, ", all.sleeps_count, " sleeps, ",
-          all.permits_acquired_count, " permits acquired, ", all.items_received_count, " items received");
+          all.permits_acquired_count, " permits acquired, ", all.items_received_count, " items received, ",
+          all.chains_count, " chains");
   return all;
 }
 
@@ -871,6 +913,7 @@ TEST_CASE("random programs on the scripted ring end by the rules, and leave noth
   CHECK(all.sleeps_count > 0);
   CHECK(all.permits_acquired_count > 0);
   CHECK(all.items_received_count > 0);
+  CHECK(all.chains_count > 0);
 }
 
 TEST_CASE("random programs on the kernel end by the rules, and leave nothing") {
