@@ -26,8 +26,8 @@ void multishot::arm() noexcept {
 
 void multishot::orphan() noexcept {
   GYRE_ASSERT(reader_ == nullptr, "a stream was destroyed while a coroutine waits in it");
-  if (!armed_) return delete this;
   clear();  // whoever is concerned hears of it now, not when the kernel is done with the request
+  if (!armed_) return delete this;
   orphaned_ = true;
   cancel();
 }

@@ -62,7 +62,7 @@ class multishot : public completion_handler {
   /// A completion for nobody: gives back what it brings.
   virtual void discard(std::int32_t res, std::uint32_t flags) noexcept = 0;
 
-  /// Gives back what is in store.
+  /// Gives back what is in store. Nothing is stored after it.
   virtual void clear() noexcept = 0;
 
   /// Whether enough is in store for a reader that is slow.

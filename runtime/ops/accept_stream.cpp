@@ -19,7 +19,6 @@ constinit const detail::waiter_kind kind_of_reader = detail::multishot_reader::k
 class accepting final : public detail::multishot_of<unique_fd> {
  public:
   explicit accepting(fd_ref listener) noexcept : multishot_of{kind_of_reader, &prepare}, listener_{listener} {}
-  ~accepting() override { close_stored(); }
 
   bool has_result() const noexcept override { return !results_.empty() || lost_one_; }
   void describe(detail::wait_details& told) const noexcept override { told.tell(listener_); }
@@ -58,8 +57,7 @@ class accepting final : public detail::multishot_of<unique_fd> {
     if (res >= 0) unique_fd{res}.reset();
   }
 
-  void clear() noexcept override { close_stored(); }
-  void close_stored() noexcept {
+  void clear() noexcept override {
     for (const int res : results_)
       if (res >= 0) unique_fd{res}.reset();
     results_.clear();

@@ -19,10 +19,12 @@ PAGE = "docs/operations.md"
 # The opcodes of preparing functions that are called otherwise: io_uring_prep_X is IORING_OP_X in nearly all cases.
 OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL", "msg_ring_cqe_flags": "MSG_RING",
              "msg_ring_fd_alloc": "MSG_RING", "accept_direct": "ACCEPT", "openat_direct": "OPENAT",
-             "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE"}
+             "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE", "recv_multishot": "RECV",
+             "recvmsg_multishot": "RECVMSG"}
 
 # What is no class with an operation_kind has no place of its own to say where it runs.
-RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring"}
+RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring", "read_stream": "ring", "recv_bundle_stream": "ring",
+           "recv_stream": "ring", "recvmsg_stream": "ring"}
 PLACE = {"ring": "ring", "worker": "worker", "worker_unasked": "worker, not cancelled"}
 
 HEAD = """\
@@ -53,9 +55,11 @@ class Untold(Exception):
 
 def declarations(text):
     """Yields name, docstring and result type of each operation in a header: classes, streams, and functions."""
-    doc = []
+    doc, stream, item = [], None, None
     for line in text.splitlines():
         stripped = line.strip()
+        stream = (re.match(r"class (\w+_stream) {", stripped) or (None, stream))[1]
+        item = (re.match(r"using next_operation = detail::next_of_multishot<(.+)>;", stripped) or (None, item))[1]
         if stripped.startswith("///"):
             doc.append(stripped[3:].strip())
             continue
@@ -63,7 +67,7 @@ def declarations(text):
         if found:
             yield found[1], doc, f"`{found[2]}`"
         elif "next_operation next()" in stripped:
-            yield "accept_stream", doc, "`unique_fd`"
+            yield stream, doc, f"`{item}`"
         elif stripped.startswith("[[nodiscard]] auto link_timeout(Op op, std::chrono::nanoseconds"):  # of three
             yield "link_timeout", doc, "what it is given"
         elif stripped.startswith(("template", "requires")):
