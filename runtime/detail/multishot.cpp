@@ -44,8 +44,11 @@ void multishot::take_in(std::int32_t res, std::uint32_t flags) noexcept {
   const bool end_of_pause = res == -ECANCELED && pausing_;
   if (!armed_) pausing_ = false;
   const bool concerns_reader = !end_of_pause && store(res, flags);
-  if (concerns_reader && reader_ != nullptr) std::exchange(reader_, nullptr)->settle(/*as_stopped=*/false);
-  if (armed_ && is_full()) pause();
+  if (concerns_reader && reader_ != nullptr) {
+    reader_is_ready_ = true;
+    std::exchange(reader_, nullptr)->settle(/*as_stopped=*/false);
+  }
+  if (armed_ && is_full() && !reader_is_ready_) pause();
   else if (!armed_ && reader_ != nullptr) wanted();
 }
 

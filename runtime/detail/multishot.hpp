@@ -9,7 +9,8 @@
 //   idle -> armed         a reader waits, and nothing is in store: wanted()
 //   armed -> idle         a completion without F_MORE: an error, an overflow, the end, or a cancel. When a reader waits
 //                         and nothing is in store it is wanted() anew
-//   armed -> pausing      the store is_full(): the request is cancelled; its end is nobody's error
+//   armed -> pausing      the store is_full(), and no reader is about to take from it: the request is cancelled; its
+//                         end is nobody's error
 //   armed, pausing -> orphaned   the stream was destroyed
 //
 // A derived class says how the request is described, what a completion brings, and how it is kept. The reader is told
@@ -41,6 +42,9 @@ class multishot : public completion_handler {
 
   /// The reader waits no more.
   void leave() noexcept;
+
+  /// The reader is back.
+  void reader_is_back() noexcept { reader_is_ready_ = false; }
 
   /// The stream goes. `this` may no longer exist after it.
   void orphan() noexcept;
@@ -75,7 +79,12 @@ class multishot : public completion_handler {
   virtual void unwanted() noexcept {}
 
   void arm() noexcept;
-  [[nodiscard]] bool is_armed() const noexcept { return armed_; }
+
+  /// In take().
+  static void may_take(bool has_result) noexcept {
+    GYRE_ASSERT(has_result, "one coroutine at a time takes the next of a stream: another one was faster");
+  }
+
   [[nodiscard]] executor& loop() const noexcept { return *loop_; }
 
  private:
@@ -87,6 +96,7 @@ class multishot : public completion_handler {
   const waiter_kind& reader_kind_;
   executor* loop_ = nullptr;  // from the first wait() on
   multishot_reader* reader_ = nullptr;
+  bool reader_is_ready_ = false;  // it was told of a result, and has not taken it yet: it is not slow
   bool armed_ = false;
   bool pausing_ = false;
   bool orphaned_ = false;
@@ -131,7 +141,7 @@ class multishot_reader : public waiter {
 template <class T>
 class multishot_of : public multishot {
  public:
-  /// The oldest result in store. There must be one.
+  /// The oldest result in store. There must be one: it asserts that, by may_take().
   [[nodiscard]] virtual result<T> take() noexcept = 0;
 
  protected:
@@ -152,7 +162,7 @@ class [[nodiscard]] next_of_multishot final : public multishot_reader {
   [[nodiscard]] result<T> await_result() {
     end_wait();
     if (was_stopped()) return errno_code(ECANCELED);
-    GYRE_ASSERT(from().has_result(), "one coroutine at a time takes the next of a stream: another one was faster");
+    from().reader_is_back();
     return static_cast<multishot_of<T>&>(from()).take();
   }
 };

@@ -24,6 +24,7 @@ class accepting final : public detail::multishot_of<unique_fd> {
   void describe(detail::wait_details& told) const noexcept override { told.tell(listener_); }
 
   result<unique_fd> take() noexcept override {
+    may_take(has_result());
     if (results_.empty()) {
       lost_one_ = false;
       return detail::errno_code(ENOMEM);

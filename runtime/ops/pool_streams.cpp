@@ -33,8 +33,8 @@ std::size_t first_capacity(std::size_t pause_at) noexcept {
   return std::bit_ceil(std::clamp(pause_at, least, most));
 }
 
-// What all of them share. T is what next() gives.
-template <class T>
+// What all of them share. T is what next() gives, made by Self::made_of().
+template <class T, class Self>
 class pooled : public gyre::detail::multishot_of<T>, private gyre::detail::buffer_waiter {
  public:
   pooled(const waiter_kind& its_reader_kind, gyre::detail::completion_handler::prepare_fn describe, fd_ref fd,
@@ -54,13 +54,14 @@ class pooled : public gyre::detail::multishot_of<T>, private gyre::detail::buffe
   void describe(gyre::detail::wait_details& told) const noexcept final { told.tell(fd_); }
 
   result<T> take() noexcept final {
+    this->may_take(has_result());
     if (store_.empty()) {
       lost_some_ = false;
       return gyre::detail::errno_code(ENOMEM);
     }
     const stored oldest = store_.pop_front();
     if (oldest.res < 0) return gyre::detail::errno_code(-oldest.res);
-    return made_of(oldest);
+    return static_cast<Self&>(*this).made_of(oldest);
   }
 
  protected:
@@ -68,8 +69,6 @@ class pooled : public gyre::detail::multishot_of<T>, private gyre::detail::buffe
     std::int32_t res;  // bytes, or -errno
     filled_buffers filled;
   };
-
-  virtual T made_of(const stored& item) noexcept = 0;
 
   /// Nobody takes what lies in there.
   virtual void throw_away(const filled_buffers&) noexcept {}
@@ -137,29 +136,32 @@ class pooled : public gyre::detail::multishot_of<T>, private gyre::detail::buffe
   buffer_group& group_;
 };
 
-class receiving final : public pooled<std::optional<buffer_lease>> {
+class receiving final : public pooled<std::optional<buffer_lease>, receiving> {
  public:
   receiving(fd_ref socket, const buffer_pool& pool, const pool_stream_options& options)
       : pooled{kind_of_recv, &prepare, socket, pool, options} {}
 
  private:
+  friend pooled;
   static void prepare(completion_handler& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv_multishot(3)
     auto& mine = static_cast<receiving&>(self);
     io_uring_prep_recv_multishot(&sqe, -1, nullptr, 0, mine.flags());
     mine.select_in(sqe);
   }
-  std::optional<buffer_lease> made_of(const stored& item) noexcept override {
+  std::optional<buffer_lease> made_of(const stored& item) noexcept {
     if (item.res == 0) return std::nullopt;
     return buffer_lease{group(), item.filled};
   }
 };
 
-class receiving_bundles final : public pooled<std::optional<buffer_chain>> {
+class receiving_bundles final : public pooled<std::optional<buffer_chain>, receiving_bundles> {
  public:
   receiving_bundles(fd_ref socket, const buffer_pool& pool, const pool_stream_options& options)
       : pooled{kind_of_bundle, &prepare, socket, pool, options, may_bundle(pool.group())} {}
 
  private:
+  friend pooled;
+
   // An incremental buffer is large enough for what comes at a time.
   static bool may_bundle(const buffer_group& group) noexcept {
     return !group.is_incremental() && group.loop().ring().is_trusted_with(gyre::detail::buffer_use::bundles);
@@ -171,25 +173,26 @@ class receiving_bundles final : public pooled<std::optional<buffer_chain>> {
     if (mine.takes_bundles()) sqe.ioprio |= IORING_RECVSEND_BUNDLE;
     mine.select_in(sqe);
   }
-  std::optional<buffer_chain> made_of(const stored& item) noexcept override {
+  std::optional<buffer_chain> made_of(const stored& item) noexcept {
     if (item.res == 0) return std::nullopt;
     return buffer_chain{group(), item.filled};
   }
 };
 
-class reading final : public pooled<std::optional<buffer_lease>> {
+class reading final : public pooled<std::optional<buffer_lease>, reading> {
  public:
   reading(fd_ref fd, const buffer_pool& pool, const pool_stream_options& options)
       : pooled{kind_of_read, &prepare, fd, pool, options} {}
 
  private:
+  friend pooled;
   static void prepare(completion_handler& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_read_multishot(3)
     auto& mine = static_cast<reading&>(self);
     mine.loop().wait_in_ring_from_now_on();  // it may be an eventfd
     io_uring_prep_read_multishot(&sqe, -1, 0, current_position, mine.group().number());
     mine.select_in(sqe);
   }
-  std::optional<buffer_lease> made_of(const stored& item) noexcept override {
+  std::optional<buffer_lease> made_of(const stored& item) noexcept {
     if (item.res == 0) return std::nullopt;
     return buffer_lease{group(), item.filled};
   }
@@ -213,7 +216,7 @@ void close_descriptors_in(std::span<std::byte> control) noexcept {
   }
 }
 
-class receiving_messages final : public pooled<std::optional<received_message>> {
+class receiving_messages final : public pooled<std::optional<received_message>, receiving_messages> {
  public:
   receiving_messages(fd_ref socket, const buffer_pool& pool, const recvmsg_stream_options& options)
       : pooled{kind_of_recvmsg, &prepare, socket, pool, {.pause_at = options.pause_at, .flags = options.flags}},
@@ -224,12 +227,13 @@ class receiving_messages final : public pooled<std::optional<received_message>> 
   }
 
  private:
+  friend pooled;
   static void prepare(completion_handler& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recvmsg_multishot(3)
     auto& mine = static_cast<receiving_messages&>(self);
     io_uring_prep_recvmsg_multishot(&sqe, -1, &mine.shape_, static_cast<unsigned>(mine.flags() | MSG_CMSG_CLOEXEC));
     mine.select_in(sqe);
   }
-  std::optional<received_message> made_of(const stored& item) noexcept override {
+  std::optional<received_message> made_of(const stored& item) noexcept {
     if (item.res == 0) return std::nullopt;
     received_message message{buffer_lease{group(), item.filled}, room_};
     if (empty_is_end_ && message.payload().empty()) return std::nullopt;

@@ -278,6 +278,19 @@ TEST_CASE("a reader that is slow pauses the request, on the scripted ring; it is
   CHECK(subject.on.script.taken_count(IORING_OP_RECV) == 2);
 }
 
+TEST_CASE("a reader that is about to take what has come, on the scripted ring, is not slow") {
+  scripted_stream subject{{.buffers_count = 16, .buffer_bytes = 8}, {.pause_at = 3}};
+  subject.read();
+  const auto receiving = subject.receiving();
+
+  for (int i = 0; i < 10; ++i) subject.on.script.deliver_selected(receiving, "at once");
+  subject.on.loop.run_ready();
+
+  CHECK(subject.noted.texts.size() == 10);
+  CHECK(!subject.receiving().stop_asked);
+  CHECK(subject.on.script.taken_count(IORING_OP_RECV) == 1);
+}
+
 // ------------------------------------------------------------------------------------------------ no buffer is left
 
 TEST_CASE("a stream that finds no buffer, on the scripted ring, makes no request before one comes back") {
