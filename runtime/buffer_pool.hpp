@@ -161,6 +161,7 @@ class buffer_pool {
   /// @param loop  Outlives the pool, and the streams over it; not the leases.
   /// @errors      invalid_argument          no buffers, too many, or too large: 2 GiB and more
   ///              not_enough_memory         also for what the kernel locks: 16 bytes a buffer, RLIMIT_MEMLOCK
+  ///              too_many_files_open_in_system   65536 groups are there already
   ///              operation_not_supported, invalid_argument   before Linux 5.19
   /// @limits      Memory is the process's only when the kernel has first filled it.
   /// @source      io_uring_register_buf_ring(3). Linux 5.19.

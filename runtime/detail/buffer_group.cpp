@@ -30,7 +30,7 @@ std::uint16_t id_in(std::uint32_t flags) noexcept {
 // ----------------------------------------------------------------------------------------------------------- numbers
 
 buffer_groups::~buffer_groups() {
-  GYRE_ASSERT(taken_count_ == free_numbers_.size() || loop_.ring().is_parents(),
+  GYRE_ASSERT(taken_count_ == free_numbers_.size() + others_count_ || loop_.ring().is_parents(),
               "an executor was destroyed while a buffer_pool of it, or a stream over one, is still there");
 }
 
@@ -41,7 +41,7 @@ std::uint16_t buffer_groups::take_number() {
     return number;
   }
   constexpr std::uint32_t numbers_count = 65'536;
-  if (taken_count_ == numbers_count) throw_errno(EMFILE, "buffer_pool");
+  if (taken_count_ == numbers_count) throw_errno(ENFILE, "buffer_pool");
   free_numbers_.reserve(std::bit_ceil(taken_count_ + 1));  // so that none is refused when it comes back
   return static_cast<std::uint16_t>(numbers_count - ++taken_count_);
 }
@@ -94,17 +94,19 @@ void buffer_group::map_memory() {
 
 // A number that somebody has provided buffers under by hand (ops::provide_buffers) is passed over.
 void buffer_group::register_ring(bool incremental) {
-  std::vector<std::uint16_t> passed_over;
-  int error = EEXIST;
-  while (error == EEXIST) {
+  for (;;) {
     number_ = numbers_.take_number();
     const buffer_ring_request asked{
         .entries = entries_, .count = buffers_count(), .group = number_, .incremental = incremental};
-    error = loop_.ring().register_buffer_ring(asked);
-    if (error != 0) passed_over.push_back(number_);
+    const int error = loop_.ring().register_buffer_ring(asked);
+    if (error == 0) return;
+    if (error == EEXIST) {
+      numbers_.keep_away_from_number();
+      continue;
+    }
+    numbers_.give_back_number(number_);
+    throw_errno(error, "buffer_pool");
   }
-  for (const std::uint16_t each : passed_over) numbers_.give_back_number(each);
-  if (error != 0) throw_errno(error, "buffer_pool");
 }
 
 // Nobody takes a buffer any more. In the child of a fork the ring is the parent's.

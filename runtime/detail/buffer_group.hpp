@@ -74,6 +74,9 @@ class buffer_groups {
   [[nodiscard]] std::uint16_t take_number();
   void give_back_number(std::uint16_t number) noexcept;
 
+  /// One that was taken is somebody else's, and stays so.
+  void keep_away_from_number() noexcept { ++others_count_; }
+
   void count_shortage() noexcept { ++shortages_; }
   [[nodiscard]] std::uint64_t shortages() const noexcept { return shortages_; }
 
@@ -81,6 +84,7 @@ class buffer_groups {
   executor& loop_;
   std::vector<std::uint16_t> free_numbers_;
   std::uint32_t taken_count_ = 0;
+  std::uint32_t others_count_ = 0;
   std::uint64_t shortages_ = 0;
 };
 

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace gyre::detail {
@@ -356,7 +357,11 @@ scripted_ring::buffer_ring& scripted_ring::ring_selected_by(const request& selec
 int scripted_ring::register_buffer_ring(const buffer_ring_request& asked) noexcept {
   if (options_.buffer_ring_error != 0) return options_.buffer_ring_error;
   if (buffer_ring_or_null(asked.group) != nullptr) return EEXIST;
-  buffer_rings_.push_back({asked});
+  try {
+    buffer_rings_.push_back({asked});
+  } catch (const std::bad_alloc&) {
+    return ENOMEM;
+  }
   return 0;
 }
 

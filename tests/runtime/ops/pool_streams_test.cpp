@@ -697,12 +697,12 @@ TEST_CASE("a stream in flight goes, and its pool with it: nothing is left, and n
     const auto chunk = co_await incoming.next();
     CHECK(text_of(chunk->bytes()) == "one");
   });
-  pair.send("two");
-  std::array<char, 8> rest{};
-
   loop.run_ready();
+  if (submits_by_itself()) return;  // it is not known when the kernel has heard that nobody wants more
 
   CHECK(loop.in_kernel_count() <= 1);  // the executor's own poll
+  pair.send("two");
+  std::array<char, 8> rest{};
   CHECK(::recv(pair.here.get(), rest.data(), rest.size(), 0) == 3);
 }
 
