@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The turn of an executor, step by step; its beginning and its end.
 #include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/buffer_group.hpp>
 #include <gyre/runtime/detail/kernel_ring.hpp>
 #include <gyre/runtime/direct_fd.hpp>
 #include <gyre/runtime/error.hpp>
@@ -413,6 +414,7 @@ result<void> executor::remove_napi_id(unsigned id) noexcept {
 
 executor_statistics executor::statistics() const noexcept {
   const detail::submission::counts& submitted = submission_.counted();
+  const detail::buffer_groups* const buffers = local_or_null<detail::buffer_groups>();
   return {.turns = turns_,
           .enters = ring_->enters_count(),
           .sqes = ring_->sq_tail(),
@@ -428,6 +430,7 @@ executor_statistics executor::statistics() const noexcept {
           .growths = submitted.growths,
           .spins = parker_.spins().looks_count(),
           .spins_paid = parker_.spins().paid_count(),
+          .buffer_shortages = buffers != nullptr ? buffers->shortages() : 0,
           .direct_fds = direct_table_ ? direct_table_->owned_count() : 0};
 }
 

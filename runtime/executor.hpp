@@ -189,6 +189,7 @@ struct executor_statistics {
   std::uint64_t growths = 0;           ///< Times the ring was made larger: executor_options::sq_entries_max.
   std::uint64_t spins = 0;             ///< Times it looked for work, awake, before it slept: spin_before_park.
   std::uint64_t spins_paid = 0;        ///< Times there was some.
+  std::uint64_t buffer_shortages = 0;  ///< Requests that found no buffer in their buffer_pool.
   std::uint64_t direct_fds = 0;        ///< Direct descriptors that are somebody's now.
 };
 

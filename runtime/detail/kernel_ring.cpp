@@ -333,6 +333,32 @@ int kernel_ring::register_direct_table(unsigned count) noexcept {
   return -std::min(io_uring_register(fd, IORING_REGISTER_FILES2, &asked, sizeof asked), 0);
 }
 
+// io_uring_register_buf_ring(3)
+int kernel_ring::register_buffer_ring(const buffer_ring_request& asked) noexcept {
+  io_uring_buf_reg told{};
+  told.ring_addr = reinterpret_cast<std::uint64_t>(asked.entries);
+  told.ring_entries = asked.count;
+  told.bgid = asked.group;
+  return -io_uring_register_buf_ring(ring_.get(), &told, asked.incremental ? IOU_PBUF_RING_INC : 0U);
+}
+
+void kernel_ring::unregister_buffer_ring(std::uint16_t group) noexcept {
+  const int rc = io_uring_unregister_buf_ring(ring_.get(), group);
+  GYRE_ASSERT(rc == 0, "a ring of buffers is given back once, and on the thread of its executor");
+}
+
+int kernel_ring::look_at_buffer_ring(std::uint16_t group, std::uint16_t& head) noexcept {
+  return -io_uring_buf_ring_head(ring_.get(), group, &head);  // IORING_REGISTER_PBUF_STATUS, Linux 6.8
+}
+
+// Both have worked on paper since 6.12 and 6.10. Bundles gave buffers out of order until 6.15, incremental ones
+// together with other requests' completions (axboe/liburing, issues 1409 and 1423).
+bool kernel_ring::is_trusted_with(buffer_use use) const noexcept {
+  static const bool is_mended = kernel_is_at_least(6, 16);
+  if (use == buffer_use::bundles) return is_mended && (report_.features & IORING_FEAT_RECVSEND_BUNDLE) != 0;
+  return is_mended;
+}
+
 int kernel_ring::poll_napi_id(unsigned id, bool on) noexcept { return -track_napi_id(*ring_, id, on); }
 
 bool kernel_ring::pause() noexcept {

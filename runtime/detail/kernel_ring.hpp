@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -41,6 +42,10 @@ class kernel_ring final : public ring {
   void run_task_work() noexcept override;
   bool grow(unsigned sq_entries, unsigned cq_entries) noexcept override;
   int register_direct_table(unsigned count) noexcept override;
+  int register_buffer_ring(const buffer_ring_request& asked) noexcept override;
+  void unregister_buffer_ring(std::uint16_t group) noexcept override;
+  int look_at_buffer_ring(std::uint16_t group, std::uint16_t& head) noexcept override;
+  bool is_trusted_with(buffer_use use) const noexcept override;
   int poll_napi_id(unsigned id, bool on) noexcept override;
   bool pause() noexcept override;
   void notify_completions(bool on) noexcept override;

@@ -57,6 +57,17 @@ struct ring_modes {
   bool min_wait = false;  ///< A wait for several completions is content with one after a while: see enter().
 };
 
+/// A ring of buffers from which the other side takes: IORING_REGISTER_PBUF_RING.
+struct buffer_ring_request {
+  void* entries = nullptr;   ///< `count` of struct io_uring_buf, at the beginning of a page.
+  unsigned count = 0;        ///< A power of two.
+  std::uint16_t group = 0;   ///< By which requests name it.
+  bool incremental = false;  ///< A buffer is used bit by bit, by many requests.
+};
+
+/// What a kernel can have and yet get wrong.
+enum class buffer_use : std::uint8_t { incremental, bundles };
+
 class ring {
  public:
   ring(const ring&) = delete;
@@ -188,6 +199,19 @@ class ring {
   /// Gives the ring a table of `count` direct descriptors, all free. Once, before anything is submitted. Returns 0 or
   /// an errno.
   [[nodiscard]] virtual int register_direct_table(unsigned count) noexcept = 0;
+
+  /// Has requests take buffers from a ring of them, which stays where it is until it is given back. Returns 0 or an
+  /// errno. unregister_buffer_ring(): nobody takes from it any more, and no request is in flight that might.
+  [[nodiscard]] virtual int register_buffer_ring(const buffer_ring_request&) noexcept { return EOPNOTSUPP; }
+  virtual void unregister_buffer_ring(std::uint16_t /*group*/) noexcept {}
+
+  /// Up to where the other side has taken buffers, counted from the first: its low bits. Returns 0 or an errno.
+  [[nodiscard]] virtual int look_at_buffer_ring(std::uint16_t /*group*/, std::uint16_t& /*head*/) noexcept {
+    return EOPNOTSUPP;
+  }
+
+  /// Whether the other side does this, and does it right.
+  [[nodiscard]] virtual bool is_trusted_with(buffer_use) const noexcept { return false; }
 
   /// Polls the network device behind a NAPI id in waits from here on, or no longer. Returns 0 or an errno.
   [[nodiscard]] virtual int poll_napi_id(unsigned /*id*/, bool /*on*/) noexcept { return EOPNOTSUPP; }

@@ -340,6 +340,11 @@ std::string shortfall_notes(const ring_request& request, const ring_parameters& 
   return notes;
 }
 
+bool kernel_is_at_least(int major, int minor) noexcept {
+  utsname name{};
+  return ::uname(&name) == 0 && !older_than(static_cast<const char*>(name.release), major, minor);
+}
+
 setup_error::setup_error(int error, setup_diagnosis diagnosis)
     : std::system_error{error, std::generic_category(), "io_uring_setup"} {
   auto text = "io_uring cannot be set up (" + std::generic_category().message(error) + "). " + diagnosis.cause + ". " +

@@ -36,6 +36,9 @@ struct napi_request {
   bool static_tracking = false;
 };
 
+/// Whether the running kernel calls itself at least so new.
+[[nodiscard]] bool kernel_is_at_least(int major, int minor) noexcept;
+
 /// What the owner of a ring would like to have.
 struct ring_request {
   unsigned sq_entries = 256;   // rounded up to a power of two; 1 to 32768

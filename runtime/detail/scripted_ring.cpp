@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace gyre::detail {
@@ -36,7 +37,9 @@ void read_bytes(std::uint64_t address, std::size_t count) noexcept {
 }
 
 // What the kernel writes while a request is in flight, it may write until the last moment.
-void scribble(std::uint64_t address, std::size_t count) noexcept { std::memset(pointer<void>(address), 0xdb, count); }
+void scribble(std::uint64_t address, std::size_t count) noexcept {
+  if (count > 0) std::memset(pointer<void>(address), 0xdb, count);
+}
 
 void touch_memory(const request& each) noexcept {
   switch (each.opcode) {
@@ -81,6 +84,8 @@ request request_from(const io_uring_sqe& sqe) noexcept {
   made.len = sqe.len;
   made.op_flags = sqe.rw_flags;
   made.fd = sqe.fd;
+  made.ioprio = sqe.ioprio;
+  made.group = sqe.buf_group;
   made.opcode = sqe.opcode;
   made.flags = sqe.flags;
   return made;
@@ -376,6 +381,61 @@ void scripted_ring::ask_to_stop(request& victim, bool by_kernel) {
   if (by_kernel) complete(victim, -ECANCELED);
 }
 
+// -------------------------------------------------------------------------------------------------------- buffers
+
+scripted_ring::buffer_ring* scripted_ring::buffer_ring_or_null(std::uint16_t group) noexcept {
+  for (buffer_ring& each : buffer_rings_)
+    if (each.given.group == group) return &each;
+  return nullptr;
+}
+
+scripted_ring::buffer_ring& scripted_ring::ring_selected_by(const request& selecting) noexcept {
+  GYRE_ASSERT((selecting.flags & IOSQE_BUFFER_SELECT) != 0, "the script gives a buffer to a request that selects one");
+  buffer_ring* const found = buffer_ring_or_null(selecting.group);
+  GYRE_ASSERT(found != nullptr, "a request selects from a group that is registered");
+  return *found;
+}
+
+int scripted_ring::register_buffer_ring(const buffer_ring_request& asked) noexcept {
+  if (options_.buffer_ring_error != 0) return options_.buffer_ring_error;
+  if (buffer_ring_or_null(asked.group) != nullptr) return EEXIST;
+  try {
+    buffer_rings_.push_back({asked});
+  } catch (const std::bad_alloc&) {
+    return ENOMEM;
+  }
+  return 0;
+}
+
+// The kernel would let a request that selects from the group live on, and take from the next group of that number.
+void scripted_ring::unregister_buffer_ring(std::uint16_t group) noexcept {
+  for (const request& each : in_flight_) {
+    const bool selects = (each.flags & IOSQE_BUFFER_SELECT) != 0 && each.group == group;
+    GYRE_ASSERT(!selects, "a ring of buffers is given back when no request is in flight that selects from it");
+  }
+  std::erase_if(buffer_rings_, [&](const buffer_ring& each) { return each.given.group == group; });
+}
+
+int scripted_ring::look_at_buffer_ring(std::uint16_t group, std::uint16_t& head) noexcept {
+  const buffer_ring* const found = buffer_ring_or_null(group);
+  if (found == nullptr) return ENOENT;
+  head = found->head;
+  return 0;
+}
+
+std::size_t scripted_ring::buffers_in(std::uint16_t group) {
+  const buffer_ring* const found = buffer_ring_or_null(group);
+  if (found == nullptr) return 0;
+  auto& tail = static_cast<io_uring_buf_ring*>(found->given.entries)->tail;
+  return static_cast<std::uint16_t>(std::atomic_ref{tail}.load(std::memory_order_acquire) - found->head);
+}
+
+std::vector<std::uint16_t> scripted_ring::buffer_groups() const {
+  std::vector<std::uint16_t> numbers;
+  for (const buffer_ring& each : buffer_rings_) numbers.push_back(each.given.group);
+  return numbers;
+}
+
 // ----------------------------------------------------------------------------------------------------- completing
 
 void scripted_ring::complete(const request& done, std::int32_t res, std::uint32_t cqe_flags) {
@@ -397,6 +457,41 @@ void scripted_ring::deliver(const request& done, std::string_view bytes) {
   const auto count = std::min<std::size_t>(bytes.size(), reading.len);
   complete(reading, static_cast<std::int32_t>(count));
   std::memcpy(pointer<void>(reading.addr), bytes.data(), count);
+}
+
+void scripted_ring::deliver_selected(const request& done, std::string_view bytes, bool more) {
+  const request selecting = find(done.id);
+  buffer_ring& from = ring_selected_by(selecting);
+  auto& entries = *static_cast<io_uring_buf_ring*>(from.given.entries);
+  const bool is_bundle = selecting.opcode == IORING_OP_RECV && (selecting.ioprio & IORING_RECVSEND_BUNDLE) != 0;
+  if (buffers_in(selecting.group) == 0) return complete(selecting, -ENOBUFS);
+
+  std::uint32_t flags = IORING_CQE_F_BUFFER | (more ? IORING_CQE_F_MORE : 0U);
+  flags |= static_cast<std::uint32_t>(entries.bufs[from.head & (from.given.count - 1)].bid) << IORING_CQE_BUFFER_SHIFT;
+  std::size_t moved = 0;
+  do {
+    io_uring_buf& filled = entries.bufs[from.head & (from.given.count - 1)];
+    const auto count = static_cast<unsigned>(std::min<std::size_t>(bytes.size() - moved, filled.len));
+    std::memcpy(pointer<void>(filled.addr), bytes.data() + moved, count);
+    moved += count;
+    if (from.given.incremental && count < filled.len) {
+      filled.addr += count;
+      filled.len -= count;
+      flags |= IORING_CQE_F_BUF_MORE;
+    } else {
+      ++from.head;
+    }
+  } while (is_bundle && moved < bytes.size() && buffers_in(selecting.group) > 0);
+  complete(selecting, static_cast<std::int32_t>(moved), flags);
+}
+
+void scripted_ring::complete_with_buffer(const request& done, std::int32_t res) {
+  const request selecting = find(done.id);
+  buffer_ring& from = ring_selected_by(selecting);
+  GYRE_ASSERT(buffers_in(selecting.group) > 0, "the script takes a buffer where there is one");
+  const auto& entries = *static_cast<const io_uring_buf_ring*>(from.given.entries);
+  const auto id = static_cast<std::uint32_t>(entries.bufs[from.head++ & (from.given.count - 1)].bid);
+  complete(selecting, res, IORING_CQE_F_BUFFER | id << IORING_CQE_BUFFER_SHIFT);
 }
 
 void scripted_ring::complete_on_enter(const request& done, std::int32_t res, std::uint32_t cqe_flags) {

@@ -18,6 +18,7 @@
 //                 executor's own poll, and the one that it ends with, of everything.
 //   cancel_sync() ends what is in flight on a descriptor, as the kernel does. With cancels::by_hand it asks for that,
 //                 and waits in on_cancel_sync(); for what is there still after that, until its time is up.
+//   buffers       that were registered are taken by deliver_selected(), in the order in which they lie in their ring.
 //   sleep()       returns when the event descriptor was signalled: by wake(), or by a completion while they notify.
 //                 If it was not, on_sleep() may cause something. If it does not, the clock moves to the end of the
 //                 sleep; where that has none it is a bug, and the program stops.
@@ -53,9 +54,12 @@ class scripted_ring final : public ring {
     clock_ns clock_shift = 0;  // what a time namespace adds to the kernel's clock, by which it takes points in time
     clock_ns boot_ahead = 0;   // of the boot clock before the executor's
     clock_ns system_begin = 1'700'000'000'000'000'000;  // what the system clock says at first
-    ring_modes modes = {};       // only min_wait and big are scripted: the others are told, and nothing else follows
-    int direct_table_error = 0;  // what it says to a table of direct descriptors
-    bool may_spin = false;       // pause() moves the clock by a microsecond
+    ring_modes modes = {};             // only min_wait and big are scripted: the others are told, and nothing else
+                                       // follows
+    int direct_table_error = 0;        // what it says to a table of direct descriptors
+    int buffer_ring_error = 0;         // what it says to a ring of buffers
+    bool trusted_with_buffers = true;  // to use them bit by bit, and in bundles
+    bool may_spin = false;             // pause() moves the clock by a microsecond
   };
 
   /// A submission entry that enter() took, in the words of struct io_uring_sqe.
@@ -68,6 +72,8 @@ class scripted_ring final : public ring {
     std::uint32_t len = 0;
     std::uint32_t op_flags = 0;
     std::int32_t fd = -1;
+    std::uint16_t ioprio = 0;  // of some opcodes: more flags
+    std::uint16_t group = 0;   // of one that selects a buffer: among which
     std::uint8_t opcode = 0;
     std::uint8_t flags = 0;
     bool linked = false;                // a link timeout follows it
@@ -101,6 +107,20 @@ class scripted_ring final : public ring {
 
   /// The same for a request that reads: puts `bytes` where it wants them, and completes it with their number.
   void deliver(const request& done, std::string_view bytes);
+
+  /// The same for a request that selects a buffer: takes the next one of its group, for a bundle as many as it needs,
+  /// puts in what they hold of `bytes`, and completes it with their number. It stays in flight if `more`. Where there
+  /// is no buffer it ends with -ENOBUFS.
+  void deliver_selected(const request& done, std::string_view bytes, bool more = true);
+
+  /// Ends a request that selects a buffer with `res`, and a buffer that was taken for nothing.
+  void complete_with_buffer(const request& done, std::int32_t res);
+
+  /// How many buffers of a group are there to be taken.
+  [[nodiscard]] std::size_t buffers_in(std::uint16_t group);
+
+  /// The groups that are registered.
+  [[nodiscard]] std::vector<std::uint16_t> buffer_groups() const;
 
   /// The same as complete(), left to the executor's next enter(), which is told that there is work: IORING_SQ_TASKRUN.
   void complete_on_enter(const request& done, std::int32_t res, std::uint32_t cqe_flags = 0);
@@ -160,6 +180,10 @@ class scripted_ring final : public ring {
   int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
   void run_task_work() noexcept override;
   int register_direct_table(unsigned) noexcept override { return options_.direct_table_error; }
+  int register_buffer_ring(const buffer_ring_request& asked) noexcept override;
+  void unregister_buffer_ring(std::uint16_t group) noexcept override;
+  int look_at_buffer_ring(std::uint16_t group, std::uint16_t& head) noexcept override;
+  bool is_trusted_with(buffer_use) const noexcept override { return options_.trusted_with_buffers; }
   bool pause() noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return its_event_fd; }
@@ -186,7 +210,14 @@ class scripted_ring final : public ring {
     std::uint32_t cqe_flags;
   };
 
+  struct buffer_ring {
+    buffer_ring_request given;
+    std::uint16_t head = 0;
+  };
+
   request& find(std::uint64_t id);
+  [[nodiscard]] buffer_ring* buffer_ring_or_null(std::uint16_t group) noexcept;
+  [[nodiscard]] buffer_ring& ring_selected_by(const request& selecting) noexcept;
   void finish_enter(unsigned wait_count, clock_ns wait_max);
   [[nodiscard]] std::optional<clock_ns> sleep_on_script(clock_ns longest);
   void sleep_out(std::optional<clock_ns> until);
@@ -229,6 +260,7 @@ class scripted_ring final : public ring {
   std::vector<completion> posted_;
   std::deque<completion> overflowed_;
   std::vector<late_completion> task_work_;
+  std::vector<buffer_ring> buffer_rings_;
   std::deque<refusal> refusals_;
   std::uint64_t link_head_ = 0;    // the id of an entry whose link waits for the next one
   std::uint64_t broken_link_ = 0;  // the id of one that ended at once, and broke its link

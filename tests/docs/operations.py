@@ -26,7 +26,8 @@ PAGE = "docs/operations.md"
 # The opcodes of preparing functions that are called otherwise: io_uring_prep_X is IORING_OP_X in nearly all cases.
 OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL", "msg_ring_cqe_flags": "MSG_RING",
              "msg_ring_fd_alloc": "MSG_RING", "accept_direct": "ACCEPT", "openat_direct": "OPENAT",
-             "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE"}
+             "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE", "recv_multishot": "RECV",
+             "recvmsg_multishot": "RECVMSG"}
 
 # By number: include/uapi/linux/io_uring.h of Linux 6.18, enum io_uring_op.
 OPCODES = """
@@ -51,7 +52,7 @@ USED_BY_GYRE = {
 # Opcodes that have no operation yet. One that has one is taken out here: running this script says which.
 NOT_YET = """
     BIND EPOLL_CTL EPOLL_WAIT FADVISE FALLOCATE FGETXATTR FSETXATTR FTRUNCATE GETXATTR LINKAT LISTEN MADVISE MKDIRAT
-    PIPE POLL_REMOVE PROVIDE_BUFFERS READV_FIXED READ_FIXED READ_MULTISHOT RECVMSG RECV_ZC REMOVE_BUFFERS RENAMEAT
+    PIPE POLL_REMOVE READV_FIXED READ_FIXED RECV_ZC RENAMEAT
     SENDMSG SENDMSG_ZC SEND_ZC SETXATTR SPLICE SYMLINKAT SYNC_FILE_RANGE TEE TIMEOUT_REMOVE WAITID WRITEV_FIXED
     WRITE_FIXED
 """.split()
@@ -61,7 +62,8 @@ OF_ANY_OPCODE = {"link": ("any, IOSQE_IO_LINK", "5.3"), "hard_link": ("any, IOSQ
                  "drain": ("any", "5.2"), "raw": ("any", "5.1"), "raw_command": ("URING_CMD", "5.19")}
 
 # What is no class with an operation_kind has no place of its own to say where it runs.
-RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring", "link": "any", "hard_link": "any", "drain": "any"}
+RUNS_IN = {"accept_stream": "ring", "drain": "any", "hard_link": "any", "link": "any", "link_timeout": "ring",
+           "read_stream": "ring", "recv_bundle_stream": "ring", "recv_stream": "ring", "recvmsg_stream": "ring"}
 PLACE = {"ring": "ring", "worker": "worker", "worker_unasked": "worker, not cancelled", "any": "as its operations"}
 
 HEAD = """\
@@ -93,9 +95,11 @@ class Untold(Exception):
 
 def declarations(text):
     """Yields name, docstring and result type of each operation in a header: classes, streams, and functions."""
-    doc = []
+    doc, stream, item = [], None, None
     for line in text.splitlines():
         stripped = line.strip()
+        stream = (re.match(r"class (\w+_stream) {", stripped) or (None, stream))[1]
+        item = (re.match(r"using next_operation = detail::next_of_multishot<(.+)>;", stripped) or (None, item))[1]
         if stripped.startswith("///"):
             doc.append(stripped[3:].strip())
             continue
@@ -103,7 +107,7 @@ def declarations(text):
         if found:
             yield found[1], doc, f"`{found[2]}`"
         elif "next_operation next()" in stripped:
-            yield "accept_stream", doc, "`unique_fd`"
+            yield stream, doc, f"`{item}`"
         elif found := re.match(r"class \[\[nodiscard\]\] (\w+) final : public gyre::detail::raw_request", stripped):
             yield found[1], doc, f"`{found[1]}_answer`"
         elif stripped.startswith("[[nodiscard]] auto link_timeout(Op op, std::chrono::nanoseconds"):  # of three

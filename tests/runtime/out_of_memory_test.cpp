@@ -3,10 +3,12 @@
 //
 // This program has an operator new that fails on demand.
 #include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/buffer_pool.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/offload.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
+#include <gyre/runtime/ops/pool_streams.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/runtime.hpp>
 #include <gyre/runtime/timer.hpp>
@@ -233,6 +235,55 @@ TEST_CASE("connections that there is no memory to keep are closed, the reader he
   on.loop.run_ready();
   CHECK(root.done());
   CHECK(open_descriptors_count() == open_before);
+}
+
+namespace {
+
+task<> count_chunks(ops::recv_stream& incoming, taken_connections& taken) {
+  for (; !taken.error; ++taken.count) {
+    const auto next = co_await as_result(incoming.next());
+    if (!next) taken.error = next.error();
+  }
+}
+
+}  // namespace
+
+TEST_CASE("bytes that there is no memory to keep account of are lost, and the reader hears of it; no buffer is") {
+  scripted_executor on;
+  const buffer_pool pool{on.loop, {.buffers_count = 32, .buffer_bytes = 4}};
+  ops::recv_stream incoming{some_socket, pool, {.pause_at = 8}};
+  taken_connections taken;
+  auto root = on.loop.start(count_chunks(incoming, taken));
+  on.loop.run_ready();
+  for (int i = 0; i < 20; ++i) on.script.deliver_selected(on.script.only(IORING_OP_RECV), "one");
+
+  turn_without_memory(on);
+  on.loop.run_ready();
+
+  CHECK(root.done());
+  CHECK(taken.error == std::errc::not_enough_memory);
+  CHECK(taken.count == 9);  // the error is the last
+  CHECK(pool.statistics().free_buffers == 32);
+}
+
+TEST_CASE("where memory ends while a pool is made, there is none, and its number is free") {
+  scripted_executor on;
+  const buffer_pool first{on.loop, {.buffers_count = 1}};
+  long failed_count = 0;
+  for (bool is_made = false; !is_made; ++failed_count) {
+    allocations_until_empty = failed_count;
+    try {
+      const buffer_pool made{on.loop, {.buffers_count = 4, .incremental = true}};
+      is_made = true;
+    } catch (const std::bad_alloc&) {
+    } catch (const std::system_error& error) {  // the script's answer, for want of memory
+      CHECK(error.code() == std::errc::not_enough_memory);
+    }
+    allocations_until_empty = LONG_MAX;
+  }
+
+  CHECK(failed_count > 3);
+  CHECK(on.script.buffer_groups().size() == 1);
 }
 
 TEST_CASE("a deadline on a task begins and ends without memory") {

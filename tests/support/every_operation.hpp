@@ -6,15 +6,18 @@
 // AddressSanitizer when the frame goes before the kernel is done.
 #pragma once
 
+#include <gyre/runtime/buffer_pool.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/cancel.hpp>
 #include <gyre/runtime/ops/direct.hpp>
 #include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/futex.hpp>
+#include <gyre/runtime/ops/leased.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/msg_ring.hpp>
 #include <gyre/runtime/ops/path.hpp>
 #include <gyre/runtime/ops/poll.hpp>
+#include <gyre/runtime/ops/provide.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/ops/timeout.hpp>
 
@@ -147,6 +150,20 @@ inline task<> of_close_direct(outcome& noted) { co_await observe(ops::close_dire
 inline task<> of_msg_ring_fd(outcome& noted) {
   co_await observe(ops::msg_ring_fd(executor::current(), direct_fd()), noted);
 }
+inline buffer_pool some_buffers() { return buffer_pool{executor::current(), {.buffers_count = 2, .buffer_bytes = 4}}; }
+inline task<> of_recv_leased(outcome& noted) {
+  const buffer_pool pool = some_buffers();
+  co_await observe(ops::recv_leased(some_number, pool), noted);
+}
+inline task<> of_read_leased(outcome& noted) {
+  const buffer_pool pool = some_buffers();
+  co_await observe(ops::read_leased(some_number, pool, 0), noted);
+}
+inline task<> of_provide_buffers(outcome& noted) {
+  auto memory = four_on_the_heap();
+  co_await observe(ops::provide_buffers(memory, 2, 1), noted);
+}
+inline task<> of_remove_buffers(outcome& noted) { co_await observe(ops::remove_buffers(1, 2), noted); }
 inline task<> of_cancel_fd(outcome& noted) { co_await observe(ops::cancel_fd(some_number), noted); }
 
 inline constexpr std::array every_operation{
@@ -179,6 +196,10 @@ inline constexpr std::array every_operation{
     some_operation{"close_direct", IORING_OP_CLOSE, &of_close_direct, &zero, /*is_asked=*/false},
     some_operation{"msg_ring_fd", IORING_OP_MSG_RING, &of_msg_ring_fd, &zero, /*is_asked=*/false},
     some_operation{"timeout", IORING_OP_TIMEOUT, &of_timeout, &time_has_come},
+    some_operation{"recv_leased", IORING_OP_RECV, &of_recv_leased, &zero},  // an end: a buffer would be the script's
+    some_operation{"read_leased", IORING_OP_READ, &of_read_leased, &zero},
+    some_operation{"provide_buffers", IORING_OP_PROVIDE_BUFFERS, &of_provide_buffers, &zero},
+    some_operation{"remove_buffers", IORING_OP_REMOVE_BUFFERS, &of_remove_buffers, &one_byte},
     some_operation{"futex_wait", IORING_OP_FUTEX_WAIT, &of_futex_wait, &zero},
     some_operation{"futex_wake", IORING_OP_FUTEX_WAKE, &of_futex_wake, &zero},
     some_operation{"futex_wait_any", IORING_OP_FUTEX_WAITV, &of_futex_wait_any, &zero},
