@@ -56,8 +56,9 @@ void chain::start(std::coroutine_handle<> awaiter, boundary& bound, std::span<ch
     each.of = this;
     if (each.op == this) continue;
     each.op->set_coroutine(awaiter);
-    each.op->bound_ = &bound;
-    if (has(foreign)) each.op->add(foreign);
+    if (!has(foreign)) continue;
+    each.op->add(foreign);
+    each.op->be_lowest_of(bound);
   }
   const bool fits = count_ <= bound.scope->executor().ring().sq_entries();
   if (refused == nullptr && fits) return start_with_care(awaiter, bound);
