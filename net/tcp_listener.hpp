@@ -3,6 +3,7 @@
 #pragma once
 
 #include <gyre/net/address.hpp>
+#include <gyre/net/socket_options.hpp>
 #include <gyre/net/tcp_stream.hpp>
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
@@ -56,6 +57,19 @@ class tcp_listener {
 
   /// What it is bound to; tells the port that the kernel chose.
   [[nodiscard]] address local_address() const;
+
+  /// Sets an option of socket_options.hpp. What connections have in common, such as buffers, they take from the
+  /// listener.
+  ///
+  /// @errors  std::system_error that names the option: setsockopt(2)
+  template <socket_option Option>
+  void set(const Option& option) {
+    Option::apply(fd_, option);
+  }
+  template <socket_option Option>
+  [[nodiscard]] Option get() const {
+    return Option::ask(fd_);
+  }
 
   [[nodiscard]] fd_ref fd() const noexcept { return fd_; }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <gyre/net/address.hpp>
+#include <gyre/net/socket_options.hpp>
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/task.hpp>
@@ -75,6 +76,20 @@ class tcp_stream {
 
   /// Whether small writes go out at once instead of being gathered (TCP_NODELAY).
   void set_no_delay(bool on);
+
+  /// Sets an option of socket_options.hpp: `peer.set(net::keep_alive{.idle = 60s})`. Never blocks.
+  ///
+  /// @errors  std::system_error that names the option: invalid_argument, permission_denied, …: setsockopt(2)
+  template <socket_option Option>
+  void set(const Option& option) {
+    Option::apply(fd_, option);
+  }
+
+  /// What an option is: `peer.get<net::no_delay>().on`.
+  template <socket_option Option>
+  [[nodiscard]] Option get() const {
+    return Option::ask(fd_);
+  }
 
   [[nodiscard]] fd_ref fd() const noexcept { return fd_; }
 
