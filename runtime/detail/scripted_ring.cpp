@@ -78,6 +78,10 @@ void touch_memory(const request& each) noexcept {
     case IORING_OP_BIND:
     case IORING_OP_CONNECT:
       return read_bytes(each.addr, each.off);
+    case IORING_OP_URING_CMD:
+      if (each.option_bytes == 0) return;
+      if (each.off == SOCKET_URING_OP_GETSOCKOPT) return scribble(each.addr3, each.option_bytes);
+      return read_bytes(each.addr3, each.option_bytes);
     case IORING_OP_FUTEX_WAIT:
       return read_bytes(each.addr, sizeof(std::uint32_t));
     case IORING_OP_FUTEX_WAITV:
@@ -94,6 +98,8 @@ request request_from(const io_uring_sqe& sqe) noexcept {
   made.user_data = sqe.user_data;
   made.off = sqe.off;
   made.addr = sqe.addr;
+  made.addr3 = sqe.addr3;
+  made.option_bytes = sqe.opcode == IORING_OP_URING_CMD ? sqe.optlen : 0;
   made.len = sqe.len;
   made.op_flags = sqe.rw_flags;
   made.fd = sqe.fd;

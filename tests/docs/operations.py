@@ -19,7 +19,9 @@ PAGE = "docs/operations.md"
 # The opcodes of preparing functions that are called otherwise: io_uring_prep_X is IORING_OP_X in nearly all cases.
 OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL", "msg_ring_cqe_flags": "MSG_RING",
              "msg_ring_fd_alloc": "MSG_RING", "accept_direct": "ACCEPT", "openat_direct": "OPENAT",
-             "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE", "sendto": "SEND"}
+             "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE", "sendto": "SEND", "cancel": "ASYNC_CANCEL",
+             "cmd_sock": "URING_CMD", "poll_multishot": "POLL_ADD", "poll_update": "POLL_REMOVE",
+             "timeout_update": "TIMEOUT_REMOVE"}
 
 # Opcodes that came after Linux 5.19, which gyre needs. Whose they are says in its operation_kind which Linux has them,
 # and asks for them in prepare(): who lacks them is told so.
@@ -28,7 +30,7 @@ LATER = {"SEND_ZC", "SENDMSG_ZC", "READ_MULTISHOT", "WAITID", "FUTEX_WAIT", "FUT
          "PIPE"}
 
 # What is no class with an operation_kind has no place of its own to say where it runs.
-RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring"}
+RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring", "poll_stream": "ring", "timeout_stream": "ring"}
 PLACE = {"ring": "ring", "worker": "worker", "worker_unasked": "worker, not cancelled"}
 
 HEAD = """\
@@ -60,8 +62,13 @@ class Untold(Exception):
 def declarations(text):
     """Yields name, docstring and result type of each operation in a header: classes, streams, and functions."""
     doc = []
+    stream = items = None
     for line in text.splitlines():
         stripped = line.strip()
+        if named := re.match(r"class (\w+_stream) {", stripped):
+            stream = named[1]
+        if given := re.search(r"using next_operation = detail::next_of_multishot<([\w:]+)>;", stripped):
+            items = given[1]
         if stripped.startswith("///"):
             doc.append(stripped[3:].strip())
             continue
@@ -69,7 +76,7 @@ def declarations(text):
         if found:
             yield found[1], doc, f"`{found[2]}`"
         elif "next_operation next()" in stripped:
-            yield "accept_stream", doc, "`unique_fd`"
+            yield stream, doc, f"`{items}`"
         elif stripped.startswith("[[nodiscard]] auto link_timeout(Op op, std::chrono::nanoseconds"):  # of three
             yield "link_timeout", doc, "what it is given"
         elif stripped.startswith(("template", "requires")):

@@ -17,6 +17,7 @@
 #include <gyre/runtime/ops/path.hpp>
 #include <gyre/runtime/ops/poll.hpp>
 #include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/ops/socket_option.hpp>
 #include <gyre/runtime/ops/timeout.hpp>
 #include <gyre/runtime/ops/zero_copy.hpp>
 
@@ -99,6 +100,26 @@ inline task<> of_unlinkat(outcome& noted) {
   co_await observe(ops::unlinkat(AT_FDCWD, path->c_str()), noted);
 }
 inline task<> of_poll(outcome& noted) { co_await observe(ops::poll(some_number, POLLIN), noted); }
+inline task<> of_poll_update(outcome& noted) {
+  ops::poll_stream stream(some_number, POLLIN);
+  co_await observe(ops::poll_update(stream, POLLOUT), noted);
+}
+inline task<> of_poll_remove(outcome& noted) {
+  ops::poll_stream stream(some_number, POLLIN);
+  co_await observe(ops::poll_remove(stream), noted);
+}
+inline task<> of_socket_bytes_readable(outcome& noted) {
+  co_await observe(ops::socket_bytes_readable(some_number), noted);
+}
+inline task<> of_socket_bytes_unsent(outcome& noted) { co_await observe(ops::socket_bytes_unsent(some_number), noted); }
+inline task<> of_getsockopt(outcome& noted) {
+  auto value = four_on_the_heap();
+  co_await observe(ops::getsockopt(some_number, SOL_SOCKET, SO_TYPE, std::span{value}), noted);
+}
+inline task<> of_setsockopt(outcome& noted) {
+  const auto value = four_on_the_heap();
+  co_await observe(ops::setsockopt(some_number, SOL_SOCKET, SO_KEEPALIVE, std::span{value}), noted);
+}
 inline task<> of_socket(outcome& noted) { co_await observe(ops::socket(AF_INET, SOCK_STREAM), noted); }
 inline task<> of_accept(outcome& noted) { co_await observe(ops::accept(some_number), noted); }
 inline task<> of_connect(outcome& noted) {
@@ -165,6 +186,9 @@ inline task<> of_send_all(outcome& noted) {
 }
 inline task<> of_shutdown(outcome& noted) { co_await observe(ops::shutdown(some_number, SHUT_WR), noted); }
 inline task<> of_timeout(outcome& noted) { co_await observe(ops::timeout(std::chrono::hours{1}), noted); }
+inline task<> of_timeout_or_count(outcome& noted) {
+  co_await observe(ops::timeout_or_count(1000, std::chrono::hours{1}), noted);
+}
 inline task<> of_msg_ring(outcome& noted) { co_await observe(ops::msg_ring(some_number, 1, 1), noted); }
 inline task<> of_futex_wait(outcome& noted) {
   auto word = std::make_unique<std::atomic<std::uint32_t>>();
@@ -206,6 +230,12 @@ inline constexpr std::array every_operation{
     some_operation{"statx", IORING_OP_STATX, &of_statx, &zero},
     some_operation{"unlinkat", IORING_OP_UNLINKAT, &of_unlinkat, &zero},
     some_operation{"poll", IORING_OP_POLL_ADD, &of_poll, &one_byte},
+    some_operation{"poll_update", IORING_OP_POLL_REMOVE, &of_poll_update, &zero},
+    some_operation{"poll_remove", IORING_OP_POLL_REMOVE, &of_poll_remove, &zero},
+    some_operation{"socket_bytes_readable", IORING_OP_URING_CMD, &of_socket_bytes_readable, &four_bytes},
+    some_operation{"socket_bytes_unsent", IORING_OP_URING_CMD, &of_socket_bytes_unsent, &four_bytes},
+    some_operation{"getsockopt", IORING_OP_URING_CMD, &of_getsockopt, &four_bytes},
+    some_operation{"setsockopt", IORING_OP_URING_CMD, &of_setsockopt, &zero},
     some_operation{"socket", IORING_OP_SOCKET, &of_socket, &new_descriptor},
     some_operation{"accept", IORING_OP_ACCEPT, &of_accept, &new_descriptor},
     some_operation{"connect", IORING_OP_CONNECT, &of_connect, &zero},
@@ -232,6 +262,7 @@ inline constexpr std::array every_operation{
     some_operation{"close_direct", IORING_OP_CLOSE, &of_close_direct, &zero, /*is_asked=*/false},
     some_operation{"msg_ring_fd", IORING_OP_MSG_RING, &of_msg_ring_fd, &zero, /*is_asked=*/false},
     some_operation{"timeout", IORING_OP_TIMEOUT, &of_timeout, &time_has_come},
+    some_operation{"timeout_or_count", IORING_OP_TIMEOUT, &of_timeout_or_count, &time_has_come},
     some_operation{"futex_wait", IORING_OP_FUTEX_WAIT, &of_futex_wait, &zero},
     some_operation{"futex_wake", IORING_OP_FUTEX_WAKE, &of_futex_wake, &zero},
     some_operation{"futex_wait_any", IORING_OP_FUTEX_WAITV, &of_futex_wait_any, &zero},
