@@ -7,6 +7,7 @@
 #include <liburing.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
@@ -41,6 +42,17 @@ void scribble(std::uint64_t address, std::size_t count) noexcept {
   if (count > 0) std::memset(pointer<void>(address), 0xdb, count);
 }
 
+void touch_part(const iovec& part, bool writes) noexcept {
+  if (writes) std::memset(part.iov_base, 0xdb, part.iov_len);
+  else read_bytes(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
+}
+
+void touch_message(const msghdr& message, bool writes) noexcept {
+  for (const iovec& part : std::span{message.msg_iov, message.msg_iovlen}) touch_part(part, writes);
+  touch_part({.iov_base = message.msg_name, .iov_len = message.msg_namelen}, writes);
+  touch_part({.iov_base = message.msg_control, .iov_len = message.msg_controllen}, writes);
+}
+
 void touch_memory(const request& each) noexcept {
   switch (each.opcode) {
     case IORING_OP_READ:
@@ -48,14 +60,17 @@ void touch_memory(const request& each) noexcept {
       return scribble(each.addr, each.len);
     case IORING_OP_WRITE:
     case IORING_OP_SEND:
+    case IORING_OP_SEND_ZC:
       return read_bytes(each.addr, each.len);
     case IORING_OP_READV:
     case IORING_OP_WRITEV:
-      for (const iovec& part : std::span{pointer<const iovec>(each.addr), each.len}) {
-        if (each.opcode == IORING_OP_READV) std::memset(part.iov_base, 0xdb, part.iov_len);
-        else read_bytes(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
-      }
+      for (const iovec& part : std::span{pointer<const iovec>(each.addr), each.len})
+        touch_part(part, /*writes=*/each.opcode == IORING_OP_READV);
       return;
+    case IORING_OP_SENDMSG:
+    case IORING_OP_SENDMSG_ZC:
+    case IORING_OP_RECVMSG:
+      return touch_message(*pointer<const msghdr>(each.addr), /*writes=*/each.opcode == IORING_OP_RECVMSG);
     case IORING_OP_STATX:
       scribble(each.off, sizeof(struct statx));
       [[fallthrough]];
@@ -63,8 +78,13 @@ void touch_memory(const request& each) noexcept {
     case IORING_OP_OPENAT2:
     case IORING_OP_UNLINKAT:
       return read_bytes(each.addr, std::strlen(pointer<const char>(each.addr)) + 1);
+    case IORING_OP_BIND:
     case IORING_OP_CONNECT:
       return read_bytes(each.addr, each.off);
+    case IORING_OP_URING_CMD:
+      if (each.option_bytes == 0) return;
+      if (each.off == SOCKET_URING_OP_GETSOCKOPT) return scribble(each.addr3, each.option_bytes);
+      return read_bytes(each.addr3, each.option_bytes);
     case IORING_OP_FUTEX_WAIT:
       return read_bytes(each.addr, sizeof(std::uint32_t));
     case IORING_OP_FUTEX_WAITV:
@@ -81,6 +101,8 @@ request request_from(const io_uring_sqe& sqe) noexcept {
   made.user_data = sqe.user_data;
   made.off = sqe.off;
   made.addr = sqe.addr;
+  made.addr3 = sqe.addr3;
+  made.option_bytes = sqe.opcode == IORING_OP_URING_CMD ? sqe.optlen : 0;
   made.len = sqe.len;
   made.op_flags = sqe.rw_flags;
   made.fd = sqe.fd;

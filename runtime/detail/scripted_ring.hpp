@@ -69,6 +69,8 @@ class scripted_ring final : public ring {
     std::uint64_t user_data = 0;
     std::uint64_t off = 0;
     std::uint64_t addr = 0;
+    std::uint64_t addr3 = 0;         // of a command's option
+    std::uint32_t option_bytes = 0;  // the same
     std::uint32_t len = 0;
     std::uint32_t op_flags = 0;
     std::int32_t fd = -1;

@@ -119,6 +119,7 @@ class waiter : public runnable {
     heard = 0x8000,         // operations: that linked timeout tells of its end (detail/clocked_deadline.hpp)
     composed = 0x1'0000,    // operations: an answer of few bytes is not the end
     unpolled = 0x2'0000,    // operations: it went to a ring that polls devices, which does not take its like
+    unknown = 0x4'0000,     // operations: the kernel lacks its opcode, and was given none
     several = 0x8'0000,     // operations: it goes as entries of its own, side by side (detail/chain.hpp)
     alone = 0x10'0000       // operations: it begins when all before it have ended, and what comes after waits for it
   };

@@ -27,7 +27,8 @@ PAGE = "docs/operations.md"
 OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL", "msg_ring_cqe_flags": "MSG_RING",
              "msg_ring_fd_alloc": "MSG_RING", "accept_direct": "ACCEPT", "openat_direct": "OPENAT",
              "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE", "recv_multishot": "RECV",
-             "recvmsg_multishot": "RECVMSG"}
+             "recvmsg_multishot": "RECVMSG", "sendto": "SEND", "cancel": "ASYNC_CANCEL", "cmd_sock": "URING_CMD",
+             "poll_multishot": "POLL_ADD", "poll_update": "POLL_REMOVE", "timeout_update": "TIMEOUT_REMOVE"}
 
 # By number: include/uapi/linux/io_uring.h of Linux 6.18, enum io_uring_op.
 OPCODES = """
@@ -38,6 +39,12 @@ OPCODES = """
     WAITID FUTEX_WAIT FUTEX_WAKE FUTEX_WAITV FIXED_FD_INSTALL FTRUNCATE BIND LISTEN RECV_ZC EPOLL_WAIT READV_FIXED
     WRITEV_FIXED PIPE
 """.split()
+
+# Opcodes that came after Linux 5.19, which gyre needs. Whose they are says in its operation_kind which Linux has them,
+# and asks for them in prepare(): who lacks them is told so.
+LATER = {"SEND_ZC", "SENDMSG_ZC", "READ_MULTISHOT", "WAITID", "FUTEX_WAIT", "FUTEX_WAKE", "FUTEX_WAITV",
+         "FIXED_FD_INSTALL", "FTRUNCATE", "BIND", "LISTEN", "RECV_ZC", "EPOLL_WAIT", "READV_FIXED", "WRITEV_FIXED",
+         "PIPE"}
 
 # What gyre submits by itself, and for what.
 USED_BY_GYRE = {
@@ -51,9 +58,8 @@ USED_BY_GYRE = {
 
 # Opcodes that have no operation yet. One that has one is taken out here: running this script says which.
 NOT_YET = """
-    BIND EPOLL_CTL EPOLL_WAIT FADVISE FALLOCATE FGETXATTR FSETXATTR FTRUNCATE GETXATTR LINKAT LISTEN MADVISE MKDIRAT
-    PIPE POLL_REMOVE READV_FIXED READ_FIXED RECV_ZC RENAMEAT
-    SENDMSG SENDMSG_ZC SEND_ZC SETXATTR SPLICE SYMLINKAT SYNC_FILE_RANGE TEE TIMEOUT_REMOVE WAITID WRITEV_FIXED
+    EPOLL_CTL EPOLL_WAIT FADVISE FALLOCATE FGETXATTR FSETXATTR FTRUNCATE GETXATTR LINKAT MADVISE MKDIRAT PIPE
+    READV_FIXED READ_FIXED RECV_ZC RENAMEAT SETXATTR SPLICE SYMLINKAT SYNC_FILE_RANGE TEE WAITID WRITEV_FIXED
     WRITE_FIXED
 """.split()
 
@@ -63,7 +69,8 @@ OF_ANY_OPCODE = {"link": ("any, IOSQE_IO_LINK", "5.3"), "hard_link": ("any, IOSQ
 
 # What is no class with an operation_kind has no place of its own to say where it runs.
 RUNS_IN = {"accept_stream": "ring", "drain": "any", "hard_link": "any", "link": "any", "link_timeout": "ring",
-           "read_stream": "ring", "recv_bundle_stream": "ring", "recv_stream": "ring", "recvmsg_stream": "ring"}
+           "poll_stream": "ring", "read_stream": "ring", "recv_bundle_stream": "ring", "recv_stream": "ring",
+           "recvmsg_stream": "ring", "timeout_stream": "ring"}
 PLACE = {"ring": "ring", "worker": "worker", "worker_unasked": "worker, not cancelled", "any": "as its operations"}
 
 HEAD = """\
@@ -147,6 +154,19 @@ def place_of(name, code):
     return PLACE[found[1] if found else RUNS_IN[name]]
 
 
+def check_release(name, opcode, since, code):
+    """What the docstring says of the first kernel is what a program is told where it is missing. Streams tell it."""
+    if opcode not in LATER or name in RUNS_IN:
+        return
+    kind = re.search(rf"operation_kind {name}::opcode{{[^}}]*}};", code)
+    told = re.search(r'"(\d+\.\d+)"', kind[0]) if kind else None
+    if not told or told[1] != since:
+        raise Untold(f'the operation_kind of ops::{name} does not say "{since}", the first Linux that has its opcode')
+    prepare = re.search(rf"^void {name}::prepare\(.*?^}}", code, re.MULTILINE | re.DOTALL)
+    if not prepare or "require_opcode(" not in prepare[0]:
+        raise Untold(f"{name}::prepare() does not end with require_opcode(sqe), which tells who lacks its opcode")
+
+
 def tests_of(name, tests):
     naming = [path for path, text in tests.items() if re.search(rf"\bops::{name}\b", text)]
     if not naming:
@@ -171,9 +191,12 @@ def families(root):
     for header in sorted((root / "runtime/ops").glob("*.hpp")):
         text = header.read_text()
         code = header.with_suffix(".cpp").read_text() if header.with_suffix(".cpp").exists() else ""
-        found = [Operation(name, *source_of(name, doc), gives, place_of(name, code),
-                           cancel_of(doc, place_of(name, code)), tests_of(name, tests))
-                 for name, doc, gives in declarations(text)]
+        found = []
+        for name, doc, gives in declarations(text):
+            opcode, since = source_of(name, doc)
+            check_release(name, opcode, since, code)
+            found.append(Operation(name, opcode, since, gives, place_of(name, code),
+                                   cancel_of(doc, place_of(name, code)), tests_of(name, tests)))
         if found:
             yield header.relative_to(root).as_posix(), text.splitlines()[1].removeprefix("// "), found
 

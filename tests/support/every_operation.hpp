@@ -13,13 +13,16 @@
 #include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/futex.hpp>
 #include <gyre/runtime/ops/leased.hpp>
+#include <gyre/runtime/ops/message.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/msg_ring.hpp>
 #include <gyre/runtime/ops/path.hpp>
 #include <gyre/runtime/ops/poll.hpp>
 #include <gyre/runtime/ops/provide.hpp>
 #include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/ops/socket_option.hpp>
 #include <gyre/runtime/ops/timeout.hpp>
+#include <gyre/runtime/ops/zero_copy.hpp>
 
 #include "outcome.hpp"
 
@@ -100,6 +103,26 @@ inline task<> of_unlinkat(outcome& noted) {
   co_await observe(ops::unlinkat(AT_FDCWD, path->c_str()), noted);
 }
 inline task<> of_poll(outcome& noted) { co_await observe(ops::poll(some_number, POLLIN), noted); }
+inline task<> of_poll_update(outcome& noted) {
+  ops::poll_stream stream(some_number, POLLIN);
+  co_await observe(ops::poll_update(stream, POLLOUT), noted);
+}
+inline task<> of_poll_remove(outcome& noted) {
+  ops::poll_stream stream(some_number, POLLIN);
+  co_await observe(ops::poll_remove(stream), noted);
+}
+inline task<> of_socket_bytes_readable(outcome& noted) {
+  co_await observe(ops::socket_bytes_readable(some_number), noted);
+}
+inline task<> of_socket_bytes_unsent(outcome& noted) { co_await observe(ops::socket_bytes_unsent(some_number), noted); }
+inline task<> of_getsockopt(outcome& noted) {
+  auto value = four_on_the_heap();
+  co_await observe(ops::getsockopt(some_number, SOL_SOCKET, SO_TYPE, std::span{value}), noted);
+}
+inline task<> of_setsockopt(outcome& noted) {
+  const auto value = four_on_the_heap();
+  co_await observe(ops::setsockopt(some_number, SOL_SOCKET, SO_KEEPALIVE, std::span{value}), noted);
+}
 inline task<> of_socket(outcome& noted) { co_await observe(ops::socket(AF_INET, SOCK_STREAM), noted); }
 inline task<> of_accept(outcome& noted) { co_await observe(ops::accept(some_number), noted); }
 inline task<> of_connect(outcome& noted) {
@@ -114,6 +137,48 @@ inline task<> of_send(outcome& noted) {
   auto bytes = four_on_the_heap();
   co_await observe(ops::send(some_number, bytes), noted);
 }
+inline task<> of_recv_poll_first(outcome& noted) {
+  auto buffer = four_on_the_heap();
+  co_await observe(ops::recv_poll_first(some_number, buffer), noted);
+}
+inline task<> of_send_poll_first(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  co_await observe(ops::send_poll_first(some_number, bytes), noted);
+}
+inline task<> of_sendto(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  auto address = std::make_unique<sockaddr_in>();
+  co_await observe(ops::sendto(some_number, bytes, reinterpret_cast<sockaddr*>(address.get()), sizeof *address), noted);
+}
+inline task<> of_bind(outcome& noted) {
+  auto address = std::make_unique<sockaddr_in>();
+  co_await observe(ops::bind(some_number, reinterpret_cast<sockaddr*>(address.get()), sizeof *address), noted);
+}
+inline task<> of_listen(outcome& noted) { co_await observe(ops::listen(some_number), noted); }
+inline task<> of_sendmsg(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  auto parts = parts_of(bytes);
+  const ops::outgoing_message message{.parts = parts};
+  co_await observe(ops::sendmsg(some_number, message), noted);
+}
+inline task<> of_recvmsg(outcome& noted) {
+  auto buffer = four_on_the_heap();
+  auto parts = parts_of(buffer);
+  auto from = std::make_unique<sockaddr_storage>();
+  auto control = std::make_unique<ops::control_room<int>>();
+  const ops::incoming_message message{.parts = parts, .from = from.get(), .control = control->bytes()};
+  co_await observe(ops::recvmsg(some_number, message), noted);
+}
+inline task<> of_send_zc(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  co_await observe(ops::send_zc(some_number, bytes), noted);
+}
+inline task<> of_sendmsg_zc(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  auto parts = parts_of(bytes);
+  const ops::outgoing_message message{.parts = parts};
+  co_await observe(ops::sendmsg_zc(some_number, message), noted);
+}
 inline task<> of_recv_all(outcome& noted) {
   auto buffer = four_on_the_heap();
   co_await observe(ops::recv_all(some_number, buffer), noted);
@@ -124,6 +189,9 @@ inline task<> of_send_all(outcome& noted) {
 }
 inline task<> of_shutdown(outcome& noted) { co_await observe(ops::shutdown(some_number, SHUT_WR), noted); }
 inline task<> of_timeout(outcome& noted) { co_await observe(ops::timeout(std::chrono::hours{1}), noted); }
+inline task<> of_timeout_or_count(outcome& noted) {
+  co_await observe(ops::timeout_or_count(1000, std::chrono::hours{1}), noted);
+}
 inline task<> of_msg_ring(outcome& noted) { co_await observe(ops::msg_ring(some_number, 1, 1), noted); }
 inline task<> of_futex_wait(outcome& noted) {
   auto word = std::make_unique<std::atomic<std::uint32_t>>();
@@ -179,11 +247,26 @@ inline constexpr std::array every_operation{
     some_operation{"statx", IORING_OP_STATX, &of_statx, &zero},
     some_operation{"unlinkat", IORING_OP_UNLINKAT, &of_unlinkat, &zero},
     some_operation{"poll", IORING_OP_POLL_ADD, &of_poll, &one_byte},
+    some_operation{"poll_update", IORING_OP_POLL_REMOVE, &of_poll_update, &zero},
+    some_operation{"poll_remove", IORING_OP_POLL_REMOVE, &of_poll_remove, &zero},
+    some_operation{"socket_bytes_readable", IORING_OP_URING_CMD, &of_socket_bytes_readable, &four_bytes},
+    some_operation{"socket_bytes_unsent", IORING_OP_URING_CMD, &of_socket_bytes_unsent, &four_bytes},
+    some_operation{"getsockopt", IORING_OP_URING_CMD, &of_getsockopt, &four_bytes},
+    some_operation{"setsockopt", IORING_OP_URING_CMD, &of_setsockopt, &zero},
     some_operation{"socket", IORING_OP_SOCKET, &of_socket, &new_descriptor},
     some_operation{"accept", IORING_OP_ACCEPT, &of_accept, &new_descriptor},
     some_operation{"connect", IORING_OP_CONNECT, &of_connect, &zero},
     some_operation{"recv", IORING_OP_RECV, &of_recv, &four_bytes},
     some_operation{"send", IORING_OP_SEND, &of_send, &four_bytes},
+    some_operation{"recv_poll_first", IORING_OP_RECV, &of_recv_poll_first, &four_bytes},
+    some_operation{"send_poll_first", IORING_OP_SEND, &of_send_poll_first, &four_bytes},
+    some_operation{"sendto", IORING_OP_SEND, &of_sendto, &four_bytes},
+    some_operation{"bind", IORING_OP_BIND, &of_bind, &zero},
+    some_operation{"listen", IORING_OP_LISTEN, &of_listen, &zero},
+    some_operation{"sendmsg", IORING_OP_SENDMSG, &of_sendmsg, &four_bytes},
+    some_operation{"recvmsg", IORING_OP_RECVMSG, &of_recvmsg, &four_bytes},
+    some_operation{"send_zc", IORING_OP_SEND_ZC, &of_send_zc, &four_bytes},
+    some_operation{"sendmsg_zc", IORING_OP_SENDMSG_ZC, &of_sendmsg_zc, &four_bytes},
     some_operation{"recv_all", IORING_OP_RECV, &of_recv_all, &four_bytes},
     some_operation{"send_all", IORING_OP_SEND, &of_send_all, &four_bytes},
     some_operation{"shutdown", IORING_OP_SHUTDOWN, &of_shutdown, &zero},
@@ -200,6 +283,7 @@ inline constexpr std::array every_operation{
     some_operation{"read_leased", IORING_OP_READ, &of_read_leased, &zero},
     some_operation{"provide_buffers", IORING_OP_PROVIDE_BUFFERS, &of_provide_buffers, &zero},
     some_operation{"remove_buffers", IORING_OP_REMOVE_BUFFERS, &of_remove_buffers, &one_byte},
+    some_operation{"timeout_or_count", IORING_OP_TIMEOUT, &of_timeout_or_count, &time_has_come},
     some_operation{"futex_wait", IORING_OP_FUTEX_WAIT, &of_futex_wait, &zero},
     some_operation{"futex_wake", IORING_OP_FUTEX_WAKE, &of_futex_wake, &zero},
     some_operation{"futex_wait_any", IORING_OP_FUTEX_WAITV, &of_futex_wait_any, &zero},
