@@ -21,7 +21,8 @@ ops::futex_kind kind_of(lock_sort sort) noexcept {
 
 }  // namespace
 
-lock_queue::lock_queue(word_queues& home) noexcept : kernel_request{&ended, &describe}, home_{home} {}
+lock_queue::lock_queue(word_queues& home) noexcept
+    : kernel_request{&ended, &describe}, home_{home}, tag_in_process_{home.loop.number() + 1} {}
 
 lock_queue::~lock_queue() {
   GYRE_ASSERT(phase_ == phase::idle && waiters_count_ == 0, "nobody waits for a lock when the executor ends");
@@ -55,9 +56,14 @@ void lock_queue::hand_over(mutex_word& lock) noexcept {
   rest();
 }
 
+// tag_for(), without a look at who runs here.
+std::uint32_t lock_queue::own_tag(const mutex_word& lock) const noexcept {
+  return sort_ == lock_sort::in_process ? tag_in_process_ : tag_for(lock);
+}
+
 // Nothing of this queue is in the kernel, and somebody waits here.
 void lock_queue::contend(mutex_word& lock, bool woken) noexcept {
-  const std::uint32_t tag = tag_for(lock);
+  const std::uint32_t tag = own_tag(lock);
   std::uint32_t seen = lock.value.load(std::memory_order_relaxed);
   for (;;) {
     seen = lock.without_bias(seen, tag);
@@ -94,7 +100,7 @@ bool lock_queue::try_say(mutex_word& lock, std::uint32_t& seen, std::uint32_t sa
 // One more waits here. Where a coroutine of this executor holds the lock, its unlock is to find him.
 void lock_queue::say_local(mutex_word& lock) noexcept {
   if (sort_ != lock_sort::in_process) return;
-  const std::uint32_t tag = tag_for(lock);
+  const std::uint32_t tag = own_tag(lock);
   std::uint32_t seen = lock.value.load(std::memory_order_relaxed);
   if (seen == (tag | mutex_word::biased)) seen = lock.without_bias(seen, tag);
   while (mutex_word::owner(seen) == tag && !try_say(lock, seen, seen | mutex_word::local)) {
@@ -126,7 +132,7 @@ void lock_queue::let_others_in(mutex_word& lock) noexcept {
 void lock_queue::grant_to_first(mutex_word& lock) noexcept {
   lock_wait& first = pop_first();
   if (sort_ == lock_sort::in_process) {
-    const std::uint32_t mine = tag_for(lock) | (waiters_count_ > 0 ? mutex_word::local : 0);
+    const std::uint32_t mine = own_tag(lock) | (waiters_count_ > 0 ? mutex_word::local : 0);
     std::uint32_t seen = lock.value.load(std::memory_order_relaxed);
     while (!try_say(lock, seen, mine | (seen & mutex_word::waits))) {
     }

@@ -80,6 +80,7 @@ class lock_queue final : public kernel_request {
  private:
   enum class phase : std::uint8_t { idle, asleep, leaving };
 
+  [[nodiscard]] std::uint32_t own_tag(const mutex_word& lock) const noexcept;
   void contend(mutex_word& lock, bool woken) noexcept;
   [[nodiscard]] bool try_take_for_first(mutex_word& lock, std::uint32_t& seen, std::uint32_t tag, bool woken) noexcept;
   [[nodiscard]] bool try_say(mutex_word& lock, std::uint32_t& seen, std::uint32_t said) noexcept;
@@ -104,6 +105,7 @@ class lock_queue final : public kernel_request {
   };
 
   word_queues& home_;
+  const std::uint32_t tag_in_process_;
   look_timer look_timer_{*this};
   bool pauses_ = false;
   suspension_list waiting_;

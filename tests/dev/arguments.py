@@ -14,7 +14,7 @@ import tempfile
 import unittest
 
 DEV = pathlib.Path(sys.argv.pop(1)).resolve()
-WITHOUT_ARGUMENTS = ("setup", "test", "docs", "matrix", "clean")
+WITHOUT_ARGUMENTS = ("setup", "docs", "matrix", "clean")
 
 
 class Arguments(unittest.TestCase):
@@ -42,7 +42,7 @@ class Arguments(unittest.TestCase):
         for arguments in ([], ["help"], ["--help"], ["-h"]):
             ended = self.run_dev(*arguments)
             self.assertEqual(ended.returncode, 0)
-            for command in (*WITHOUT_ARGUMENTS, "build", "sanitize", "demo", "serve", "bench", "fmt", "tidy"):
+            for command in (*WITHOUT_ARGUMENTS, "build", "test", "sanitize", "demo", "serve", "bench", "fmt", "tidy"):
                 self.assertRegex(ended.stdout, rf"(?m)^  {command} .*  \w")
 
     def test_a_command_that_there_is_not(self):
@@ -55,6 +55,8 @@ class Arguments(unittest.TestCase):
     def test_an_argument_too_many(self):
         for command in WITHOUT_ARGUMENTS:
             self.check_refused([command, "more"], f"{command} does not take 'more'", command)
+        self.check_refused(["test", "more"], "test does not take 'more'", "test [--long]")
+        self.check_refused(["test", "--long", "more"], "test does not take '--long more'", "test [--long]")
         self.check_refused(["build", "debug", "more"], "build does not take 'more'", "build [debug|release|asan|tsan]")
         self.check_refused(["sanitize", "asan", "tsan"], "sanitize does not take 'tsan'", "sanitize asan|tsan")
         self.check_refused(["demo", ".", "more"], "demo does not take 'more'", "demo [DIR]")

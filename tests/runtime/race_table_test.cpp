@@ -285,6 +285,7 @@ task             value    value    value    value    | value    value    value  
 child's_result   value    value    stopped  value    | stopped  stopped  stopped  stopped
 room             value    value    stopped  value    | stopped  stopped  stopped  stopped
 permit           value    value    stopped  value    | stopped  stopped  stopped  stopped
+mutex            value    value    stopped  value    | stopped  stopped  stopped  stopped
 channel          value    value    stopped  value    | stopped  stopped  stopped  stopped
 select           value    value    stopped  value    | stopped  stopped  stopped  stopped
 group            value    value    stopped  value    | stopped  stopped  stopped  stopped
@@ -314,6 +315,7 @@ task             value       value       value       value       | value       v
 child's_result   value       value       value       value       | timed_out   timed_out   value       timed_out
 room             value       value       value       value       | timed_out   timed_out   value       timed_out
 permit           value       value       value       value       | timed_out   timed_out   value       timed_out
+mutex            value       value       value       value       | timed_out   timed_out   value       timed_out
 channel          value       value       value       value       | timed_out   timed_out   value       timed_out
 select           value       value       value       value       | timed_out   timed_out   value       timed_out
 group            value       value       value       value       | timed_out   timed_out   value       timed_out
@@ -341,6 +343,7 @@ task             error    error    error    error    | error    error    error  
 child's_result   error    error    stopped  error    | stopped  stopped  stopped  stopped
 room             stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
 permit           stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
+mutex            value    value    stopped  value    | stopped  stopped  stopped  stopped
 channel          stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
 select           stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
 group            error    error    error    error    | error    error    error    error
@@ -352,6 +355,7 @@ when_any         error    error    error    error    | error    error    error  
 race             error    error    error    error    | error    error    error    error
 # -: a time comes, and cannot fail.
 # Where a child or a source has failed, who waits beside it is stopped, and the region around both throws the failure.
+# Who has failed unlocks the mutex as it unwinds: who waits has it then.
 )"});
 }
 
@@ -369,6 +373,7 @@ task             error     error     error     error     | error     error     e
 child's_result   error     error     error     error     | timed_out timed_out error     timed_out
 room             stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
 permit           stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
+mutex            value     value     value     value     | timed_out timed_out value     timed_out
 channel          stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
 select           stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
 group            error     error     error     error     | error     error     error     error
@@ -380,6 +385,7 @@ when_any         error     error     error     error     | error     error     e
 race             error     error     error     error     | error     error     error     error
 # -: as above.
 # Where a child or a source has failed, who waits beside it is stopped, and the region around both throws the failure.
+# The mutex: as above.
 )"});
 }
 
@@ -392,6 +398,7 @@ interval         stopped   stopped   stopped   stopped   | timed_out stopped   s
 child's_result   stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 room             stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 permit           stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
+mutex            stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 channel          stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 select           stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 merged_streams   stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
@@ -411,6 +418,7 @@ interval         stopped   stopped   stopped   stopped   | timed_out stopped   s
 child's_result   stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 room             stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 permit           stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
+mutex            stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 channel          stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 select           stopped   stopped   stopped   stopped   | timed_out stopped   stopped   stopped
 group            stopped   stopped   stopped   stopped   | stopped   stopped   stopped   stopped
@@ -698,6 +706,7 @@ interval         -       -       -       | -       -       -
 child's_result   value   stopped stopped | stopped stopped stopped
 room             value   stopped stopped | stopped stopped stopped
 permit           value   stopped stopped | stopped stopped stopped
+mutex            value   stopped stopped | stopped stopped stopped
 channel          value   stopped stopped | stopped stopped stopped
 select           value   stopped stopped | stopped stopped stopped
 group            value   stopped stopped | stopped stopped stopped

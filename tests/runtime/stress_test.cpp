@@ -23,6 +23,7 @@
 #include <gyre/runtime/when_all.hpp>
 #include <gyre/runtime/when_any.hpp>
 #include <gyre/sync/channel.hpp>
+#include <gyre/sync/mutex.hpp>
 #include <gyre/sync/semaphore.hpp>
 
 #include "../support/captured_log.hpp"
@@ -102,6 +103,7 @@ struct tally {
   std::uint64_t failures_count = 0;
   std::uint64_t sleeps_count = 0;
   std::uint64_t permits_acquired_count = 0;
+  std::uint64_t mutexes_locked_count = 0;
   std::uint64_t items_received_count = 0;
   std::uint64_t chains_count = 0;
 };
@@ -170,6 +172,8 @@ class world {
   clock_ns latest_system_time = 0;
   sync::semaphore permits{permits_count};
   std::uint64_t held_permits_count = 0;
+  sync::mutex locked;
+  bool is_somebody_inside = false;
   sync::channel<std::uint64_t> items{2};
   std::uint64_t items_count = 0;  // so far; each item is its number
   std::uint64_t sent_sum = 0;
@@ -358,6 +362,35 @@ task<int> hold_permits(world& in, dice random) {
   co_return 1;
 }
 
+// In a frame: the mutex is held.
+class inside_in_frame {
+ public:
+  explicit inside_in_frame(world& in) : in_{in} {
+    in_.expect(!std::exchange(in_.is_somebody_inside, true), "one at a time holds a mutex");
+    ++in_.seen.mutexes_locked_count;
+  }
+  inside_in_frame(const inside_in_frame&) = delete;
+  inside_in_frame& operator=(const inside_in_frame&) = delete;
+  ~inside_in_frame() { in_.is_somebody_inside = false; }
+
+ private:
+  world& in_;
+};
+
+task<int> hold_mutex(world& in, dice random) {
+  in_frame here{in, co_await this_task::scope()};
+  const clock_ns begin = in.loop.now();
+  const nanoseconds limit = in.some_time(random);
+  const auto held = co_await move_on_after(limit, in.locked.lock());
+  in.expect(held || in.has_passed(begin, limit), "nobody moves on from a mutex before its time has passed");
+  if (held) {
+    const inside_in_frame counted{in};
+    if (random.one_in(2)) co_await sleep(in, in.some_time(random));
+  }
+  here.ended();
+  co_return 1;
+}
+
 task<> send_item(world& in, nanoseconds limit) {
   const std::uint64_t number = ++in.items_count;
   std::uint64_t item = number;
@@ -412,6 +445,7 @@ task<int> leaf(world& in, dice random) {
   std::array<std::byte, 4> other_buffer{};
   const int fd = in.sockets[random.below(4)];
   const nanoseconds limit = in.some_time(random);
+<<<<<<< HEAD
   const std::optional<nanoseconds> perhaps = random.one_in(2) ? std::optional{limit} : std::nullopt;
   switch (random.below(22)) {
     case 21:
@@ -422,6 +456,11 @@ task<int> leaf(world& in, dice random) {
       break;
     case 19:
       co_await transfer(in, ops::drain(ops::send(fd, buffer)), limit);
+=======
+  switch (random.below(20)) {
+    case 19:
+      co_await hold_mutex(in, random.fork());
+>>>>>>> bias
       break;
     case 18:
       co_await hand_items(in, random.fork());
@@ -716,6 +755,7 @@ void check_end(world& in, root_task<int>& root) {
   in.expect(in.scopes.empty(), "no scope is left open");
   in.expect(in.loop.timers().empty(), "no timer is left");
   in.expect(in.permits.available() == permits_count, "all permits have been given back");
+  in.expect(static_cast<bool>(in.locked.try_lock()), "the mutex is free");
   while (const auto left = in.items.try_receive()) in.received_sum += *left;
   in.expect(in.received_sum == in.sent_sum, "what was sent was received, or is in the channel");
 }
@@ -888,14 +928,20 @@ tally for_each_seed(std::uint64_t first, std::uint64_t count, ended_program (*ru
     all.failures_count += seen.failures_count;
     all.sleeps_count += seen.sleeps_count;
     all.permits_acquired_count += seen.permits_acquired_count;
+    all.mutexes_locked_count += seen.mutexes_locked_count;
     all.items_received_count += seen.items_received_count;
     all.chains_count += seen.chains_count;
   }
   MESSAGE(all.nodes_count, " nodes, ", all.frames_stopped_count, " frames stopped, ", all.operations_timed_out_count,
           " operations and ", all.tasks_timed_out_count, " tasks timed out, ", all.scopes_emptied_count,
           " scopes emptied, ", all.failures_count, " failures, ", all.sleeps_count, " sleeps, ",
+<<<<<<< HEAD
           all.permits_acquired_count, " permits acquired, ", all.items_received_count, " items received, ",
           all.chains_count, " chains");
+=======
+          all.permits_acquired_count, " permits acquired, ", all.mutexes_locked_count, " mutexes locked, ",
+          all.items_received_count, " items received");
+>>>>>>> bias
   return all;
 }
 
@@ -912,6 +958,7 @@ TEST_CASE("random programs on the scripted ring end by the rules, and leave noth
   CHECK(all.failures_count > 0);
   CHECK(all.sleeps_count > 0);
   CHECK(all.permits_acquired_count > 0);
+  CHECK(all.mutexes_locked_count > 0);
   CHECK(all.items_received_count > 0);
   CHECK(all.chains_count > 0);
 }

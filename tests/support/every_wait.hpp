@@ -17,6 +17,7 @@
 #include <gyre/runtime/when_all.hpp>
 #include <gyre/runtime/when_any.hpp>
 #include <gyre/sync/channel.hpp>
+#include <gyre/sync/mutex.hpp>
 #include <gyre/sync/select.hpp>
 #include <gyre/sync/semaphore.hpp>
 
@@ -169,6 +170,22 @@ inline task<> permit_of_semaphore(stage& at) {
   });
 }
 
+inline task<> receive_and_unlock(stage& at, sync::mutex::guard held) {
+  const life counted{at};
+  static_cast<void>(co_await receive(at));
+  held.unlock();
+}
+
+inline task<> hold_of_mutex(stage& at) {
+  sync::mutex locked;
+  auto held = co_await locked.lock();
+  co_await with_task_group([&](task_group& group) -> task<> {
+    group.start(receive_and_unlock(at, std::move(held)));
+    co_await tell_in_scope(at, locked.lock());
+    group.cancel();
+  });
+}
+
 inline task<> receive_and_send(stage& at, sync::channel<int>& items) {
   const life counted{at};
   static_cast<void>(co_await receive(at));
@@ -262,11 +279,12 @@ inline constexpr std::array subjects{
     subject{.name = "sleep", .wait = &sleep, .opcode = IORING_OP_LAST},
     subject{.name = "interval", .wait = &tick, .opcode = IORING_OP_LAST},
     // What others wait for: a task that is awaited; a child, by who has its handle, or who needs its place, or a permit
-    // that it releases, or an item that it sends; a group.
+    // that it releases, or a mutex that it unlocks, or an item that it sends; a group.
     subject{.name = "task", .wait = &awaited_task},
     subject{.name = "child's_result", .wait = &result_of_child},
     subject{.name = "room", .wait = &room_in_group},
     subject{.name = "permit", .wait = &permit_of_semaphore},
+    subject{.name = "mutex", .wait = &hold_of_mutex},
     subject{.name = "channel", .wait = &item_of_channel},
     subject{.name = "select", .wait = &item_of_selected_channel},
     subject{.name = "group", .wait = &group_of_two},
