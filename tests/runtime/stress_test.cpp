@@ -445,9 +445,11 @@ task<int> leaf(world& in, dice random) {
   std::array<std::byte, 4> other_buffer{};
   const int fd = in.sockets[random.below(4)];
   const nanoseconds limit = in.some_time(random);
-<<<<<<< HEAD
   const std::optional<nanoseconds> perhaps = random.one_in(2) ? std::optional{limit} : std::nullopt;
-  switch (random.below(22)) {
+  switch (random.below(23)) {
+    case 22:
+      co_await hold_mutex(in, random.fork());
+      break;
     case 21:
       co_await await_chain(in, ops::link(ops::send(fd, buffer), ops::recv(fd, other_buffer)), false, perhaps);
       break;
@@ -456,11 +458,6 @@ task<int> leaf(world& in, dice random) {
       break;
     case 19:
       co_await transfer(in, ops::drain(ops::send(fd, buffer)), limit);
-=======
-  switch (random.below(20)) {
-    case 19:
-      co_await hold_mutex(in, random.fork());
->>>>>>> bias
       break;
     case 18:
       co_await hand_items(in, random.fork());
@@ -935,13 +932,8 @@ tally for_each_seed(std::uint64_t first, std::uint64_t count, ended_program (*ru
   MESSAGE(all.nodes_count, " nodes, ", all.frames_stopped_count, " frames stopped, ", all.operations_timed_out_count,
           " operations and ", all.tasks_timed_out_count, " tasks timed out, ", all.scopes_emptied_count,
           " scopes emptied, ", all.failures_count, " failures, ", all.sleeps_count, " sleeps, ",
-<<<<<<< HEAD
-          all.permits_acquired_count, " permits acquired, ", all.items_received_count, " items received, ",
-          all.chains_count, " chains");
-=======
           all.permits_acquired_count, " permits acquired, ", all.mutexes_locked_count, " mutexes locked, ",
-          all.items_received_count, " items received");
->>>>>>> bias
+          all.items_received_count, " items received, ", all.chains_count, " chains");
   return all;
 }
 
