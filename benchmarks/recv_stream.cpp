@@ -3,12 +3,15 @@
 // time; into buffers of their own size, into bundles of them, and bit by bit into large ones; and by single receives.
 //
 // The floors are the same requests on liburing, with the same buffers, each given back when it was looked at. Messages
-// are sent by send(2) over a socketpair before the other side is asked, so that what differs between two lines is
-// gyre's part. A byte of each message is added up on both sides.
+// are sent by send(2) over a socketpair, the cheapest way there is, before the other side is asked: so what differs
+// between two lines is gyre's part. The lines of TCP say what that is of a message that comes over loopback. A byte of
+// each message is added up on both sides.
 #include "support/die.hpp"
 #include "support/raw_ring.hpp"
 
 #include <benchmark/benchmark.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +20,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
+#include <type_traits>
 
 #include <gyre/runtime/buffer_pool.hpp>
 #include <gyre/runtime/executor.hpp>
@@ -33,9 +38,12 @@ enum class how { single, multishot, bundle, incremental };
 
 constexpr std::size_t buffer_bytes_of(how way) { return way == how::incremental ? 4096 : message_bytes; }
 
+enum class over { unix_sockets, tcp };
+
 struct socket_pair {
-  socket_pair() {
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) bench::die("socketpair", errno);
+  explicit socket_pair(over what) {
+    if (what == over::tcp) connect_over_tcp();
+    else if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) bench::die("socketpair", errno);
   }
   socket_pair(const socket_pair&) = delete;
   socket_pair& operator=(const socket_pair&) = delete;
@@ -47,6 +55,24 @@ struct socket_pair {
       if (::send(ends[1], message.data(), message.size(), 0) != ssize_t{message_bytes}) bench::die("send", errno);
   }
   std::array<int, 2> ends{};
+
+ private:
+  void connect_over_tcp() {
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    auto* const address = reinterpret_cast<sockaddr*>(&at);
+    const bool listens = ::bind(listener, address, size) == 0 && ::getsockname(listener, address, &size) == 0 &&
+                         ::listen(listener, 1) == 0;
+    ends[1] = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (!listens || ::connect(ends[1], address, size) != 0) bench::die("connect", errno);
+    ends[0] = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    const int on = 1;
+    ::setsockopt(ends[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    ::close(listener);
+  }
 };
 
 // ---------------------------------------------------------------------------------------------------------- liburing
@@ -113,9 +139,9 @@ void arm(bench::raw_ring& ring, int socket, how way) {
   sqe->buf_group = 0;
 }
 
-template <how Way>
+template <how Way, over What = over::unix_sockets>
 void raw_receive(benchmark::State& state) {
-  const socket_pair pair;
+  const socket_pair pair{What};
   bench::raw_ring ring;
   raw_pool pool{ring.get(), Way};
   const auto batch = static_cast<std::size_t>(state.range(0));
@@ -168,8 +194,8 @@ std::size_t use(const std::optional<gyre::buffer_chain>& chain, unsigned& seen) 
 }
 
 template <how Way>
-gyre::task<> receive(benchmark::State& state) {
-  const socket_pair pair;
+gyre::task<> receive(benchmark::State& state, over what) {
+  const socket_pair pair{what};
   const gyre::buffer_pool pool{
       gyre::executor::current(),
       {.buffers_count = buffers_count, .buffer_bytes = buffer_bytes_of(Way), .incremental = Way == how::incremental}};
@@ -184,10 +210,10 @@ gyre::task<> receive(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 
-template <how Way>
+template <how Way, over What = over::unix_sockets>
 void gyre_receive(benchmark::State& state) {
   gyre::executor loop{{.park = gyre::parking::ring_wait}};
-  loop.run(receive<Way>(state));
+  loop.run(receive<Way>(state, What));
 }
 
 void recv_single_floor(benchmark::State& state) { raw_receive<how::single>(state); }
@@ -198,6 +224,10 @@ void recv_bundle_floor(benchmark::State& state) { raw_receive<how::bundle>(state
 void recv_bundle_gyre(benchmark::State& state) { gyre_receive<how::bundle>(state); }
 void recv_incremental_floor(benchmark::State& state) { raw_receive<how::incremental>(state); }
 void recv_incremental_gyre(benchmark::State& state) { gyre_receive<how::incremental>(state); }
+void recv_tcp_single_floor(benchmark::State& state) { raw_receive<how::single, over::tcp>(state); }
+void recv_tcp_single_gyre(benchmark::State& state) { gyre_receive<how::single, over::tcp>(state); }
+void recv_tcp_multishot_floor(benchmark::State& state) { raw_receive<how::multishot, over::tcp>(state); }
+void recv_tcp_multishot_gyre(benchmark::State& state) { gyre_receive<how::multishot, over::tcp>(state); }
 
 BENCHMARK(recv_single_floor)->Arg(1)->Arg(32);
 BENCHMARK(recv_single_gyre)->Arg(1)->Arg(32);
@@ -207,6 +237,10 @@ BENCHMARK(recv_bundle_floor)->Arg(1)->Arg(32);
 BENCHMARK(recv_bundle_gyre)->Arg(1)->Arg(32);
 BENCHMARK(recv_incremental_floor)->Arg(1)->Arg(32);
 BENCHMARK(recv_incremental_gyre)->Arg(1)->Arg(32);
+BENCHMARK(recv_tcp_single_floor)->Arg(1);
+BENCHMARK(recv_tcp_single_gyre)->Arg(1);
+BENCHMARK(recv_tcp_multishot_floor)->Arg(1);
+BENCHMARK(recv_tcp_multishot_gyre)->Arg(1);
 
 }  // namespace
 

@@ -84,6 +84,8 @@ LINES = {
     ('recv_bundle', '32'): ('the same, 32 are there', ('ratio', 1.05)),
     ('recv_incremental', '1'): ('the same in pieces of large buffers', ('ratio', 1.05)),
     ('recv_incremental', '32'): ('the same, 32 are there', ('ratio', 1.05)),
+    ('recv_tcp_single', '1'): ('a message over TCP into a leased buffer, by single receives', ('ratio', 1.05)),
+    ('recv_tcp_multishot', '1'): ('the same, by a stream', ('ratio', 1.05)),
     ('cancel', '100'): ('100 receiving tasks cancelled, each', None),
     ('cancel', '10000'): ('10,000 receiving tasks cancelled, each', None),
     ('cancel', '100000'): ('100,000 receiving tasks cancelled, each', ('gyre', 2000)),
