@@ -52,6 +52,18 @@ struct capabilities {
   /// @limits     Rings count towards RLIMIT_MEMLOCK, also those of this question, and a little longer than it takes.
   /// @source     io_uring_register(2), IORING_REGISTER_PROBE; io_uring_setup(2).
   [[nodiscard]] static capabilities query();
+
+  /// Why packets that a network device receives cannot be put into a program's memory without a copy, which is
+  /// IORING_OP_RECV_ZC: by trying to set that up on one of the device's queues. It is undone when this returns.
+  ///
+  /// @param interface  The device's name, such as "eth0".
+  /// @param rx_queue   Which of its receive queues, from 0.
+  /// @return     Empty when it can be set up: gyre has no operation for it, and leaves it to ops of a program's own.
+  /// @errors     std::bad_alloc. That it is refused is an answer, not an error.
+  /// @threads    From any thread. Blocks for as long as it takes; where it is granted, the queue is reset for a moment.
+  /// @source     io_uring_register(2), IORING_REGISTER_ZCRX_IFQ; Documentation/networking/iou-zcrx.rst. Linux 6.15.
+  [[nodiscard]] static std::optional<refusal> zero_copy_receive_refusal(const std::string& interface,
+                                                                        unsigned rx_queue = 0);
 };
 
 }  // namespace gyre

@@ -180,7 +180,7 @@ class operation : public detail::waiter {
   /// For operations of two completions, in prepare(): none of the two is taken for the end before the kind's note().
   void expect_notification() noexcept {
     add(composed);
-    least_res_ = INT32_MAX;
+    answer_.res = INT32_MAX;
   }
 
   /// The last thing in the prepare() of an operation whose opcode came after Linux 5.19, which gyre needs. Where the

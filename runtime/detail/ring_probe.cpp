@@ -6,10 +6,14 @@
 #include <gyre/runtime/detail/ring_probe.hpp>
 
 #include <liburing.h>
+#include <net/if.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 
 namespace gyre::detail {
@@ -17,8 +21,43 @@ namespace {
 
 // Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.15.
 constexpr unsigned feature_no_iowait = 1U << 17;    // IORING_FEAT_NO_IOWAIT
+constexpr int op_recv_zc = 58;                      // IORING_OP_RECV_ZC
 constexpr int op_epoll_wait = 59;                   // IORING_OP_EPOLL_WAIT
+constexpr unsigned register_zcrx_ifq = 32;          // IORING_REGISTER_ZCRX_IFQ
+constexpr std::uint32_t region_of_user = 1;         // IORING_MEM_REGION_TYPE_USER
 constexpr unsigned setup_hybrid_iopoll = 1U << 17;  // IORING_SETUP_HYBRID_IOPOLL, Linux 6.13
+
+// struct io_uring_zcrx_area_reg, io_uring_region_desc and io_uring_zcrx_ifq_reg.
+struct receive_area {
+  std::uint64_t address;
+  std::uint64_t bytes;
+  std::uint64_t refill_token;
+  std::uint32_t flags;
+  std::uint32_t dmabuf_fd;
+  std::uint64_t reserved[2];
+};
+struct shared_region {
+  std::uint64_t address;
+  std::uint64_t bytes;
+  std::uint32_t flags;
+  std::uint32_t id;
+  std::uint64_t mmap_offset;
+  std::uint64_t reserved[4];
+};
+struct receive_queue {
+  std::uint32_t interface_index;
+  std::uint32_t rx_queue;
+  std::uint32_t refill_entries;
+  std::uint32_t flags;
+  std::uint64_t area;
+  std::uint64_t region;
+  std::uint32_t offsets[4];
+  std::uint64_t offsets_reserved[2];
+  std::uint32_t id;
+  std::uint32_t reserved;
+  std::uint64_t more_reserved[3];
+};
+static_assert(sizeof(receive_area) == 48 && sizeof(shared_region) == 64 && sizeof(receive_queue) == 96);
 
 constexpr int no_descriptor = -1;
 
@@ -82,6 +121,7 @@ void ask_opcodes(trial_ring& ring, kernel_probe& answer) {
   answer.process_wait = has(IORING_OP_WAITID);
   answer.epoll_control = has(IORING_OP_EPOLL_CTL);
   answer.epoll_wait = has(op_epoll_wait);
+  answer.receive_zero_copy = has(op_recv_zc);
 }
 
 void read_features(const ring_report& ring, kernel_probe& answer) {
@@ -194,7 +234,52 @@ void try_on(trial_ring& ring, kernel_probe& answer) {
 
 bool grants(unsigned setup_flags) { return trial_ring{setup_flags}.is_up(); }
 
+// Pages of this process alone, given back at the end of a block.
+class trial_pages {
+ public:
+  explicit trial_pages(std::size_t bytes) noexcept
+      : address_{::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)}, bytes_{bytes} {}
+  ~trial_pages() {
+    if (are_there()) ::munmap(address_, bytes_);
+  }
+  trial_pages(const trial_pages&) = delete;
+  trial_pages& operator=(const trial_pages&) = delete;
+
+  bool are_there() const noexcept { return address_ != MAP_FAILED; }
+  std::uint64_t address() const noexcept { return reinterpret_cast<std::uint64_t>(address_); }
+  std::size_t bytes() const noexcept { return bytes_; }
+
+ private:
+  void* address_;
+  std::size_t bytes_;
+};
+
 }  // namespace
+
+int try_zero_copy_receive(const char* interface, unsigned rx_queue) noexcept {
+  const unsigned index = ::if_nametoindex(interface);
+  if (index == 0) return ENODEV;
+  const trial_pages memory{1 << 20};
+  const trial_pages refills{1 << 16};
+  if (!memory.are_there() || !refills.are_there()) return ENOMEM;
+  trial_ring ring{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQE32};
+  if (!ring.is_up()) return EINVAL;  // a kernel without these has no zero-copy receive either
+
+  receive_area area{};
+  area.address = memory.address();
+  area.bytes = memory.bytes();
+  shared_region region{};
+  region.address = refills.address();
+  region.bytes = refills.bytes();
+  region.flags = region_of_user;
+  receive_queue queue{};
+  queue.interface_index = index;
+  queue.rx_queue = rx_queue;
+  queue.refill_entries = 64;
+  queue.area = reinterpret_cast<std::uint64_t>(&area);
+  queue.region = reinterpret_cast<std::uint64_t>(&region);
+  return -io_uring_register(static_cast<unsigned>(ring.get()->ring_fd), register_zcrx_ifq, &queue, 1);
+}
 
 kernel_probe probe_kernel(const ring_request& executor_ring) {
   kernel_probe answer;

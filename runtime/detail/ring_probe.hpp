@@ -37,6 +37,7 @@ struct kernel_probe {
   bool read_multishot = false;          // 6.7   IORING_OP_READ_MULTISHOT
   bool send_zero_copy = false;          // 6.1   IORING_OP_SEND_ZC, _SENDMSG_ZC
   bool send_zero_copy_report = false;   // 6.2   IORING_SEND_ZC_REPORT_USAGE
+  bool receive_zero_copy = false;       // 6.15  IORING_OP_RECV_ZC
   bool buffer_rings = false;            // 5.19  IORING_REGISTER_PBUF_RING
   bool buffer_rings_partial = false;    // 6.12  IOU_PBUF_RING_INC
   bool bundles = false;                 // 6.10  IORING_FEAT_RECVSEND_BUNDLE
@@ -67,5 +68,9 @@ struct kernel_probe {
 /// @source     io_uring_register(2), IORING_REGISTER_PROBE; kernel releases from the man pages' HISTORY and the
 /// sources.
 kernel_probe probe_kernel(const ring_request& executor_ring);
+
+/// Tries to have a queue of a network device receive into memory of this process, and undoes it. Returns 0 or an errno:
+/// ENODEV where there is no such device.
+int try_zero_copy_receive(const char* interface, unsigned rx_queue) noexcept;
 
 }  // namespace gyre::detail

@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -59,6 +60,29 @@ TEST_CASE("asking leaves no descriptor behind") {
   (void)capabilities::query();
 
   CHECK(open_descriptors_count() == before);
+}
+
+TEST_CASE("a network device that cannot receive without a copy is refused with the cause and the cure") {
+  const auto of_loopback = capabilities::zero_copy_receive_refusal("lo");
+  const auto of_nobody = capabilities::zero_copy_receive_refusal("no-such-device");
+
+  REQUIRE(of_loopback.has_value());
+  CHECK(!of_loopback->cause.empty());
+  CHECK(!of_loopback->cure.empty());
+  CHECK(of_nobody.value_or(capabilities::refusal{}).cause == "There is no network device called no-such-device");
+}
+
+TEST_CASE("who may not take a queue of a network device is told so, where the kernel has zero-copy receive") {
+  if (!facility_named(capabilities::query(), "zero-copy receive").available) {
+    MESSAGE("skipped: this kernel has none");
+    return;
+  }
+  const auto told = in_a_child([] {
+    if (::setresuid(65534, 65534, 65534) != 0 && ::getuid() == 0) return std::string{"CAP_NET_ADMIN"};
+    return capabilities::zero_copy_receive_refusal("lo").value_or(capabilities::refusal{}).cure;
+  });
+
+  CHECK(contains(told, "CAP_NET_ADMIN"));
 }
 
 TEST_CASE("a machine that forbids io_uring has a cause, a cure and limits, and no facilities") {
