@@ -79,6 +79,7 @@ class multishot : public completion_handler {
   virtual void unwanted() noexcept {}
 
   void arm() noexcept;
+  [[nodiscard]] bool is_armed() const noexcept { return armed_; }
 
   /// In take().
   static void may_take(bool has_result) noexcept {

@@ -34,6 +34,7 @@ class polling final : public detail::multishot_of<std::uint32_t> {
   void describe(detail::wait_details& told) const noexcept override { told.tell(fd_); }
 
   result<std::uint32_t> take() noexcept override {
+    may_take(has_result());
     if (come_ != 0) return std::exchange(come_, 0U);
     return detail::errno_code(std::exchange(error_, 0));
   }

@@ -120,6 +120,7 @@ class ticking final : public detail::multishot_of<std::uint64_t> {
   bool has_result() const noexcept override { return count_ > 0 || error_ != 0; }
 
   result<std::uint64_t> take() noexcept override {
+    may_take(has_result());
     if (count_ > 0) return std::exchange(count_, 0);
     return detail::errno_code(std::exchange(error_, 0));
   }
