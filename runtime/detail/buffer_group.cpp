@@ -9,6 +9,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#endif
+#endif
+
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <utility>
@@ -23,6 +32,18 @@ std::size_t whole_pages(std::size_t bytes) noexcept {
 
 std::uint16_t id_in(std::uint32_t flags) noexcept {
   return static_cast<std::uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT);
+}
+
+// What is in the ring is the kernel's: AddressSanitizer, where it is there, finds who still uses it.
+void give_to_kernel([[maybe_unused]] const std::byte* begin, [[maybe_unused]] std::size_t bytes) noexcept {
+#ifdef ASAN_POISON_MEMORY_REGION
+  ASAN_POISON_MEMORY_REGION(begin, bytes);
+#endif
+}
+void take_from_kernel([[maybe_unused]] const std::byte* begin, [[maybe_unused]] std::size_t bytes) noexcept {
+#ifdef ASAN_UNPOISON_MEMORY_REGION
+  ASAN_UNPOISON_MEMORY_REGION(begin, bytes);
+#endif
 }
 
 }  // namespace
@@ -75,12 +96,17 @@ buffer_group::buffer_group(executor& loop, unsigned count, std::size_t bytes, bo
   try {
     register_ring(is_incremental());
   } catch (...) {
-    ::munmap(entries_, mapped_bytes_);
+    unmap_memory();
     throw;
   }
 }
 
-buffer_group::~buffer_group() { ::munmap(entries_, mapped_bytes_); }
+buffer_group::~buffer_group() { unmap_memory(); }
+
+void buffer_group::unmap_memory() noexcept {
+  take_from_kernel(memory_, buffers_count() * buffer_bytes_);  // somebody else may map something there
+  ::munmap(entries_, mapped_bytes_);
+}
 
 // One mapping for both: the kernel wants the ring at the beginning of a page. What is never used is never there.
 void buffer_group::map_memory() {
@@ -140,11 +166,13 @@ filled_buffers buffer_group::take(std::int32_t res, std::uint32_t flags) noexcep
   const auto bytes = static_cast<std::uint32_t>(res);
   if (!is_incremental()) {
     leave_ring(id);
+    take_from_kernel(begin_of(id), std::min<std::size_t>(bytes, buffer_bytes_));
     return {.data = begin_of(id), .bytes = bytes, .first = id, .count = 1};
   }
   pieces& its_pieces = pieces_[id];
   std::byte* const data = begin_of(id) + its_pieces.used_bytes;
   its_pieces.used_bytes += bytes;
+  take_from_kernel(data, bytes);
   if ((flags & IORING_CQE_F_BUF_MORE) != 0) its_pieces.owners_count.fetch_add(1, std::memory_order_relaxed);
   else leave_ring(id);  // the lease takes the ring's place among its owners
   return {.data = data, .bytes = bytes, .first = id, .count = 1};
@@ -156,7 +184,10 @@ filled_buffers buffer_group::take_bundle(std::int32_t res, std::uint32_t flags) 
   filled_buffers filled = take(res, flags);
   filled.count = static_cast<std::uint16_t>(count);
   std::uint16_t id = filled.first;
-  for (unsigned left = count - 1; left > 0; --left) leave_ring(id = after(id));
+  for (unsigned left = count - 1; left > 0; --left) {
+    leave_ring(id = after(id));
+    take_from_kernel(begin_of(id), buffer_bytes_);
+  }
   return filled;
 }
 
@@ -241,6 +272,7 @@ void buffer_group::add(std::uint16_t id) noexcept {
   entry.addr = reinterpret_cast<std::uint64_t>(begin_of(id));
   entry.len = static_cast<std::uint32_t>(buffer_bytes_);
   entry.bid = id;
+  give_to_kernel(begin_of(id), buffer_bytes_);
   following_[newest_] = id;
   newest_ = id;
   ++in_ring_count_;

@@ -202,6 +202,7 @@ class buffer_group {
   ~buffer_group();
 
   void map_memory();
+  void unmap_memory() noexcept;
   void register_ring(bool incremental);
   void close() noexcept;
   void leave_ring(std::uint16_t id) noexcept;

@@ -37,9 +37,9 @@ std::size_t first_capacity(std::size_t pause_at) noexcept {
 template <class T, class Self>
 class pooled : public gyre::detail::multishot_of<T>, private gyre::detail::buffer_waiter {
  public:
-  pooled(const waiter_kind& its_reader_kind, gyre::detail::completion_handler::prepare_fn describe, fd_ref fd,
+  pooled(const waiter_kind& its_reader_kind, gyre::detail::completion_handler::prepare_fn on_submission, fd_ref fd,
          const buffer_pool& pool, const pool_stream_options& options, bool takes_bundles = false)
-      : gyre::detail::multishot_of<T>{its_reader_kind, describe},
+      : gyre::detail::multishot_of<T>{its_reader_kind, on_submission},
         fd_{fd},
         flags_{options.flags},
         pause_at_{options.pause_at},

@@ -16,6 +16,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#endif
+#endif
+
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -159,6 +165,24 @@ TEST_CASE("a lease that is dropped on another thread while its pool goes, or aft
     other.join();
   }
 }
+
+#ifdef ASAN_POISON_MEMORY_REGION
+TEST_CASE("a buffer that has gone back shows under AddressSanitizer when it is used") {
+  executor loop;
+  for (const bool incremental : {false, true}) {
+    const buffer_pool pool{loop, {.buffers_count = 1, .buffer_bytes = 8, .incremental = incremental}};
+    const two_ends pair;
+    REQUIRE(::send(pair.there.get(), "12345678", 8, 0) == 8);
+    loop.run([&]() -> task<> {
+      buffer_lease lease = co_await ops::recv_leased(pair.here, pool);
+      std::byte* const begin = lease.data();
+      CHECK(__asan_region_is_poisoned(begin, 8) == nullptr);
+      lease.reset();
+      CHECK(__asan_address_is_poisoned(begin) == 1);
+    });
+  }
+}
+#endif
 
 TEST_CASE("a fifo keeps its order while it wraps and grows") {
   detail::fifo<int> queue{2};

@@ -54,6 +54,7 @@ void* operator new(std::size_t bytes, std::align_val_t alignment) { return scarc
 void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
   return heap_is_empty ? nullptr : std::malloc(bytes != 0 ? bytes : 1);
 }
+void* operator new[](std::size_t bytes, const std::nothrow_t& none) noexcept { return operator new(bytes, none); }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
