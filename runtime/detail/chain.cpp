@@ -198,9 +198,9 @@ bool chain::judge() noexcept {
   was_judged_ = true;
   for (std::size_t index = 0; index < count_; ++index) {
     chain_member& each = members_[index];
-    if (each.op->res() != -ECANCELED && !each.is_lost) continue;
-    close_left_open(each);
-    if (!each.is_lost && was_never_run(index)) each.is_broken = true;
+    const bool never_ran = each.op->res() == -ECANCELED || each.is_lost;
+    if (never_ran || each.op->res() == -EINVAL) close_left_open(each);  // a close that was refused has closed nothing
+    if (never_ran && !each.is_lost && was_never_run(index)) each.is_broken = true;
   }
   bool is_stopped = false;
   for (chain_member& each : std::span{members_, count_}) {

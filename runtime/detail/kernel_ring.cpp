@@ -115,7 +115,9 @@ int kernel_ring::enter(unsigned wait_count, clock_ns wait_max) noexcept {
   const std::uint64_t tail = sq_tail();
   std::atomic_ref{*sq_tail_told_}.store(static_cast<unsigned>(tail), std::memory_order_release);
   // A look for task work that is not there would cost a twentieth of a small enter.
-  const unsigned flags = wait_count > 0 || wants_enter() ? enter_flags_ | IORING_ENTER_GETEVENTS : enter_flags_;
+  const bool looks = wait_count > 0 || wants_enter() || expects_task_work_;
+  const unsigned flags = looks ? enter_flags_ | IORING_ENTER_GETEVENTS : enter_flags_;
+  expects_task_work_ = false;
   const int taken = wait_max == for_ever && wait_count < 2
                         ? io_uring_enter(enter_fd_, unsubmitted_of(tail), wait_count, flags, nullptr)
                         : enter_within(wait_max, unsubmitted_of(tail), wait_count, flags);

@@ -139,6 +139,9 @@ class ring {
     return (std::atomic_ref{*sq_flags_}.load(std::memory_order_relaxed) & sq_task_work) != 0;
   }
 
+  /// Has the next enter() run the kernel's task work, whether there is any by now or not: what it submits makes some.
+  void expect_task_work() noexcept { expects_task_work_ = true; }
+
   /// Whether completions are lost to the eye: they wait in the kernel because the completion queue was full.
   [[nodiscard]] bool overflowed() const noexcept {
     return (std::atomic_ref{*sq_flags_}.load(std::memory_order_relaxed) & sq_cq_overflow) != 0;
@@ -337,6 +340,7 @@ class ring {
   unsigned* cq_freed_ = nullptr;
   unsigned* sq_reader_ = nullptr;  // of a side that takes entries when it gets to it: how many it has read
   ring_modes modes_;
+  bool expects_task_work_ = false;
   std::uint64_t enters_count_ = 0;
 
  private:

@@ -61,8 +61,10 @@ void submission::end_alone() noexcept {
   --alone_count_;
 }
 
-// Side by side in the queue, and so in one enter(): nothing is submitted until all are there.
+// Side by side in the queue, and so in one enter(): nothing is submitted until all are there. That enter() runs task
+// work, as the kernel begins there whatever is linked to an operation that ends at once.
 void submission::describe(chain& together) noexcept {
+  ring_.expect_task_work();
   if (together.has(operation::alone)) alone_ = &together;
   for (chain_member& each : together.begin_in_kernel()) {
     io_uring_sqe& sqe = take_sqe();

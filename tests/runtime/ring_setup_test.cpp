@@ -187,6 +187,19 @@ TEST_CASE("a ring that polls devices does without the pause first, and polls on 
   CHECK(rungs[2].flags == (linux_5_19 | IORING_SETUP_IOPOLL));
 }
 
+TEST_CASE("a ring with big entries has them on each rung, and is refused where there are none") {
+  constexpr unsigned big = IORING_SETUP_SQE128 | IORING_SETUP_CQE32;
+  const auto first = first_attempt({.sq_entries = 4, .cq_entries = 8, .big_entries = true});
+
+  const auto rungs = attempts_after(EINVAL, first);
+
+  CHECK(first.flags == (linux_6_1 | big));
+  REQUIRE(rungs.size() == 2);
+  CHECK(rungs[0].flags == (linux_6_0 | big));
+  CHECK(rungs[1].flags == (linux_5_19 | big));
+  CHECK(diagnose(EINVAL, rungs[1], {}).cause.find("executor_options::big_entries") != std::string::npos);
+}
+
 TEST_CASE("any errno at any step ends, or leads to less of one thing and no more of the other") {
   for (unsigned rung : {linux_6_1, linux_6_0, linux_5_19}) {
     for (unsigned sq = 1; sq <= 32768; sq *= 2) {

@@ -14,6 +14,7 @@
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/ops/timeout.hpp>
 #include <gyre/runtime/task_group.hpp>
+#include <gyre/runtime/when_all.hpp>
 
 #include "../../support/bytes.hpp"
 #include "../../support/outcome.hpp"
@@ -316,6 +317,36 @@ TEST_CASE("a close of a direct descriptor in a chain that breaks frees its slot 
   });
 
   CHECK(loop.statistics().direct_fds == 0);
+}
+
+TEST_CASE("a chain on an executor that polls devices says what it cannot do, and leaves no descriptor open") {
+  const temp_folder folder;
+  const std::string path = folder.file("polled", "");
+  const std::size_t before = open_descriptors_count();
+
+  {
+    executor loop{{.iopoll = iopoll_mode::busy}};
+    loop.run([&]() -> task<> {
+      const auto [first, second] = co_await ops::link(ops::nop(), ops::nop());
+      CHECK(first.has_value());
+      CHECK(second.has_value());
+      const auto [nop, closed] = co_await ops::link(ops::nop(), ops::close(opened(path, O_RDONLY)));
+      CHECK(nop.error() == errc::link_broken);
+      CHECK(closed.error() == std::errc::operation_not_supported);
+    });
+  }
+
+  CHECK(open_descriptors_count() == before);
+}
+
+TEST_CASE("chains run side by side, and say how they ended without an exception") {
+  run_now([]() -> task<> {
+    const auto both = co_await when_all(ops::link(ops::nop(), ops::nop()), ops::hard_link(ops::fsync(-1), ops::nop()));
+    CHECK(std::get<1>(std::get<0>(both)).has_value());
+    CHECK(std::get<0>(std::get<1>(both)).error() == std::errc::bad_file_descriptor);
+    const auto told = co_await as_result(ops::link(ops::fsync(-1), ops::nop()));
+    CHECK(std::get<1>(told).error() == errc::link_broken);
+  }());
 }
 
 TEST_CASE("hundreds of chains share a queue that holds one") {
