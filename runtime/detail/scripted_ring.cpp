@@ -4,14 +4,18 @@
 #include <gyre/runtime/detail/scripted_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 
+#include <fcntl.h>
 #include <liburing.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <utility>
 
@@ -19,6 +23,10 @@ namespace gyre::detail {
 namespace {
 
 using request = scripted_ring::request;
+
+// Those that liburing 2.9 lacks.
+constexpr std::uint8_t op_epoll_wait = 59;  // IORING_OP_EPOLL_WAIT
+constexpr std::uint8_t op_pipe = 62;        // IORING_OP_PIPE
 
 template <class T>
 T* pointer(std::uint64_t address) noexcept {
@@ -37,6 +45,8 @@ void read_bytes(std::uint64_t address, std::size_t count) noexcept {
 
 // What the kernel writes while a request is in flight, it may write until the last moment.
 void scribble(std::uint64_t address, std::size_t count) noexcept { std::memset(pointer<void>(address), 0xdb, count); }
+
+void read_text(std::uint64_t address) noexcept { read_bytes(address, std::strlen(pointer<const char>(address)) + 1); }
 
 void touch_memory(const request& each) noexcept {
   switch (each.opcode) {
@@ -59,7 +69,32 @@ void touch_memory(const request& each) noexcept {
     case IORING_OP_OPENAT:
     case IORING_OP_OPENAT2:
     case IORING_OP_UNLINKAT:
-      return read_bytes(each.addr, std::strlen(pointer<const char>(each.addr)) + 1);
+    case IORING_OP_MKDIRAT:
+      return read_text(each.addr);
+    case IORING_OP_RENAMEAT:
+    case IORING_OP_LINKAT:
+    case IORING_OP_SYMLINKAT:
+      read_text(each.addr);
+      return read_text(each.off);
+    case IORING_OP_GETXATTR:
+    case IORING_OP_SETXATTR:
+      read_text(each.addr3);
+      [[fallthrough]];
+    case IORING_OP_FGETXATTR:
+    case IORING_OP_FSETXATTR:
+      read_text(each.addr);
+      if (each.opcode == IORING_OP_GETXATTR || each.opcode == IORING_OP_FGETXATTR) return scribble(each.off, each.len);
+      return read_bytes(each.off, each.len);
+    case IORING_OP_MADVISE:
+      return scribble(each.addr, each.len);
+    case IORING_OP_EPOLL_CTL:
+      return read_bytes(each.addr, sizeof(epoll_event));
+    case op_epoll_wait:
+      return scribble(each.addr, each.len * sizeof(epoll_event));
+    case IORING_OP_WAITID:
+      return scribble(each.off, sizeof(siginfo_t));
+    case op_pipe:
+      return scribble(each.addr, 2 * sizeof(int));
     case IORING_OP_CONNECT:
       return read_bytes(each.addr, each.off);
     case IORING_OP_FUTEX_WAIT:
@@ -73,13 +108,22 @@ void touch_memory(const request& each) noexcept {
   }
 }
 
+// A pipe that is made tells its ends in memory: plain ones, which are there to be closed, or slots.
+void tell_ends(const request& made) noexcept {
+  int* const ends = pointer<int>(made.addr);
+  if (made.file_index != 0) ends[0] = 0, ends[1] = 1;
+  else GYRE_ASSERT(::pipe2(ends, O_CLOEXEC) == 0, "a script that makes pipes has descriptors left");
+}
+
 request request_from(const io_uring_sqe& sqe) noexcept {
   request made;
   made.user_data = sqe.user_data;
   made.off = sqe.off;
   made.addr = sqe.addr;
+  made.addr3 = sqe.addr3;
   made.len = sqe.len;
   made.op_flags = sqe.rw_flags;
+  made.file_index = sqe.file_index;
   made.fd = sqe.fd;
   made.opcode = sqe.opcode;
   made.flags = sqe.flags;
@@ -339,6 +383,7 @@ void scripted_ring::ask_to_stop(request& victim, bool by_kernel) {
 void scripted_ring::complete(const request& done, std::int32_t res, std::uint32_t cqe_flags) {
   const request ended = find(done.id);
   touch_memory(ended);
+  if (ended.opcode == op_pipe && res >= 0) tell_ends(ended);
   if ((cqe_flags & IORING_CQE_F_MORE) == 0)
     std::erase_if(in_flight_, [&](const request& each) { return each.id == ended.id; });
   const bool skipped = res >= 0 && (ended.flags & IOSQE_CQE_SKIP_SUCCESS) != 0;

@@ -63,8 +63,10 @@ class scripted_ring final : public ring {
     std::uint64_t user_data = 0;
     std::uint64_t off = 0;
     std::uint64_t addr = 0;
+    std::uint64_t addr3 = 0;
     std::uint32_t len = 0;
     std::uint32_t op_flags = 0;
+    std::uint32_t file_index = 0;
     std::int32_t fd = -1;
     std::uint8_t opcode = 0;
     std::uint8_t flags = 0;

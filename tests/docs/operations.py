@@ -19,7 +19,8 @@ PAGE = "docs/operations.md"
 # The opcodes of preparing functions that are called otherwise: io_uring_prep_X is IORING_OP_X in nearly all cases.
 OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL", "msg_ring_cqe_flags": "MSG_RING",
              "msg_ring_fd_alloc": "MSG_RING", "accept_direct": "ACCEPT", "openat_direct": "OPENAT",
-             "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE"}
+             "openat2_direct": "OPENAT2", "pipe_direct": "PIPE", "readv2": "READV", "socket_direct_alloc": "SOCKET",
+             "writev2": "WRITEV", "close_direct": "CLOSE"}
 
 # What is no class with an operation_kind has no place of its own to say where it runs.
 RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring"}
