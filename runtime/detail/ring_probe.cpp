@@ -15,9 +15,10 @@
 namespace gyre::detail {
 namespace {
 
-// Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.15.
+// Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.16.
 constexpr unsigned feature_no_iowait = 1U << 17;    // IORING_FEAT_NO_IOWAIT
 constexpr int op_epoll_wait = 59;                   // IORING_OP_EPOLL_WAIT
+constexpr int op_pipe = 62;                         // IORING_OP_PIPE
 constexpr unsigned setup_hybrid_iopoll = 1U << 17;  // IORING_SETUP_HYBRID_IOPOLL, Linux 6.13
 
 constexpr int no_descriptor = -1;
@@ -82,6 +83,8 @@ void ask_opcodes(trial_ring& ring, kernel_probe& answer) {
   answer.process_wait = has(IORING_OP_WAITID);
   answer.epoll_control = has(IORING_OP_EPOLL_CTL);
   answer.epoll_wait = has(op_epoll_wait);
+  answer.truncation = has(IORING_OP_FTRUNCATE);
+  answer.pipes = has(op_pipe);
 }
 
 void read_features(const ring_report& ring, kernel_probe& answer) {
