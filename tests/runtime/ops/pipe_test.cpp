@@ -54,6 +54,12 @@ std::string taken(const ops::pipe_ends& from) {
   return {buffer.data(), static_cast<std::size_t>(count < 0 ? 0 : count)};
 }
 
+template <class Op>
+task<std::error_code> code_of(Op operation) {
+  const auto got = co_await as_result(std::move(operation));
+  co_return got.error();
+}
+
 std::size_t used_slots_at_rest(executor& loop) {
   loop.run_ready();
   return used_slots_count(loop);
@@ -236,9 +242,6 @@ TEST_CASE("what cannot be spliced says why, and a number is never taken for a sl
   executor loop{{.direct_descriptors = 1}};
 
   loop.run([&]() -> task<> {
-    const auto code_of = [](auto operation) -> task<std::error_code> {
-      co_return (co_await as_result(std::move(operation))).error();
-    };
     const auto bad = std::errc::bad_file_descriptor;
     const auto invalid = std::errc::invalid_argument;
     CHECK(co_await code_of(ops::splice(file, 0, file, 2, 1)) == invalid);

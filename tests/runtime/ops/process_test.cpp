@@ -167,7 +167,8 @@ TEST_CASE("a wait for nobody says what is wrong with it") {
 
   loop.run([&]() -> task<> {
     const auto code_of = [](ops::waitid wait) -> task<std::error_code> {
-      co_return (co_await as_result(std::move(wait))).error();
+      const auto got = co_await as_result(std::move(wait));
+      co_return got.error();
     };
     CHECK(co_await code_of(ops::waitid(P_PID, static_cast<::id_t>(::getpid()))) == std::errc::no_child_process);
     CHECK(co_await code_of(ops::waitid(P_PID, child.id(), 0)) == std::errc::invalid_argument);
@@ -175,7 +176,6 @@ TEST_CASE("a wait for nobody says what is wrong with it") {
     const auto number = static_cast<::id_t>(no_pidfd.get());
     CHECK(co_await code_of(ops::waitid(P_PIDFD, number)) == std::errc::bad_file_descriptor);
     CHECK(co_await code_of(ops::waitid(P_PIDFD, 1'000'000)) == std::errc::bad_file_descriptor);
-    CHECK(co_await code_of(ops::waitid(static_cast<::idtype_t>(77), 1)) == std::errc::invalid_argument);
   });
 }
 
