@@ -9,6 +9,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -48,6 +49,17 @@ void scribble(std::uint64_t address, std::size_t count) noexcept { std::memset(p
 
 void read_text(std::uint64_t address) noexcept { read_bytes(address, std::strlen(pointer<const char>(address)) + 1); }
 
+void touch_part(const iovec& part, bool writes) noexcept {
+  if (writes) std::memset(part.iov_base, 0xdb, part.iov_len);
+  else read_bytes(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
+}
+
+void touch_message(const msghdr& message, bool writes) noexcept {
+  for (const iovec& part : std::span{message.msg_iov, message.msg_iovlen}) touch_part(part, writes);
+  touch_part({.iov_base = message.msg_name, .iov_len = message.msg_namelen}, writes);
+  touch_part({.iov_base = message.msg_control, .iov_len = message.msg_controllen}, writes);
+}
+
 void touch_memory(const request& each) noexcept {
   switch (each.opcode) {
     case IORING_OP_READ:
@@ -55,14 +67,17 @@ void touch_memory(const request& each) noexcept {
       return scribble(each.addr, each.len);
     case IORING_OP_WRITE:
     case IORING_OP_SEND:
+    case IORING_OP_SEND_ZC:
       return read_bytes(each.addr, each.len);
     case IORING_OP_READV:
     case IORING_OP_WRITEV:
-      for (const iovec& part : std::span{pointer<const iovec>(each.addr), each.len}) {
-        if (each.opcode == IORING_OP_READV) std::memset(part.iov_base, 0xdb, part.iov_len);
-        else read_bytes(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
-      }
+      for (const iovec& part : std::span{pointer<const iovec>(each.addr), each.len})
+        touch_part(part, /*writes=*/each.opcode == IORING_OP_READV);
       return;
+    case IORING_OP_SENDMSG:
+    case IORING_OP_SENDMSG_ZC:
+    case IORING_OP_RECVMSG:
+      return touch_message(*pointer<const msghdr>(each.addr), /*writes=*/each.opcode == IORING_OP_RECVMSG);
     case IORING_OP_STATX:
       scribble(each.off, sizeof(struct statx));
       [[fallthrough]];
@@ -95,6 +110,7 @@ void touch_memory(const request& each) noexcept {
       return scribble(each.off, sizeof(siginfo_t));
     case op_pipe:
       return scribble(each.addr, 2 * sizeof(int));
+    case IORING_OP_BIND:
     case IORING_OP_CONNECT:
       return read_bytes(each.addr, each.off);
     case IORING_OP_FUTEX_WAIT:

@@ -35,8 +35,9 @@ void epoll_wait::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_u
   gyre::detail::may_wait_for_eventfd();  // one that is in the set
   const auto places = static_cast<unsigned>(std::min(op.events_.size(), events_max));
   io_uring_prep_rw(op_epoll_wait, &sqe, op.set_.in(sqe), op.events_.data(), places, 0);
+  op.require_opcode(sqe);
 }
-constinit const operation_kind epoll_wait::opcode{"epoll_wait", &epoll_wait::prepare, runs_in::ring,
-                                                  &describe_fd<&epoll_wait::set_>};
+constinit const operation_kind epoll_wait::opcode{
+    "epoll_wait", &epoll_wait::prepare, runs_in::ring, &describe_fd<&epoll_wait::set_>, nullptr, "6.15"};
 
 }  // namespace gyre::ops

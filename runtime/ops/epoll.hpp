@@ -53,8 +53,9 @@ class [[nodiscard]] epoll_ctl final : public operation_of<epoll_ctl, void> {
 /// @param events  Where they land; not empty.
 /// @return        How many there are, at least one. They are told again as long as they hold, but for EPOLLET and
 ///                EPOLLONESHOT.
-/// @errors        invalid_argument      no epoll set, or no place for events; before Linux 6.15
+/// @errors        invalid_argument          no epoll set, or no place for events
 ///                bad_file_descriptor
+///                operation_not_supported   before Linux 6.15
 /// @cancellation  Safe: an event of an EPOLLET or EPOLLONESHOT descriptor is told, or left for the next wait.
 /// @limits        Tells at most as many as there is place for. In older kernels: ops::poll of the set, and
 ///                epoll_wait(2) that does not wait.

@@ -64,9 +64,10 @@ constinit const operation_kind fallocate::opcode{"fallocate", &fallocate::prepar
 void ftruncate::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_ftruncate(3)
   auto& op = static_cast<ftruncate&>(self);
   io_uring_prep_ftruncate(&sqe, op.fd_.in(sqe), static_cast<loff_t>(op.length_));
+  op.require_opcode(sqe);
 }
-constinit const operation_kind ftruncate::opcode{"ftruncate", &ftruncate::prepare, runs_in::worker,
-                                                 &describe_fd<&ftruncate::fd_>};
+constinit const operation_kind ftruncate::opcode{
+    "ftruncate", &ftruncate::prepare, runs_in::worker, &describe_fd<&ftruncate::fd_>, nullptr, "6.9"};
 
 void close::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_close(3)
   io_uring_prep_close(&sqe, static_cast<close&>(self).fd_.release());

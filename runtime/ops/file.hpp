@@ -189,7 +189,8 @@ class [[nodiscard]] fallocate final : public operation_of<fallocate, void> {
 /// Makes a file as long as is said: what is too much is lost, what is missing reads as zeros.
 ///
 /// @param length  In bytes.
-/// @errors        file_too_large, invalid_argument (not open for writing; before Linux 6.9), bad_file_descriptor
+/// @errors        file_too_large, invalid_argument (not open for writing), bad_file_descriptor,
+///                operation_not_supported (before Linux 6.9)
 /// @cancellation  Once a kernel worker has begun it, it is done, and reported.
 /// @source        io_uring_prep_ftruncate(3); ftruncate(2). Linux 6.9.
 class [[nodiscard]] ftruncate final : public operation_of<ftruncate, void> {

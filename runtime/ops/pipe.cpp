@@ -45,12 +45,14 @@ constinit const operation_kind tee::opcode{"tee", &tee::prepare, runs_in::worker
 void pipe::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_pipe(3)
   auto& op = static_cast<pipe&>(self);
   prepare_pipe(sqe, op.ends_, op.flags_ | O_CLOEXEC, 0);
+  op.require_opcode(sqe);
 }
-constinit const operation_kind pipe::opcode{"pipe", &pipe::prepare, runs_in::ring};
+constinit const operation_kind pipe::opcode{"pipe", &pipe::prepare, runs_in::ring, nullptr, nullptr, "6.16"};
 
 void pipe_direct::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_pipe_direct(3)
   auto& op = static_cast<pipe_direct&>(self);
   prepare_pipe(sqe, op.ends_, op.flags_ & ~O_CLOEXEC, IORING_FILE_INDEX_ALLOC);
+  op.require_opcode(sqe);
 }
 direct_pipe_ends pipe_direct::value() noexcept {
   return {gyre::detail::own_direct(loop(), ends_[0]), gyre::detail::own_direct(loop(), ends_[1])};
@@ -59,6 +61,7 @@ void pipe_direct::fail() const {
   gyre::detail::throw_if_no_slot(error(), name());
   throw_error();
 }
-constinit const operation_kind pipe_direct::opcode{"pipe_direct", &pipe_direct::prepare, runs_in::ring};
+constinit const operation_kind pipe_direct::opcode{
+    "pipe_direct", &pipe_direct::prepare, runs_in::ring, nullptr, nullptr, "6.16"};
 
 }  // namespace gyre::ops

@@ -96,8 +96,9 @@ struct pipe_ends {
 ///
 /// @param flags   O_NONBLOCK, O_DIRECT of pipe2(2), or'ed; O_CLOEXEC is added.
 /// @return        Both ends. If the coroutine ends before it takes them, they are closed.
-/// @errors        too_many_files_open     RLIMIT_NOFILE
-///                invalid_argument        a flag that is none; before Linux 6.16
+/// @errors        too_many_files_open       RLIMIT_NOFILE
+///                invalid_argument          a flag that is none
+///                operation_not_supported   before Linux 6.16
 /// @cancellation  Safe: nothing is leaked. It completes at once, so a cancel finds it done.
 /// @source        io_uring_prep_pipe(3); pipe2(2). Linux 6.16.
 class [[nodiscard]] pipe final : public operation_of<pipe, pipe_ends> {
@@ -125,7 +126,8 @@ struct direct_pipe_ends {
 /// @param flags   O_NONBLOCK, O_DIRECT of pipe2(2), or'ed; O_CLOEXEC is left out, as no other program has the table.
 /// @return        Both ends. If the coroutine ends before it takes them, they are closed.
 /// @errors        too_many_files_open_in_system   fewer than two slots are free; none is taken then
-///                invalid_argument                a flag that is none; before Linux 6.16
+///                invalid_argument                a flag that is none
+///                operation_not_supported         before Linux 6.16
 /// @cancellation  Safe: nothing is leaked. It completes at once, so a cancel finds it done.
 /// @limits        As many at a time as executor_options::direct_descriptors says, two for each pipe.
 /// @source        io_uring_prep_pipe_direct(3), IORING_FILE_INDEX_ALLOC. Linux 6.16.

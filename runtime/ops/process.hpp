@@ -37,9 +37,10 @@ struct process_change {
 /// @param options  WEXITED, WSTOPPED, WCONTINUED, or'ed: what is waited for. WNOHANG, as a pidfd that does not block,
 ///                 waits for nothing: an event of none. WNOWAIT leaves the change to be told again.
 /// @return         Which process, and what has happened to it.
-/// @errors         no_child_process      there is no such child, or it was told before
-///                 invalid_argument      no options; before Linux 6.7
-///                 bad_file_descriptor   a pidfd that is none
+/// @errors         no_child_process          there is no such child, or it was told before
+///                 invalid_argument          no options
+///                 bad_file_descriptor       a pidfd that is none
+///                 operation_not_supported   before Linux 6.7
 /// @cancellation   Safe: a change is told, or left for the next who asks.
 /// @limits         Cancelling looks for the wait among all of this executor, newest first.
 /// @source         io_uring_prep_waitid(3); waitid(2). Linux 6.7.
