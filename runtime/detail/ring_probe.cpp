@@ -19,12 +19,13 @@
 namespace gyre::detail {
 namespace {
 
-// Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.15.
+// Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.16.
 constexpr unsigned feature_no_iowait = 1U << 17;    // IORING_FEAT_NO_IOWAIT
 constexpr int op_recv_zc = 58;                      // IORING_OP_RECV_ZC
 constexpr int op_epoll_wait = 59;                   // IORING_OP_EPOLL_WAIT
 constexpr unsigned register_zcrx_ifq = 32;          // IORING_REGISTER_ZCRX_IFQ
 constexpr std::uint32_t region_of_user = 1;         // IORING_MEM_REGION_TYPE_USER
+constexpr int op_pipe = 62;                         // IORING_OP_PIPE
 constexpr unsigned setup_hybrid_iopoll = 1U << 17;  // IORING_SETUP_HYBRID_IOPOLL, Linux 6.13
 
 // struct io_uring_zcrx_area_reg, io_uring_region_desc and io_uring_zcrx_ifq_reg.
@@ -122,6 +123,8 @@ void ask_opcodes(trial_ring& ring, kernel_probe& answer) {
   answer.epoll_control = has(IORING_OP_EPOLL_CTL);
   answer.epoll_wait = has(op_epoll_wait);
   answer.receive_zero_copy = has(op_recv_zc);
+  answer.truncation = has(IORING_OP_FTRUNCATE);
+  answer.pipes = has(op_pipe);
 }
 
 void read_features(const ring_report& ring, kernel_probe& answer) {

@@ -49,6 +49,8 @@ struct kernel_probe {
   bool process_wait = false;            // 6.7   IORING_OP_WAITID
   bool epoll_control = false;           // 5.6   IORING_OP_EPOLL_CTL
   bool epoll_wait = false;              // 6.15  IORING_OP_EPOLL_WAIT
+  bool truncation = false;              // 6.9   IORING_OP_FTRUNCATE
+  bool pipes = false;                   // 6.16  IORING_OP_PIPE
   bool submission_thread = false;       // 5.11  IORING_SETUP_SQPOLL, unprivileged
   bool busy_completions = false;        // 5.1   IORING_SETUP_IOPOLL
   bool hybrid_completions = false;      // 6.13  IORING_SETUP_HYBRID_IOPOLL

@@ -4,15 +4,19 @@
 #include <gyre/runtime/detail/scripted_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 
+#include <fcntl.h>
 #include <liburing.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -21,6 +25,10 @@ namespace gyre::detail {
 namespace {
 
 using request = scripted_ring::request;
+
+// Those that liburing 2.9 lacks.
+constexpr std::uint8_t op_epoll_wait = 59;  // IORING_OP_EPOLL_WAIT
+constexpr std::uint8_t op_pipe = 62;        // IORING_OP_PIPE
 
 template <class T>
 T* pointer(std::uint64_t address) noexcept {
@@ -41,6 +49,8 @@ void read_bytes(std::uint64_t address, std::size_t count) noexcept {
 void scribble(std::uint64_t address, std::size_t count) noexcept {
   if (count > 0) std::memset(pointer<void>(address), 0xdb, count);
 }
+
+void read_text(std::uint64_t address) noexcept { read_bytes(address, std::strlen(pointer<const char>(address)) + 1); }
 
 void touch_part(const iovec& part, bool writes) noexcept {
   if (writes) std::memset(part.iov_base, 0xdb, part.iov_len);
@@ -77,7 +87,32 @@ void touch_memory(const request& each) noexcept {
     case IORING_OP_OPENAT:
     case IORING_OP_OPENAT2:
     case IORING_OP_UNLINKAT:
-      return read_bytes(each.addr, std::strlen(pointer<const char>(each.addr)) + 1);
+    case IORING_OP_MKDIRAT:
+      return read_text(each.addr);
+    case IORING_OP_RENAMEAT:
+    case IORING_OP_LINKAT:
+    case IORING_OP_SYMLINKAT:
+      read_text(each.addr);
+      return read_text(each.off);
+    case IORING_OP_GETXATTR:
+    case IORING_OP_SETXATTR:
+      read_text(each.addr3);
+      [[fallthrough]];
+    case IORING_OP_FGETXATTR:
+    case IORING_OP_FSETXATTR:
+      read_text(each.addr);
+      if (each.opcode == IORING_OP_GETXATTR || each.opcode == IORING_OP_FGETXATTR) return scribble(each.off, each.len);
+      return read_bytes(each.off, each.len);
+    case IORING_OP_MADVISE:
+      return scribble(each.addr, each.len);
+    case IORING_OP_EPOLL_CTL:
+      return read_bytes(each.addr, sizeof(epoll_event));
+    case op_epoll_wait:
+      return scribble(each.addr, each.len * sizeof(epoll_event));
+    case IORING_OP_WAITID:
+      return scribble(each.off, sizeof(siginfo_t));
+    case op_pipe:
+      return scribble(each.addr, 2 * sizeof(int));
     case IORING_OP_BIND:
     case IORING_OP_CONNECT:
       return read_bytes(each.addr, each.off);
@@ -102,6 +137,13 @@ void touch_memory(const request& each) noexcept {
   for (std::size_t i = 0; i < bytes.size(); ++i) to[i] = bytes[i];
 }
 
+// A pipe that is made tells its ends in memory: plain ones, which are there to be closed, or slots.
+void tell_ends(const request& made) noexcept {
+  int* const ends = pointer<int>(made.addr);
+  if (made.file_index != 0) ends[0] = 0, ends[1] = 1;
+  else GYRE_ASSERT(::pipe2(ends, O_CLOEXEC) == 0, "a script that makes pipes has descriptors left");
+}
+
 request request_from(const io_uring_sqe& sqe) noexcept {
   request made;
   made.user_data = sqe.user_data;
@@ -111,6 +153,7 @@ request request_from(const io_uring_sqe& sqe) noexcept {
   made.option_bytes = sqe.opcode == IORING_OP_URING_CMD ? sqe.optlen : 0;
   made.len = sqe.len;
   made.op_flags = sqe.rw_flags;
+  made.file_index = sqe.file_index;
   made.fd = sqe.fd;
   made.ioprio = sqe.ioprio;
   made.group = sqe.buf_group;
@@ -469,6 +512,7 @@ std::vector<std::uint16_t> scripted_ring::buffer_groups() const {
 void scripted_ring::complete(const request& done, std::int32_t res, std::uint32_t cqe_flags) {
   const request ended = find(done.id);
   touch_memory(ended);
+  if (ended.opcode == op_pipe && res >= 0) tell_ends(ended);
   if ((cqe_flags & IORING_CQE_F_MORE) == 0)
     std::erase_if(in_flight_, [&](const request& each) { return each.id == ended.id; });
   const bool skipped = res >= 0 && (ended.flags & IOSQE_CQE_SKIP_SUCCESS) != 0;

@@ -73,6 +73,7 @@ class scripted_ring final : public ring {
     std::uint32_t option_bytes = 0;  // the same
     std::uint32_t len = 0;
     std::uint32_t op_flags = 0;
+    std::uint32_t file_index = 0;
     std::int32_t fd = -1;
     std::uint16_t ioprio = 0;  // of some opcodes: more flags
     std::uint16_t group = 0;   // of one that selects a buffer: among which

@@ -4,6 +4,7 @@
 #include <gyre/runtime/ops/direct.hpp>
 
 #include <liburing.h>
+#include <linux/openat2.h>
 
 #include <cerrno>
 #include <string>
@@ -51,6 +52,27 @@ void openat_direct::fail() const {
 }
 constinit const operation_kind openat_direct::opcode{"openat_direct", &openat_direct::prepare, runs_in::worker,
                                                      &describe_fd<&openat_direct::directory_>};
+
+openat2_direct::openat2_direct(fd_ref directory, const char* path, int flags, std::uint64_t resolve,
+                               ::mode_t mode) noexcept
+    : operation_of{opcode},
+      directory_{directory},
+      path_{path},
+      how_{.flags = static_cast<std::uint64_t>(flags & ~O_CLOEXEC), .mode = mode, .resolve = resolve} {}
+
+void openat2_direct::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_openat2_direct(3)
+  auto& op = static_cast<openat2_direct&>(self);
+  static_assert(sizeof(op.how_) == sizeof(open_how));
+  io_uring_prep_openat2_direct(&sqe, op.directory_.get(), op.path_, reinterpret_cast<open_how*>(&op.how_),
+                               IORING_FILE_INDEX_ALLOC);
+}
+void openat2_direct::fail() const {
+  gyre::detail::throw_if_no_slot(error(), name());
+  gyre::detail::throw_if_direct(directory_, error(), name());
+  throw_error();
+}
+constinit const operation_kind openat2_direct::opcode{"openat2_direct", &openat2_direct::prepare, runs_in::worker,
+                                                      &describe_fd<&openat2_direct::directory_>};
 
 void socket_direct::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_socket_direct_alloc(3)
   auto& op = static_cast<socket_direct&>(self);

@@ -87,6 +87,33 @@ class [[nodiscard]] openat_direct final : public operation_of<openat_direct, dir
   ::mode_t mode_;
 };
 
+/// Opens a file as a direct descriptor, with limits on how its path may lead.
+///
+/// @param directory, path, flags, resolve, mode  As for openat2; O_CLOEXEC is left out, as no other program has the
+///                                               table.
+/// @return        The direct descriptor. If the coroutine ends before it takes it, it is closed.
+/// @errors        too_many_files_open_in_system     no slot is free; a file may have been created
+///                cross_device_link, …              as for openat2
+/// @cancellation  Safe: nothing is leaked. A file may have been created.
+/// @limits        As many at a time as executor_options::direct_descriptors says.
+/// @source        io_uring_prep_openat2_direct(3), IORING_FILE_INDEX_ALLOC. Linux 5.19.
+class [[nodiscard]] openat2_direct final : public operation_of<openat2_direct, direct_fd> {
+ public:
+  openat2_direct(fd_ref directory, const char* path, int flags, std::uint64_t resolve, ::mode_t mode = 0) noexcept;
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] direct_fd value() noexcept { return gyre::detail::own_direct(loop(), res()); }
+  [[nodiscard]] std::error_code failure() const noexcept { return gyre::detail::failure_at(directory_, error()); }
+  [[noreturn]] void fail() const;
+
+  fd_ref directory_;
+  const char* path_;
+  openat2::how how_;
+};
+
 /// Makes a socket as a direct descriptor.
 ///
 /// @param domain, type, protocol  socket(2)'s.

@@ -4,14 +4,12 @@
 
 #include <liburing.h>
 
-#include <algorithm>
+#include <limits>
 
 namespace gyre::ops {
-namespace {
 
-unsigned one_transfer(std::size_t bytes) noexcept { return static_cast<unsigned>(std::min(bytes, transfer_bytes_max)); }
-
-}  // namespace
+using gyre::detail::one_transfer;
+using gyre::detail::one_vector;
 
 void read::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_read(3)
   auto& op = static_cast<read&>(self);
@@ -30,14 +28,14 @@ constinit const operation_kind write::opcode{"write", &write::prepare, runs_in::
 void readv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_readv(3)
   auto& op = static_cast<readv&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_readv(&sqe, op.fd_.in(sqe), op.buffers_.data(), static_cast<unsigned>(op.buffers_.size()), op.offset_);
+  io_uring_prep_readv(&sqe, op.fd_.in(sqe), op.buffers_.data(), one_vector(op.buffers_.size()), op.offset_);
 }
 constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::worker, &describe_fd<&readv::fd_>};
 
 void writev::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_writev(3)
   auto& op = static_cast<writev&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_writev(&sqe, op.fd_.in(sqe), op.buffers_.data(), static_cast<unsigned>(op.buffers_.size()), op.offset_);
+  io_uring_prep_writev(&sqe, op.fd_.in(sqe), op.buffers_.data(), one_vector(op.buffers_.size()), op.offset_);
 }
 constinit const operation_kind writev::opcode{"writev", &writev::prepare, runs_in::worker, &describe_fd<&writev::fd_>};
 
@@ -46,6 +44,30 @@ void fsync::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_
   io_uring_prep_fsync(&sqe, op.fd_.in(sqe), op.what_ == sync_what::data ? IORING_FSYNC_DATASYNC : 0);
 }
 constinit const operation_kind fsync::opcode{"fsync", &fsync::prepare, runs_in::worker, &describe_fd<&fsync::fd_>};
+
+void sync_file_range::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_sync_file_range(3)
+  auto& op = static_cast<sync_file_range&>(self);
+  const bool fits = op.length_ <= std::numeric_limits<unsigned>::max();
+  const unsigned length = fits ? static_cast<unsigned>(op.length_) : 0;
+  io_uring_prep_sync_file_range(&sqe, op.fd_.in(sqe), length, op.offset_, static_cast<int>(op.flags_));
+}
+constinit const operation_kind sync_file_range::opcode{"sync_file_range", &sync_file_range::prepare, runs_in::worker,
+                                                       &describe_fd<&sync_file_range::fd_>};
+
+void fallocate::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_fallocate(3)
+  auto& op = static_cast<fallocate&>(self);
+  io_uring_prep_fallocate(&sqe, op.fd_.in(sqe), op.mode_, op.offset_, op.length_);
+}
+constinit const operation_kind fallocate::opcode{"fallocate", &fallocate::prepare, runs_in::worker,
+                                                 &describe_fd<&fallocate::fd_>};
+
+void ftruncate::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_ftruncate(3)
+  auto& op = static_cast<ftruncate&>(self);
+  io_uring_prep_ftruncate(&sqe, op.fd_.in(sqe), static_cast<loff_t>(op.length_));
+  op.require_opcode(sqe);
+}
+constinit const operation_kind ftruncate::opcode{
+    "ftruncate", &ftruncate::prepare, runs_in::worker, &describe_fd<&ftruncate::fd_>, nullptr, "6.9"};
 
 void close::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_close(3)
   io_uring_prep_close(&sqe, static_cast<close&>(self).fd_.release());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Operations on open files: read, write, sync, close.
+// Operations on open files: read, write, sync, make room, cut, close.
 //
+// Reads and writes with flags: ops/file_flags.hpp. What the kernel should expect of a file: ops/advise.hpp.
 // On sockets use ops/socket.hpp: a write operation there can raise SIGPIPE, which gyre blocks only in run().
 #pragma once
 
@@ -75,7 +76,8 @@ class [[nodiscard]] write final : public operation_of<write, std::size_t> {
 /// Reads into several buffers, in their order: read() otherwise.
 ///
 /// @param buffers  At most IOV_MAX (1024). They, and the array itself, stay until the operation has ended.
-/// @errors         As for read; invalid_argument also for more than IOV_MAX buffers.
+/// @errors         As for read; invalid_argument also for more than IOV_MAX buffers. They are refused and not cut,
+///                 since what lies in a datagram or a packet pipe would be lost behind the cut.
 /// @source         io_uring_prep_readv(3); readv(2). Linux 5.1.
 class [[nodiscard]] readv final : public operation_of<readv, std::size_t> {
  public:
@@ -94,7 +96,8 @@ class [[nodiscard]] readv final : public operation_of<readv, std::size_t> {
 /// Writes several buffers, in their order: write() otherwise.
 ///
 /// @param buffers  At most IOV_MAX (1024). They, and the array itself, stay until the operation has ended.
-/// @errors         As for write; invalid_argument also for more than IOV_MAX buffers.
+/// @errors         As for write; invalid_argument also for more than IOV_MAX buffers. They are refused and not cut,
+///                 since a cut would make two messages of one.
 /// @source         io_uring_prep_writev(3); writev(2). Linux 5.1.
 class [[nodiscard]] writev final : public operation_of<writev, std::size_t> {
  public:
@@ -133,6 +136,73 @@ class [[nodiscard]] fsync final : public operation_of<fsync, void> {
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
   sync_what what_;
+};
+
+/// Has a part of a file written to its device, without its metadata. No promise that it survives a crash: that is
+/// fsync's. For a program that writes much, to have the device begin before it waits.
+///
+/// @param offset  Where the part begins, in bytes.
+/// @param length  Its length, in bytes; 0 for all that follows. From 4 GiB on it counts as 0: more is written, never
+///                less.
+/// @param flags   SYNC_FILE_RANGE_* of sync_file_range(2), or'ed: what is waited for.
+/// @errors        invalid_argument, invalid_seek (a pipe), io_error
+/// @cancellation  As for fsync.
+/// @source        io_uring_prep_sync_file_range(3); sync_file_range(2). Linux 5.2.
+class [[nodiscard]] sync_file_range final : public operation_of<sync_file_range, void> {
+ public:
+  sync_file_range(fd_ref fd, std::uint64_t offset, std::uint64_t length, unsigned flags) noexcept
+      : operation_of{opcode}, fd_{fd}, offset_{offset}, length_{length}, flags_{flags} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref fd_;
+  std::uint64_t offset_;
+  std::uint64_t length_;
+  unsigned flags_;
+};
+
+/// Makes room for a part of a file on its device, or gives it back.
+///
+/// @param mode            0, or FALLOC_FL_* of fallocate(2): FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE gives it back.
+/// @param offset, length  The part, in bytes. A length of 0 is refused.
+/// @errors                no_space_on_device, file_too_large, operation_not_supported (by the file system),
+///                        invalid_argument, bad_file_descriptor (not open for writing)
+/// @cancellation          Once a kernel worker has begun it, it is done, and reported.
+/// @source                io_uring_prep_fallocate(3); fallocate(2). Linux 5.6.
+class [[nodiscard]] fallocate final : public operation_of<fallocate, void> {
+ public:
+  fallocate(fd_ref fd, int mode, std::uint64_t offset, std::uint64_t length) noexcept
+      : operation_of{opcode}, fd_{fd}, mode_{mode}, offset_{offset}, length_{length} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref fd_;
+  int mode_;
+  std::uint64_t offset_;
+  std::uint64_t length_;
+};
+
+/// Makes a file as long as is said: what is too much is lost, what is missing reads as zeros.
+///
+/// @param length  In bytes.
+/// @errors        file_too_large, invalid_argument (not open for writing), bad_file_descriptor,
+///                operation_not_supported (before Linux 6.9)
+/// @cancellation  Once a kernel worker has begun it, it is done, and reported.
+/// @source        io_uring_prep_ftruncate(3); ftruncate(2). Linux 6.9.
+class [[nodiscard]] ftruncate final : public operation_of<ftruncate, void> {
+ public:
+  ftruncate(fd_ref fd, std::uint64_t length) noexcept : operation_of{opcode}, fd_{fd}, length_{length} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref fd_;
+  std::uint64_t length_;
 };
 
 /// Closes a descriptor and tells how that went.

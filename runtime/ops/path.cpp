@@ -82,5 +82,57 @@ void unlinkat::fail() const {
 constinit const operation_kind unlinkat::opcode{"unlinkat", &unlinkat::prepare, runs_in::worker,
                                                 &describe_fd<&unlinkat::directory_>};
 
+void renameat::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_renameat(3)
+  auto& op = static_cast<renameat&>(self);
+  io_uring_prep_renameat(&sqe, op.from_directory_.get(), op.from_, op.to_directory_.get(), op.to_, op.flags_);
+}
+std::error_code renameat::failure() const noexcept {
+  return gyre::detail::failure_at(from_directory_.is_direct() ? from_directory_ : to_directory_, error());
+}
+void renameat::fail() const {
+  gyre::detail::throw_if_direct(from_directory_, error(), name());
+  gyre::detail::throw_if_direct(to_directory_, error(), name());
+  throw_error();
+}
+constinit const operation_kind renameat::opcode{"renameat", &renameat::prepare, runs_in::worker,
+                                                &describe_fd<&renameat::from_directory_>};
+
+void mkdirat::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_mkdirat(3)
+  auto& op = static_cast<mkdirat&>(self);
+  io_uring_prep_mkdirat(&sqe, op.directory_.get(), op.path_, op.mode_);
+}
+void mkdirat::fail() const {
+  gyre::detail::throw_if_direct(directory_, error(), name());
+  throw_error();
+}
+constinit const operation_kind mkdirat::opcode{"mkdirat", &mkdirat::prepare, runs_in::worker,
+                                               &describe_fd<&mkdirat::directory_>};
+
+void symlinkat::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_symlinkat(3)
+  auto& op = static_cast<symlinkat&>(self);
+  io_uring_prep_symlinkat(&sqe, op.target_, op.directory_.get(), op.path_);
+}
+void symlinkat::fail() const {
+  gyre::detail::throw_if_direct(directory_, error(), name());
+  throw_error();
+}
+constinit const operation_kind symlinkat::opcode{"symlinkat", &symlinkat::prepare, runs_in::worker,
+                                                 &describe_fd<&symlinkat::directory_>};
+
+void linkat::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_linkat(3)
+  auto& op = static_cast<linkat&>(self);
+  io_uring_prep_linkat(&sqe, op.from_directory_.get(), op.from_, op.to_directory_.get(), op.to_, op.flags_);
+}
+std::error_code linkat::failure() const noexcept {
+  return gyre::detail::failure_at(from_directory_.is_direct() ? from_directory_ : to_directory_, error());
+}
+void linkat::fail() const {
+  gyre::detail::throw_if_direct(from_directory_, error(), name());
+  gyre::detail::throw_if_direct(to_directory_, error(), name());
+  throw_error();
+}
+constinit const operation_kind linkat::opcode{"linkat", &linkat::prepare, runs_in::worker,
+                                              &describe_fd<&linkat::from_directory_>};
+
 }  // namespace ops
 }  // namespace gyre

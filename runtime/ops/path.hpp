@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Operations on names in the file system: open, inspect, remove.
+// Operations on names in the file system: open, inspect, rename, link, make folders, remove.
 #pragma once
 
 #include <gyre/runtime/fd_ref.hpp>
@@ -55,11 +55,19 @@ class [[nodiscard]] openat final : public operation_of<openat, unique_fd> {
 /// Opens a file with limits on how its path may lead: no symbolic links, not out of `directory`, and so on.
 ///
 /// @param resolve  RESOLVE_* of <linux/openat2.h>, or'ed: RESOLVE_BENEATH keeps the path inside `directory`.
-/// @errors         As for openat; invalid_cross_device_link (EXDEV) when the path leads out,
-///                 too_many_symbolic_link_levels (ELOOP) for a link that RESOLVE_NO_SYMLINKS forbids.
+/// @errors         As for openat; cross_device_link (EXDEV) when the path leads out or, with RESOLVE_NO_XDEV, into
+///                 another file system; too_many_symbolic_link_levels (ELOOP) for a link that RESOLVE_NO_SYMLINKS or
+///                 RESOLVE_NO_MAGICLINKS forbids; resource_unavailable_try_again when RESOLVE_CACHED would have to
+///                 wait; invalid_argument for a flag, mode or resolve that there is not.
 /// @source         io_uring_prep_openat2(3); openat2(2). Linux 5.6.
 class [[nodiscard]] openat2 final : public operation_of<openat2, unique_fd> {
  public:
+  struct how {  // struct open_how of <linux/openat2.h>
+    std::uint64_t flags;
+    std::uint64_t mode;
+    std::uint64_t resolve;
+  };
+
   openat2(fd_ref directory, const char* path, int flags, std::uint64_t resolve, ::mode_t mode = 0) noexcept;
 
  private:
@@ -70,11 +78,7 @@ class [[nodiscard]] openat2 final : public operation_of<openat2, unique_fd> {
   [[noreturn]] void fail() const;
   fd_ref directory_;
   const char* path_;
-  struct how {  // struct open_how of <linux/openat2.h>
-    std::uint64_t flags;
-    std::uint64_t mode;
-    std::uint64_t resolve;
-  } how_;
+  how how_;
 };
 
 /// Tells what a file is: size, times, type, permissions.
@@ -128,6 +132,123 @@ class [[nodiscard]] unlinkat final : public operation_of<unlinkat, void> {
   [[noreturn]] void fail() const;
   fd_ref directory_;
   const char* path_;
+  int flags_;
+};
+
+/// Gives a file another name, in the same file system. A file that has that name already is replaced, at one blow.
+///
+/// @param from_directory, from  Where it is. Both paths stay until the operation has ended.
+/// @param to_directory, to      Where it is to be.
+/// @param flags                 0, or RENAME_* of renameat2(2): RENAME_NOREPLACE replaces nothing, RENAME_EXCHANGE
+///                              swaps the two.
+/// @errors                      no_such_file_or_directory, file_exists (RENAME_NOREPLACE), cross_device_link,
+///                              directory_not_empty, is_a_directory, invalid_argument (into itself), permission_denied,
+///                              …: rename(2)
+/// @cancellation                Once a kernel worker has begun it, it is done, and reported.
+/// @source                      io_uring_prep_renameat(3); rename(2). Linux 5.11.
+class [[nodiscard]] renameat final : public operation_of<renameat, void> {
+ public:
+  renameat(fd_ref from_directory, const char* from, fd_ref to_directory, const char* to, unsigned flags = 0) noexcept
+      : operation_of{opcode},
+        from_directory_{from_directory},
+        to_directory_{to_directory},
+        from_{from},
+        to_{to},
+        flags_{flags} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept;
+  [[noreturn]] void fail() const;
+  fd_ref from_directory_;
+  fd_ref to_directory_;
+  const char* from_;
+  const char* to_;
+  unsigned flags_;
+};
+
+/// Makes a directory.
+///
+/// @param directory  Where a relative `path` begins; AT_FDCWD for the working directory.
+/// @param path       Stays until the operation has ended.
+/// @param mode       Permissions, less the process's umask.
+/// @errors           file_exists, no_such_file_or_directory, no_space_on_device, permission_denied, …: mkdir(2)
+/// @cancellation     Once a kernel worker has begun it, it is done, and reported.
+/// @source           io_uring_prep_mkdirat(3); mkdir(2). Linux 5.15.
+class [[nodiscard]] mkdirat final : public operation_of<mkdirat, void> {
+ public:
+  mkdirat(fd_ref directory, const char* path, ::mode_t mode) noexcept
+      : operation_of{opcode}, directory_{directory}, path_{path}, mode_{mode} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept { return gyre::detail::failure_at(directory_, error()); }
+  [[noreturn]] void fail() const;
+  fd_ref directory_;
+  const char* path_;
+  ::mode_t mode_;
+};
+
+/// Makes a symbolic link: a name that leads to another.
+///
+/// @param target     What it says, whether there is such a file or not. A relative one begins where the link is. It and
+///                   `path` stay until the operation has ended.
+/// @param directory  Where a relative `path` begins; AT_FDCWD for the working directory.
+/// @param path       The link.
+/// @errors           file_exists, no_such_file_or_directory (an empty target, too), permission_denied, …: symlink(2)
+/// @cancellation     Once a kernel worker has begun it, it is done, and reported.
+/// @source           io_uring_prep_symlinkat(3); symlink(2). Linux 5.15.
+class [[nodiscard]] symlinkat final : public operation_of<symlinkat, void> {
+ public:
+  symlinkat(const char* target, fd_ref directory, const char* path) noexcept
+      : operation_of{opcode}, directory_{directory}, target_{target}, path_{path} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept { return gyre::detail::failure_at(directory_, error()); }
+  [[noreturn]] void fail() const;
+  fd_ref directory_;
+  const char* target_;
+  const char* path_;
+};
+
+/// Gives a file one more name, in the same file system.
+///
+/// @param from_directory, from  The file. Both paths stay until the operation has ended. An empty `from` and
+///                              AT_EMPTY_PATH: the file that `from_directory` is, even one without a name (O_TMPFILE).
+/// @param to_directory, to      The name.
+/// @param flags                 0; or AT_SYMLINK_FOLLOW, so that a symbolic link is not linked itself; AT_EMPTY_PATH.
+/// @errors                      file_exists, no_such_file_or_directory (also AT_EMPTY_PATH without CAP_DAC_READ_SEARCH,
+///                              before Linux 6.10), cross_device_link, operation_not_permitted (a directory), …:
+///                              link(2)
+/// @cancellation                Once a kernel worker has begun it, it is done, and reported.
+/// @source                      io_uring_prep_linkat(3); link(2). Linux 5.15.
+class [[nodiscard]] linkat final : public operation_of<linkat, void> {
+ public:
+  linkat(fd_ref from_directory, const char* from, fd_ref to_directory, const char* to, int flags = 0) noexcept
+      : operation_of{opcode},
+        from_directory_{from_directory},
+        to_directory_{to_directory},
+        from_{from},
+        to_{to},
+        flags_{flags} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept;
+  [[noreturn]] void fail() const;
+  fd_ref from_directory_;
+  fd_ref to_directory_;
+  const char* from_;
+  const char* to_;
   int flags_;
 };
 

@@ -24,6 +24,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -130,6 +131,28 @@ TEST_CASE("a file is opened, written, synced and read as a direct descriptor") {
   CHECK(used_slots_at_rest(loop) == 0);
 }
 
+TEST_CASE("a path that may not lead out is opened as a direct descriptor, or refused") {
+  const temp_folder folder;
+  folder.file("there", "text");
+  const unique_fd directory{::open(folder.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  executor loop{with_slots(1)};
+
+  loop.run([&]() -> task<> {
+    const auto open = [&](const char* path) {
+      return ops::openat2_direct{directory, path, O_RDONLY | O_CLOEXEC, RESOLVE_BENEATH};
+    };
+    {
+      const direct_fd file = co_await open("there");
+      std::array<std::byte, 4> buffer;
+      CHECK(co_await ops::read{file, buffer, 0} == 4);
+      CHECK(says(co_await text_of_failure(open("there")), "raise executor_options::direct_descriptors"));
+    }
+    const auto out = co_await as_result(open("../there"));
+    CHECK(out.error() == std::errc::cross_device_link);
+  });
+  CHECK(used_slots_at_rest(loop) == 0);
+}
+
 TEST_CASE("a socket is made and connected as a direct descriptor, and polled") {
   auto listener = net::tcp_listener::bind({.at = net::address::loopback(0)});
   const auto at = listener.local_address();
@@ -232,10 +255,22 @@ TEST_CASE("no path begins at a direct descriptor: the error says what to do, and
     for (const std::string& text : {co_await text_of_failure(ops::openat{at, "there", O_RDONLY}),
                                     co_await text_of_failure(ops::openat2{at, "there", O_RDONLY, 0}),
                                     co_await text_of_failure(ops::statx{at, "there"}),
-                                    co_await text_of_failure(ops::openat_direct{at, "there", O_RDONLY})})
+                                    co_await text_of_failure(ops::openat_direct{at, "there", O_RDONLY}),
+                                    co_await text_of_failure(ops::openat2_direct{at, "there", O_RDONLY, 0}),
+                                    co_await text_of_failure(ops::unlinkat{at, "there"}),
+                                    co_await text_of_failure(ops::mkdirat{at, "made", 0700}),
+                                    co_await text_of_failure(ops::symlinkat{"there", at, "link"}),
+                                    co_await text_of_failure(ops::linkat{at, "there", AT_FDCWD, "link"}),
+                                    co_await text_of_failure(ops::linkat{AT_FDCWD, path.c_str(), at, "link"}),
+                                    co_await text_of_failure(ops::renameat{at, "there", AT_FDCWD, "here"}),
+                                    co_await text_of_failure(ops::renameat{AT_FDCWD, path.c_str(), at, "here"})})
       CHECK_MESSAGE(says(text, "make a plain one of it by ops::to_plain"), text);
     const auto removed = co_await as_result(ops::unlinkat{at, "there"});
     CHECK(removed.error() == std::errc::operation_not_supported);
+    const auto linked = co_await as_result(ops::linkat{AT_FDCWD, path.c_str(), at, "link"});
+    CHECK(linked.error() == std::errc::operation_not_supported);
+    const auto renamed = co_await as_result(ops::renameat{at, "there", AT_FDCWD, "here"});
+    CHECK(renamed.error() == std::errc::operation_not_supported);
     CHECK((co_await ops::statx{at, path.c_str()}).stx_size == 4);
     const unique_fd plain = co_await ops::to_plain{at};
     CHECK((co_await ops::statx{plain, "there"}).stx_size == 4);

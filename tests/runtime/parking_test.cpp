@@ -4,12 +4,15 @@
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/kernel_ring.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/epoll.hpp>
 #include <gyre/runtime/ops/file.hpp>
+#include <gyre/runtime/ops/file_flags.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/poll.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/kernel_has.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
 #include "../support/socket_pair.hpp"
@@ -18,6 +21,7 @@
 #include <doctest/doctest.h>
 #include <liburing.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -25,6 +29,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -295,44 +300,101 @@ struct counting final : detail::runnable {
   countdown* total;
 };
 
-// Linux signals a ring's registered eventfd only once for completions that a write to another eventfd causes. An error
-// is noted and not thrown: it would meet a thread that nobody has joined, and end the program without its text.
-task<> take_events(const unique_fd& events, int count, bool by_poll, std::binary_semaphore& wanted) {
-  std::uint64_t value = 0;
-  for (int taken = 0; taken < count; ++taken) {
-    wanted.release();
-    if (by_poll) {
-      const auto polled = co_await as_result(ops::poll{events, POLLIN});
-      CHECK(polled.error() == std::error_code{});
-      if (polled) CHECK(::read(events.get(), &value, sizeof value) == sizeof value);
-    } else {
-      const auto read = co_await as_result(ops::read{events, std::as_writable_bytes(std::span{&value, 1})});
-      CHECK(read.error() == std::error_code{});
-    }
-  }
+// Linux signals a ring's registered eventfd only once for completions that a write to another eventfd causes. Here are
+// the operations that may wait for one. An error is noted and not thrown: it would meet a thread that nobody has
+// joined, and end the program without its text.
+struct on_eventfd {
+  const char* name;
+  task<std::error_code> (*once)(const unique_fd& events);
+  int needed_opcode = IORING_OP_NOP;
+};
+
+void take_what_is_there(const unique_fd& events) {
+  eventfd_t value = 0;
+  CHECK(::eventfd_read(events.get(), &value) == 0);
 }
 
+task<std::error_code> by_poll(const unique_fd& events) {
+  const auto polled = co_await as_result(ops::poll(events, POLLIN));
+  if (polled) take_what_is_there(events);
+  co_return polled.error();
+}
+task<std::error_code> by_epoll_wait(const unique_fd& events) {
+  const unique_fd set{::epoll_create1(EPOLL_CLOEXEC)};
+  epoll_event wanted{.events = EPOLLIN, .data = {}};
+  CHECK(::epoll_ctl(set.get(), EPOLL_CTL_ADD, events.get(), &wanted) == 0);
+  const auto waited = co_await as_result(ops::epoll_wait(set, std::span{&wanted, 1}));
+  if (waited) take_what_is_there(events);
+  co_return waited.error();
+}
+task<std::error_code> by_read(const unique_fd& events) {
+  std::array<std::byte, 8> value;
+  const auto read = co_await as_result(ops::read(events, value));
+  co_return read.error();
+}
+task<std::error_code> by_read2(const unique_fd& events) {
+  std::array<std::byte, 8> value;
+  const auto read = co_await as_result(ops::read2(events, value, ops::current_position, 0));
+  co_return read.error();
+}
+task<std::error_code> by_readv2(const unique_fd& events) {
+  std::array<std::byte, 8> value;
+  const std::array parts{::iovec{value.data(), value.size()}};
+  const auto read = co_await as_result(ops::readv2(events, parts, ops::current_position, 0));
+  co_return read.error();
+}
+constexpr std::array that_wait_for_a_write{
+    on_eventfd{"poll", &by_poll},     on_eventfd{"epoll_wait", &by_epoll_wait, op_epoll_wait},
+    on_eventfd{"read", &by_read},     on_eventfd{"read2", &by_read2},
+    on_eventfd{"readv2", &by_readv2},
+};
+
 // The same for completions that a read causes: of a full eventfd, which is filled again each time.
-task<> fill_again(const unique_fd& events, int count, bool by_writev, std::binary_semaphore& wanted) {
-  std::uint64_t all_it_holds = UINT64_MAX - 1;
-  const std::array parts{::iovec{&all_it_holds, sizeof all_it_holds}};
+constexpr std::uint64_t all_it_holds = UINT64_MAX - 1;
+const std::span<const std::byte> all_of_it = std::as_bytes(std::span{&all_it_holds, 1});
+const std::array all_in_parts{::iovec{const_cast<std::uint64_t*>(&all_it_holds), sizeof all_it_holds}};
+
+task<std::error_code> by_write(const unique_fd& events) {
+  const auto written = co_await as_result(ops::write(events, all_of_it));
+  co_return written.error();
+}
+task<std::error_code> by_write2(const unique_fd& events) {
+  const auto written = co_await as_result(ops::write2(events, all_of_it, ops::current_position, 0));
+  co_return written.error();
+}
+task<std::error_code> by_writev(const unique_fd& events) {
+  const auto written = co_await as_result(ops::writev(events, all_in_parts));
+  co_return written.error();
+}
+task<std::error_code> by_writev2(const unique_fd& events) {
+  const auto written = co_await as_result(ops::writev2(events, all_in_parts, ops::current_position, 0));
+  co_return written.error();
+}
+constexpr std::array that_wait_for_a_read{
+    on_eventfd{"write", &by_write},
+    on_eventfd{"write2", &by_write2},
+    on_eventfd{"writev", &by_writev},
+    on_eventfd{"writev2", &by_writev2},
+};
+
+task<> again_and_again(const on_eventfd& operation, const unique_fd& events, int count, std::binary_semaphore& wanted) {
   for (int i = 0; i < count; ++i) {
     wanted.release();
-    const auto written = by_writev ? co_await as_result(ops::writev(events, parts))
-                                   : co_await as_result(ops::write(events, std::as_bytes(std::span{&all_it_holds, 1})));
-    CHECK(written.error() == std::error_code{});
+    const auto error = co_await operation.once(events);
+    CHECK(error == std::error_code{});
   }
 }
 
 TEST_CASE("an eventfd that another thread writes to wakes the executor each time, not only the first") {
   constexpr int events_count = 200;
   for (const parking park : both_ways) {
-    for (const bool by_poll : {false, true}) {
+    for (const auto& operation : that_wait_for_a_write) {
+      if (!kernel_has(operation.needed_opcode, operation.name)) continue;
       CAPTURE(name_of(park));
-      CAPTURE(by_poll);
+      CAPTURE(operation.name);
       const unique_fd events{::eventfd(0, EFD_CLOEXEC)};
       std::binary_semaphore wanted{0};
-      executor loop{{.park = park}};
+      executor loop{{.park = park, .spin_before_park = 0us}};  // else it is awake when the write comes
       std::thread writer{[&] {
         for (int written = 0; written < events_count; ++written) {
           wanted.acquire();
@@ -342,7 +404,7 @@ TEST_CASE("an eventfd that another thread writes to wakes the executor each time
         }
       }};
 
-      loop.run(take_events(events, events_count, by_poll, wanted));
+      loop.run(again_and_again(operation, events, events_count, wanted));
 
       writer.join();
       CHECK(loop.statistics().cqes >= events_count);
@@ -354,15 +416,14 @@ TEST_CASE("an eventfd that another thread writes to wakes the executor each time
 
 TEST_CASE("a full eventfd that another thread reads wakes who waits to write to it each time, not only the first") {
   constexpr int reads_count = 200;
-  constexpr std::uint64_t all_it_holds = UINT64_MAX - 1;
   for (const parking park : both_ways) {
-    for (const bool by_writev : {false, true}) {
+    for (const auto& operation : that_wait_for_a_read) {
       CAPTURE(name_of(park));
-      CAPTURE(by_writev);
+      CAPTURE(operation.name);
       const unique_fd events{::eventfd(0, EFD_CLOEXEC)};
       REQUIRE(::write(events.get(), &all_it_holds, sizeof all_it_holds) == sizeof all_it_holds);
       std::binary_semaphore wanted{0};
-      executor loop{{.park = park}};
+      executor loop{{.park = park, .spin_before_park = 0us}};  // as above
       std::thread reader{[&] {
         for (int i = 0; i < reads_count; ++i) {
           wanted.acquire();
@@ -372,7 +433,7 @@ TEST_CASE("a full eventfd that another thread reads wakes who waits to write to 
         }
       }};
 
-      loop.run(fill_again(events, reads_count, by_writev, wanted));
+      loop.run(again_and_again(operation, events, reads_count, wanted));
 
       reader.join();
       CHECK(loop.statistics().cqes >= reads_count);

@@ -6,8 +6,12 @@
 #include <gyre/runtime/detail/kernel_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/direct.hpp>
+#include <gyre/runtime/ops/epoll.hpp>
+#include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/futex.hpp>
 #include <gyre/runtime/ops/misc.hpp>
+#include <gyre/runtime/ops/pipe.hpp>
+#include <gyre/runtime/ops/process.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/ops/zero_copy.hpp>
 
@@ -88,6 +92,7 @@ TEST_CASE("what the kernel lacks is refused, and the text says who is refused an
   const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
   const auto socket = tcp_socket();
   std::array<std::byte, 4> bytes{};
+  std::array<epoll_event, 1> events{};
   std::atomic<std::uint32_t> word = 0;
 
   loop.run([&]() -> task<> {
@@ -99,6 +104,11 @@ TEST_CASE("what the kernel lacks is refused, and the text says who is refused an
     co_await expect_refusal(ops::futex_wake(word, 1), "futex_wake", "6.7");
     const auto direct = co_await ops::to_direct(socket);
     co_await expect_refusal(ops::to_plain(direct), "to_plain", "6.8");
+    co_await expect_refusal(ops::waitid(P_ALL, 0), "waitid", "6.7");
+    co_await expect_refusal(ops::ftruncate(socket, 0), "ftruncate", "6.9");
+    co_await expect_refusal(ops::epoll_wait(socket, events), "epoll_wait", "6.15");
+    co_await expect_refusal(ops::pipe(), "pipe", "6.16");
+    co_await expect_refusal(ops::pipe_direct(), "pipe_direct", "6.16");
   });
 
   CHECK(port_of(socket) == 0);

@@ -8,22 +8,29 @@
 
 #include <gyre/runtime/buffer_pool.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/advise.hpp>
 #include <gyre/runtime/ops/cancel.hpp>
 #include <gyre/runtime/ops/direct.hpp>
+#include <gyre/runtime/ops/epoll.hpp>
 #include <gyre/runtime/ops/file.hpp>
+#include <gyre/runtime/ops/file_flags.hpp>
 #include <gyre/runtime/ops/futex.hpp>
 #include <gyre/runtime/ops/leased.hpp>
 #include <gyre/runtime/ops/message.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/msg_ring.hpp>
 #include <gyre/runtime/ops/path.hpp>
+#include <gyre/runtime/ops/pipe.hpp>
 #include <gyre/runtime/ops/poll.hpp>
+#include <gyre/runtime/ops/process.hpp>
 #include <gyre/runtime/ops/provide.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/ops/socket_option.hpp>
 #include <gyre/runtime/ops/timeout.hpp>
+#include <gyre/runtime/ops/xattr.hpp>
 #include <gyre/runtime/ops/zero_copy.hpp>
 
+#include "kernel_has.hpp"
 #include "outcome.hpp"
 
 #include <liburing.h>
@@ -102,6 +109,97 @@ inline task<> of_unlinkat(outcome& noted) {
   auto path = std::make_unique<std::string>("a path that is too long to be kept inside the string");
   co_await observe(ops::unlinkat(AT_FDCWD, path->c_str()), noted);
 }
+inline std::unique_ptr<std::string> long_path() {
+  return std::make_unique<std::string>("a path that is too long to be kept inside the string");
+}
+inline task<> of_read2(outcome& noted) {
+  auto buffer = four_on_the_heap();
+  co_await observe(ops::read2(some_number, buffer, 0, RWF_NOWAIT), noted);
+}
+inline task<> of_write2(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  co_await observe(ops::write2(some_number, bytes, 0, RWF_DSYNC), noted);
+}
+inline task<> of_readv2(outcome& noted) {
+  auto buffer = four_on_the_heap();
+  auto parts = parts_of(buffer);
+  co_await observe(ops::readv2(some_number, parts, 0, RWF_NOWAIT), noted);
+}
+inline task<> of_writev2(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  auto parts = parts_of(bytes);
+  co_await observe(ops::writev2(some_number, parts, 0, RWF_DSYNC), noted);
+}
+inline task<> of_sync_file_range(outcome& noted) {
+  co_await observe(ops::sync_file_range(some_number, 0, 0, 0), noted);
+}
+inline task<> of_fallocate(outcome& noted) { co_await observe(ops::fallocate(some_number, 0, 0, 1), noted); }
+inline task<> of_ftruncate(outcome& noted) { co_await observe(ops::ftruncate(some_number, 1), noted); }
+inline task<> of_fadvise(outcome& noted) { co_await observe(ops::fadvise(some_number, 0, 0, 0), noted); }
+inline task<> of_madvise(outcome& noted) {
+  auto memory = four_on_the_heap();
+  co_await observe(ops::madvise(memory, 0), noted);
+}
+inline task<> of_renameat(outcome& noted) {
+  const auto from = long_path();
+  const auto to = long_path();
+  co_await observe(ops::renameat(AT_FDCWD, from->c_str(), AT_FDCWD, to->c_str()), noted);
+}
+inline task<> of_mkdirat(outcome& noted) {
+  const auto path = long_path();
+  co_await observe(ops::mkdirat(AT_FDCWD, path->c_str(), 0700), noted);
+}
+inline task<> of_symlinkat(outcome& noted) {
+  const auto target = long_path();
+  const auto path = long_path();
+  co_await observe(ops::symlinkat(target->c_str(), AT_FDCWD, path->c_str()), noted);
+}
+inline task<> of_linkat(outcome& noted) {
+  const auto from = long_path();
+  const auto to = long_path();
+  co_await observe(ops::linkat(AT_FDCWD, from->c_str(), AT_FDCWD, to->c_str()), noted);
+}
+inline task<> of_openat2_direct(outcome& noted) {
+  const auto path = long_path();
+  co_await observe(ops::openat2_direct(AT_FDCWD, path->c_str(), O_RDONLY, 0), noted);
+}
+inline task<> of_getxattr(outcome& noted) {
+  const auto path = long_path();
+  const auto name = long_path();
+  auto buffer = four_on_the_heap();
+  co_await observe(ops::getxattr(path->c_str(), name->c_str(), buffer), noted);
+}
+inline task<> of_fgetxattr(outcome& noted) {
+  const auto name = long_path();
+  auto buffer = four_on_the_heap();
+  co_await observe(ops::fgetxattr(some_number, name->c_str(), buffer), noted);
+}
+inline task<> of_setxattr(outcome& noted) {
+  const auto path = long_path();
+  const auto name = long_path();
+  const auto value = four_on_the_heap();
+  co_await observe(ops::setxattr(path->c_str(), name->c_str(), value), noted);
+}
+inline task<> of_fsetxattr(outcome& noted) {
+  const auto name = long_path();
+  const auto value = four_on_the_heap();
+  co_await observe(ops::fsetxattr(some_number, name->c_str(), value), noted);
+}
+inline task<> of_splice(outcome& noted) {
+  co_await observe(ops::splice(some_number, ops::current_position, some_number, 0, 4), noted);
+}
+inline task<> of_tee(outcome& noted) { co_await observe(ops::tee(some_number, some_number, 4), noted); }
+inline task<> of_pipe(outcome& noted) { co_await observe(ops::pipe(), noted); }
+inline task<> of_pipe_direct(outcome& noted) { co_await observe(ops::pipe_direct(), noted); }
+inline task<> of_waitid(outcome& noted) { co_await observe(ops::waitid(P_ALL, 0), noted); }
+inline task<> of_epoll_ctl(outcome& noted) {
+  co_await observe(ops::epoll_ctl(some_number, EPOLL_CTL_DEL, some_number), noted);
+}
+inline task<> of_epoll_wait(outcome& noted) {
+  std::vector<epoll_event> events(4);
+  co_await observe(ops::epoll_wait(some_number, events), noted);
+}
+inline task<> of_nop_with(outcome& noted) { co_await observe(ops::nop_with(ops::nop_options()), noted); }
 inline task<> of_poll(outcome& noted) { co_await observe(ops::poll(some_number, POLLIN), noted); }
 inline task<> of_poll_update(outcome& noted) {
   ops::poll_stream stream(some_number, POLLIN);
@@ -278,6 +376,32 @@ inline constexpr std::array every_operation{
     some_operation{"to_plain", IORING_OP_FIXED_FD_INSTALL, &of_to_plain, &new_descriptor},
     some_operation{"close_direct", IORING_OP_CLOSE, &of_close_direct, &zero, /*is_asked=*/false},
     some_operation{"msg_ring_fd", IORING_OP_MSG_RING, &of_msg_ring_fd, &zero, /*is_asked=*/false},
+    some_operation{"nop_with", IORING_OP_NOP, &of_nop_with, &zero},
+    some_operation{"read2", IORING_OP_READ, &of_read2, &four_bytes},
+    some_operation{"write2", IORING_OP_WRITE, &of_write2, &four_bytes},
+    some_operation{"readv2", IORING_OP_READV, &of_readv2, &four_bytes},
+    some_operation{"writev2", IORING_OP_WRITEV, &of_writev2, &four_bytes},
+    some_operation{"sync_file_range", IORING_OP_SYNC_FILE_RANGE, &of_sync_file_range, &zero},
+    some_operation{"fallocate", IORING_OP_FALLOCATE, &of_fallocate, &zero},
+    some_operation{"ftruncate", IORING_OP_FTRUNCATE, &of_ftruncate, &zero},
+    some_operation{"fadvise", IORING_OP_FADVISE, &of_fadvise, &zero},
+    some_operation{"madvise", IORING_OP_MADVISE, &of_madvise, &zero},
+    some_operation{"renameat", IORING_OP_RENAMEAT, &of_renameat, &zero},
+    some_operation{"mkdirat", IORING_OP_MKDIRAT, &of_mkdirat, &zero},
+    some_operation{"symlinkat", IORING_OP_SYMLINKAT, &of_symlinkat, &zero},
+    some_operation{"linkat", IORING_OP_LINKAT, &of_linkat, &zero},
+    some_operation{"openat2_direct", IORING_OP_OPENAT2, &of_openat2_direct, &zero},
+    some_operation{"getxattr", IORING_OP_GETXATTR, &of_getxattr, &four_bytes},
+    some_operation{"fgetxattr", IORING_OP_FGETXATTR, &of_fgetxattr, &four_bytes},
+    some_operation{"setxattr", IORING_OP_SETXATTR, &of_setxattr, &zero},
+    some_operation{"fsetxattr", IORING_OP_FSETXATTR, &of_fsetxattr, &zero},
+    some_operation{"splice", IORING_OP_SPLICE, &of_splice, &four_bytes},
+    some_operation{"tee", IORING_OP_TEE, &of_tee, &four_bytes},
+    some_operation{"pipe", op_pipe, &of_pipe, &zero},
+    some_operation{"pipe_direct", op_pipe, &of_pipe_direct, &zero},
+    some_operation{"waitid", IORING_OP_WAITID, &of_waitid, &zero},
+    some_operation{"epoll_ctl", IORING_OP_EPOLL_CTL, &of_epoll_ctl, &zero},
+    some_operation{"epoll_wait", op_epoll_wait, &of_epoll_wait, &one_byte},
     some_operation{"timeout", IORING_OP_TIMEOUT, &of_timeout, &time_has_come},
     some_operation{"recv_leased", IORING_OP_RECV, &of_recv_leased, &zero},  // an end: a buffer would be the script's
     some_operation{"read_leased", IORING_OP_READ, &of_read_leased, &zero},
