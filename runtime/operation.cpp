@@ -20,6 +20,10 @@ bool says_cancelled(std::int32_t res) noexcept {
 void detail::may_wait_for_eventfd() noexcept { executor::current().wait_in_ring_from_now_on(); }
 
 void operation::throw_error() const {
+  if (res() == -EACCES && !loop().options().only_opcodes.empty()) {
+    const std::string hint{": executor_options::only_opcodes may not name it"};
+    detail::throw_errno(EACCES, (name() + hint).c_str());
+  }
   if (!has(unpolled)) detail::throw_errno(-res(), name());
   const std::string hint{
       ": an executor with executor_options::iopoll takes reads and writes of files opened with O_DIRECT"};

@@ -108,6 +108,12 @@ class operation : public detail::waiter {
   /// The same for a deadline on another clock, or that can be moved.
   void link_clocked_deadline(detail::clocked_deadline& deadline) noexcept;
 
+  /// Has the kernel check it by the rights that the ring knows by this number. Before it is awaited.
+  void take_rights_of(std::uint16_t registered) noexcept {
+    add(personal);
+    personality_ = registered;
+  }
+
   /// The kernel says that its linked timeout has fired: its own completion follows.
   void deadline_has_fired() noexcept;
 
@@ -121,6 +127,7 @@ class operation : public detail::waiter {
 
   operation(operation&& other) noexcept : waiter{other.its_kind(), other} {
     if (has(linked)) deadline_ = other.deadline_;
+    if (has(personal)) personality_ = other.personality_;
   }
 
   /// The kernel's answer: valid when finished; negative is -errno.
@@ -215,6 +222,7 @@ class operation : public detail::waiter {
 
   detail::completion::answer answer_;  // set by the completion: nobody looks before, see newer_cancel()
   std::int32_t least_res_;             // set with the flag `composed`
+  std::uint16_t personality_;          // set with the flag `personal`
   detail::timer* deadline_;            // set with the flag `linked`
 };
 static_assert(sizeof(detail::completion::answer) >= sizeof(operation*));

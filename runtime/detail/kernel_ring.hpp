@@ -40,7 +40,13 @@ class kernel_ring final : public ring {
   int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
   void run_task_work() noexcept override;
   bool grow(unsigned sq_entries, unsigned cq_entries) noexcept override;
-  int register_direct_table(unsigned count) noexcept override;
+  int register_direct_table(unsigned count, unsigned numbered_count) noexcept override;
+  int set_direct(unsigned slot, int plain) noexcept override;
+  int register_buffer_table(unsigned count) noexcept override;
+  int set_buffer(unsigned slot, std::span<std::byte> memory) noexcept override;
+  int clone_buffer(unsigned slot, int of_ring, unsigned of_slot) noexcept override;
+  int register_personality() noexcept override;
+  void unregister_personality(int number) noexcept override;
   int poll_napi_id(unsigned id, bool on) noexcept override;
   bool pause() noexcept override;
   void notify_completions(bool on) noexcept override;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The script's side of the door: as much of io_uring as an executor can tell apart.
 #include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/fixed_opcodes.hpp>
 #include <gyre/runtime/detail/scripted_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 
@@ -38,20 +39,25 @@ void read_bytes(std::uint64_t address, std::size_t count) noexcept {
 // What the kernel writes while a request is in flight, it may write until the last moment.
 void scribble(std::uint64_t address, std::size_t count) noexcept { std::memset(pointer<void>(address), 0xdb, count); }
 
+std::span<const iovec> parts_of(const request& each) noexcept { return {pointer<const iovec>(each.addr), each.len}; }
+
 void touch_memory(const request& each) noexcept {
   switch (each.opcode) {
     case IORING_OP_READ:
+    case IORING_OP_READ_FIXED:
     case IORING_OP_RECV:
       return scribble(each.addr, each.len);
     case IORING_OP_WRITE:
+    case IORING_OP_WRITE_FIXED:
     case IORING_OP_SEND:
       return read_bytes(each.addr, each.len);
     case IORING_OP_READV:
+    case op_readv_fixed:
+      for (const iovec& part : parts_of(each)) std::memset(part.iov_base, 0xdb, part.iov_len);
+      return;
     case IORING_OP_WRITEV:
-      for (const iovec& part : std::span{pointer<const iovec>(each.addr), each.len}) {
-        if (each.opcode == IORING_OP_READV) std::memset(part.iov_base, 0xdb, part.iov_len);
-        else read_bytes(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
-      }
+    case op_writev_fixed:
+      for (const iovec& part : parts_of(each)) read_bytes(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
       return;
     case IORING_OP_STATX:
       scribble(each.off, sizeof(struct statx));
@@ -83,6 +89,8 @@ request request_from(const io_uring_sqe& sqe) noexcept {
   made.fd = sqe.fd;
   made.opcode = sqe.opcode;
   made.flags = sqe.flags;
+  made.buffer_slot = sqe.buf_index;
+  made.personality = sqe.personality;
   return made;
 }
 
@@ -202,7 +210,33 @@ void scripted_ring::take(std::size_t index) {
   }
 }
 
+// The kernel looks the memory up when it begins the request, and keeps what it has found.
+bool scripted_ring::has_its_buffer(const request& each) const noexcept {
+  const bool is_one = each.opcode == IORING_OP_READ_FIXED || each.opcode == IORING_OP_WRITE_FIXED;
+  if (!is_one && each.opcode != op_readv_fixed && each.opcode != op_writev_fixed) return true;
+  if (each.buffer_slot >= buffers_.size() || buffers_[each.buffer_slot].empty()) return false;
+  const auto begin = reinterpret_cast<std::uint64_t>(buffers_[each.buffer_slot].data());
+  const std::uint64_t end = begin + buffers_[each.buffer_slot].size();
+  if (is_one) return each.addr >= begin && each.addr + each.len <= end;
+  return std::ranges::all_of(parts_of(each), [&](const iovec& part) {
+    const auto address = reinterpret_cast<std::uint64_t>(part.iov_base);
+    return address >= begin && address + part.iov_len <= end;
+  });
+}
+
+int scripted_ring::register_buffer_table(unsigned count) noexcept {
+  if (options_.buffer_table_error == 0) buffers_.resize(count);
+  return options_.buffer_table_error;
+}
+
+int scripted_ring::set_buffer(unsigned slot, std::span<std::byte> memory) noexcept {
+  const int error = std::exchange(buffer_error, 0);
+  if (error == 0) buffers_[slot] = memory;
+  return error;
+}
+
 void scripted_ring::begin(request taken) {
+  if (!has_its_buffer(taken)) return answer_request(taken, -EFAULT);
   link_head_ = (taken.flags & IOSQE_IO_LINK) != 0 ? taken.id : 0;
   if (taken.opcode == IORING_OP_TIMEOUT) {
     const point_in_time when = due_at(taken.addr, taken.op_flags);
@@ -348,8 +382,9 @@ void scripted_ring::complete(const request& done, std::int32_t res, std::uint32_
 
 void scripted_ring::deliver(const request& done, std::string_view bytes) {
   const request reading = find(done.id);
-  GYRE_ASSERT(reading.opcode == IORING_OP_READ || reading.opcode == IORING_OP_RECV,
-              "bytes are delivered to what reads");
+  GYRE_ASSERT(
+      reading.opcode == IORING_OP_READ || reading.opcode == IORING_OP_READ_FIXED || reading.opcode == IORING_OP_RECV,
+      "bytes are delivered to what reads");
   const auto count = std::min<std::size_t>(bytes.size(), reading.len);
   complete(reading, static_cast<std::int32_t>(count));
   std::memcpy(pointer<void>(reading.addr), bytes.data(), count);

@@ -2,6 +2,7 @@
 // Into the ring: operations with their linked timeouts, the requests of handlers, cancels; and what waits for a place.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/clocked_deadline.hpp>
+#include <gyre/runtime/detail/fixed_opcodes.hpp>
 #include <gyre/runtime/detail/submission.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/operation.hpp>
@@ -36,12 +37,18 @@ void submission::submit(operation& op) noexcept {
   may_want_more_ = true;
 }
 
+void submission::describe_in(io_uring_sqe& sqe, operation& op) noexcept {
+  op.its_kind().prepare_entry(op, sqe);
+  if (op.has(operation::personal)) [[unlikely]]
+    sqe.personality = op.personality_;
+}
+
 // A linked timeout follows its operation in the ring, and posts no completion: the operation's own tells everything.
 void submission::describe(operation& op) noexcept {
   op.set(operation::stage::in_kernel);
   io_uring_sqe& described = take_sqe();
   ring::blank(described, reinterpret_cast<std::uint64_t>(&op));
-  op.its_kind().prepare_entry(op, described);
+  describe_in(described, op);
   if (ring_.modes().iopoll) [[unlikely]]
     fit_for_polling(op, described);
   if (!op.has(operation::linked)) return;
@@ -66,6 +73,8 @@ void submission::fit_for_polling(operation& op, io_uring_sqe& described) noexcep
     case IORING_OP_WRITE:
     case IORING_OP_WRITEV:
     case IORING_OP_WRITE_FIXED:
+    case op_readv_fixed:
+    case op_writev_fixed:
     case IORING_OP_URING_CMD:
     case IORING_OP_MSG_RING:
       return;

@@ -148,6 +148,7 @@ class submission {
  private:
   [[nodiscard]] io_uring_sqe& take_sqe() noexcept;
   void describe(operation& op) noexcept;
+  static void describe_in(io_uring_sqe& sqe, operation& op) noexcept;
   void describe(completion_handler& handler) noexcept;
   void describe_cancel(std::uint64_t user_data) noexcept;
   void describe_move(movable_timeout& moved) noexcept;

@@ -72,12 +72,13 @@ def declarations(text):
 
 
 def source_of(name, doc):
-    """The preparing function and the kernel that @source names."""
+    """The opcodes of the preparing functions that @source names, or names itself, and the kernel."""
     text = " ".join(doc)
-    found = re.search(r"@source\s.*?io_uring_prep_(\w+)\(3\).*?Linux (\d+\.\d+)\.", text)
+    found = re.search(r"@source\s.*?io_uring_prep_\w+\(3\).*?Linux (\d+\.\d+)\.", text)
     if not found:
         raise Untold(f"ops::{name} has no line '@source io_uring_prep_…(3). Linux X.Y.' in its docstring")
-    return OPCODE_OF.get(found[1], found[1].upper()), found[2]
+    named = re.findall(r"(?:io_uring_prep_|IORING_OP_)(\w+)", found[0])
+    return ", ".join(dict.fromkeys(OPCODE_OF.get(each, each.upper()) for each in named)), found[1]
 
 
 def place_of(name, code):
