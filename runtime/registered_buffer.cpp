@@ -9,6 +9,7 @@
 
 #include <liburing.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <system_error>
@@ -16,17 +17,19 @@
 namespace gyre {
 namespace detail {
 
-void describe_registered(io_uring_sqe& entry, unsigned fixed_opcode, std::int32_t slot) noexcept {
+void size_and_place::describe_unplain(io_uring_sqe& entry, unsigned fixed_opcode, std::size_t most) const noexcept {
+  entry.len = static_cast<std::uint32_t>(std::min(size(), most));
+  if (!is_registered()) return;
   entry.opcode = static_cast<std::uint8_t>(fixed_opcode);
-  entry.buf_index = static_cast<std::uint16_t>(slot);
+  entry.buf_index = static_cast<std::uint16_t>(slot());
 }
 
 // What owns nothing is empty memory that is not registered.
-std::int32_t slot_for_use(const registered_buffer& owner) noexcept {
+int slot_for_use(const registered_buffer& owner) noexcept {
   GYRE_ASSERT(!owner || current_executor == &owner.owner(),
               "a registered buffer is used in a turn of the executor whose it is: register the memory with the other "
               "one, too");
-  return owner ? owner.slot() : no_buffer_slot;
+  return owner ? owner.slot() : -1;
 }
 
 std::span<std::byte> memory_of(const registered_buffer& owner) noexcept { return owner.memory(); }

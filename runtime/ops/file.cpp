@@ -10,7 +10,7 @@ namespace gyre::ops {
 void read::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_read(3)
   auto& op = static_cast<read&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_read(&sqe, op.fd_.in(sqe), op.buffer_.data(), static_cast<unsigned>(op.buffer_.size()), op.offset_);
+  io_uring_prep_read(&sqe, op.fd_.in(sqe), op.buffer_.data(), op.buffer_.plain_size(), op.offset_);
   op.buffer_.mark(sqe, IORING_OP_READ_FIXED);
 }
 constinit const operation_kind read::opcode{"read", &read::prepare, runs_in::worker, &describe_fd<&read::fd_>};
@@ -18,7 +18,7 @@ constinit const operation_kind read::opcode{"read", &read::prepare, runs_in::wor
 void write::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_write(3)
   auto& op = static_cast<write&>(self);
   gyre::detail::may_wait_for_eventfd();  // one that is full, until somebody reads it
-  io_uring_prep_write(&sqe, op.fd_.in(sqe), op.bytes_.data(), static_cast<unsigned>(op.bytes_.size()), op.offset_);
+  io_uring_prep_write(&sqe, op.fd_.in(sqe), op.bytes_.data(), op.bytes_.plain_size(), op.offset_);
   op.bytes_.mark(sqe, IORING_OP_WRITE_FIXED);
 }
 constinit const operation_kind write::opcode{"write", &write::prepare, runs_in::worker, &describe_fd<&write::fd_>};
@@ -26,7 +26,7 @@ constinit const operation_kind write::opcode{"write", &write::prepare, runs_in::
 void readv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_readv(3)
   auto& op = static_cast<readv&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_readv(&sqe, op.fd_.in(sqe), op.buffers_.data(), op.buffers_.count(), op.offset_);
+  io_uring_prep_readv(&sqe, op.fd_.in(sqe), op.buffers_.data(), op.buffers_.plain_count(), op.offset_);
   op.buffers_.mark(sqe, gyre::detail::op_readv_fixed);
 }
 constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::worker, &describe_fd<&readv::fd_>};
@@ -34,7 +34,7 @@ constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::
 void writev::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_writev(3)
   auto& op = static_cast<writev&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_writev(&sqe, op.fd_.in(sqe), op.buffers_.data(), op.buffers_.count(), op.offset_);
+  io_uring_prep_writev(&sqe, op.fd_.in(sqe), op.buffers_.data(), op.buffers_.plain_count(), op.offset_);
   op.buffers_.mark(sqe, gyre::detail::op_writev_fixed);
 }
 constinit const operation_kind writev::opcode{"writev", &writev::prepare, runs_in::worker, &describe_fd<&writev::fd_>};

@@ -1,16 +1,25 @@
 // SPDX-License-Identifier: MIT
-// What operations take for memory: made of spans and of all that converts to them, cut, and never more than a request.
+// What operations take for memory: made of spans and of all that converts to them, cut, and of any size.
+#include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/buffer_ref.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/registered_buffer.hpp>
+#include <gyre/runtime/unique_fd.hpp>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <liburing.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <system_error>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace gyre {
@@ -71,12 +80,40 @@ TEST_CASE("a part of a reference ends where the whole does") {
   CHECK(whole.subspan(100).data() == memory.data() + 8);
 }
 
-TEST_CASE("a reference to more than one request can move is to the first part of it") {
+TEST_CASE("of more than one request can move an entry says the first part") {
   auto* const somewhere = reinterpret_cast<std::byte*>(std::uintptr_t{4096});  // never looked at
+  const const_buffer_ref huge{somewhere, std::size_t{5} << 30};
+  const const_buffer_ref largest = huge.first(ops::transfer_bytes_max);
+  const iovec_ref many{std::span{reinterpret_cast<const ::iovec*>(somewhere), std::size_t{1} << 40}};
+  const auto length_of = [](const auto& described, std::uint32_t plain) {
+    io_uring_sqe entry{};
+    entry.opcode = IORING_OP_WRITE;
+    entry.len = plain;
+    described.mark(entry, IORING_OP_WRITE_FIXED);
+    CHECK(entry.opcode == IORING_OP_WRITE);
+    return entry.len;
+  };
 
-  CHECK(buffer_ref{somewhere, SIZE_MAX}.size() == ops::transfer_bytes_max);
-  CHECK(const_buffer_ref{const_bytes{somewhere, std::size_t{5} << 30}}.size() == ops::transfer_bytes_max);
-  CHECK(iovec_ref{std::span{reinterpret_cast<const ::iovec*>(somewhere), std::size_t{1} << 40}}.count() > 1024);
+  CHECK(huge.size() == std::size_t{5} << 30);
+  CHECK(huge.subspan(std::size_t{4} << 30).size() == std::size_t{1} << 30);
+  CHECK(length_of(huge, huge.plain_size()) == ops::transfer_bytes_max);
+  CHECK(length_of(largest, largest.plain_size()) == ops::transfer_bytes_max);
+  CHECK(length_of(huge.first(7), huge.first(7).plain_size()) == 7);
+  CHECK(length_of(many, many.plain_count()) == INT32_MAX);  // which the kernel refuses
+}
+
+TEST_CASE("memory of a size that there cannot be is a bad address") {
+  executor loop;
+  std::array<std::byte, 4> memory{};
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  const unique_fd out{ends[0]};
+  const unique_fd in{ends[1]};
+
+  loop.run([&]() -> task<> {
+    const auto got = co_await as_result(ops::write{in, const_buffer_ref{memory.data(), SIZE_MAX}});
+    CHECK(got.error() == std::errc::bad_address);
+  });
 }
 
 TEST_CASE("a reference to a registered buffer knows its slot, and so do its parts, read or written") {
