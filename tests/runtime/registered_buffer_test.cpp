@@ -161,9 +161,12 @@ TEST_CASE("a file is written and read through registered memory, whole and in pa
     const fs::file file = co_await fs::file::open(path, {.access = fs::file_access::read_write});
     CHECK(co_await file.read_at(buffer.subspan(200, 4), 5) == 4);
     CHECK(co_await file.write_at(buffer.subspan(200, 4), 9) == 4);
+    co_await file.write_all_at(buffer.subspan(200, 4), 13);
+    co_await file.read_exactly_at(buffer.subspan(300, 4), 13);
+    CHECK(memory.text(300, 4) == "text");
   });
 
-  CHECK(content_of(path) == "text texttext");
+  CHECK(content_of(path) == "text texttexttext");
 }
 
 TEST_CASE("several pieces of one registered buffer are read and written by one request") {
