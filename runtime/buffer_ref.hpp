@@ -56,8 +56,9 @@ class size_and_place {
   /// What stands in an entry for that.
   [[nodiscard]] std::uint32_t plain_size() const noexcept { return static_cast<std::uint32_t>(word_); }
 
-  /// And for all the rest: a size of `most` at most, and the opcode and the slot of registered memory.
-  [[gnu::cold]] void describe_unplain(io_uring_sqe& entry, unsigned fixed_opcode, std::size_t most) const noexcept;
+  /// And for all the rest: a size of `most` at most, and the opcode and the slot of registered memory. Returns whether
+  /// it is.
+  [[gnu::cold]] bool describe_unplain(io_uring_sqe& entry, unsigned fixed_opcode, std::size_t most) const noexcept;
 
  private:
   static constexpr unsigned size_bits = 48;
@@ -114,10 +115,12 @@ class basic_buffer_ref {
   [[nodiscard]] std::uint32_t plain_size() const noexcept { return told_.plain_size(); }
 
   /// Completes an entry that was described for plain memory: where this is registered, it is given the slot, and the
-  /// opcode that the same request has for that; where it is more than a request moves, the size that one does.
-  void mark(io_uring_sqe& entry, unsigned fixed_opcode) const noexcept {
-    if (!told_.is_plainly_within(ops::transfer_bytes_max)) [[unlikely]]
-      told_.describe_unplain(entry, fixed_opcode, ops::transfer_bytes_max);
+  /// opcode that the same request has for that; where it is more than a request moves, the size that one does. Returns
+  /// whether it is registered.
+  bool mark(io_uring_sqe& entry, unsigned fixed_opcode) const noexcept {
+    if (told_.is_plainly_within(ops::transfer_bytes_max)) [[likely]]
+      return false;
+    return told_.describe_unplain(entry, fixed_opcode, ops::transfer_bytes_max);
   }
 
  private:
@@ -152,9 +155,10 @@ class iovec_ref {
 
   /// As buffer_ref's, but that the kernel refuses what is too much.
   [[nodiscard]] std::uint32_t plain_count() const noexcept { return told_.plain_size(); }
-  void mark(io_uring_sqe& entry, unsigned fixed_opcode) const noexcept {
-    if (!told_.is_plainly_within(INT32_MAX)) [[unlikely]]
-      told_.describe_unplain(entry, fixed_opcode, INT32_MAX);
+  bool mark(io_uring_sqe& entry, unsigned fixed_opcode) const noexcept {
+    if (told_.is_plainly_within(INT32_MAX)) [[likely]]
+      return false;
+    return told_.describe_unplain(entry, fixed_opcode, INT32_MAX);
   }
 
  private:

@@ -312,9 +312,14 @@ void executor::complete_with_care(const detail::completion& done) noexcept {
   if ((done.user_data & detail::handler_tag) != 0) return complete_tagged(done);
   auto& op = *reinterpret_cast<operation*>(done.user_data);
   GYRE_ASSERT(op.current() >= operation::stage::in_kernel, "a completion for something that is not in flight");
+  std::int32_t res = done.res;
+  if (const auto note = op.its_kind().note_or_null) {
+    res = note(op, done.its_answer());
+    if ((done.flags & IORING_CQE_F_MORE) != 0) return submission_.note_no_end();  // the kernel still has its memory
+  }
   submission_.forget_cancel(op);
   if (op.has(operation::linked) && ring_->has_task_work() && op.linked_timeout_may_wait()) submission_.note_late_link();
-  op.finish(done.res, done.flags);
+  op.finish(res, done.flags);
 }
 
 void executor::complete_tagged(const detail::completion& done) noexcept {

@@ -4,6 +4,8 @@
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/operation.hpp>
 
+#include <liburing.h>
+
 #include <cerrno>
 #include <string>
 
@@ -20,14 +22,24 @@ bool says_cancelled(std::int32_t res) noexcept {
 void detail::may_wait_for_eventfd() noexcept { executor::current().wait_in_ring_from_now_on(); }
 
 void operation::throw_error() const {
-  if (res() == -EACCES && !loop().options().only_opcodes.empty()) {
-    const std::string hint{": executor_options::only_opcodes may not name it"};
-    detail::throw_errno(EACCES, (name() + hint).c_str());
-  }
-  if (!has(unpolled)) detail::throw_errno(-res(), name());
-  const std::string hint{
-      ": an executor with executor_options::iopoll takes reads and writes of files opened with O_DIRECT"};
+  std::string hint;
+  if (has(unpolled))
+    hint = ": an executor with executor_options::iopoll takes reads and writes of files opened with O_DIRECT";
+  else if (res() == -EACCES && !loop().options().only_opcodes.empty())
+    hint = ": executor_options::only_opcodes may not name it";
+  else if (has(unknown))
+    hint = std::string{": this kernel does not have it, Linux "} + its_kind().first_release_or_null + " does";
+  else detail::throw_errno(-res(), name());
   detail::throw_errno(-res(), (name() + hint).c_str());
+}
+
+// What the kernel says to an opcode that nobody has is what one says that lacks it: nothing has happened, and what is
+// linked behind it does not run.
+void operation::require_opcode(io_uring_sqe& sqe) noexcept {
+  GYRE_ASSERT(its_kind().first_release_or_null != nullptr, "who needs an opcode can tell which Linux has it");
+  if (loop().ring().knows(sqe.opcode)) return;
+  sqe.opcode = detail::ring::no_opcode;
+  add(unknown);
 }
 
 // The slow half of a completion: errors, composed operations, and what was cancelled.
@@ -65,7 +77,7 @@ void operation::finish_timed_out() noexcept {
 
 // Whether a failure means stopped. One that a deadline caused becomes timed_out.
 bool operation::judge_failure() noexcept {
-  if (has(unpolled) && res() == -EINVAL) set_res(-EOPNOTSUPP);
+  if (res() == -EINVAL && (has(unpolled) || has(unknown))) set_res(-EOPNOTSUPP);
   if (!says_cancelled(res())) return false;
   if (scope().stop_requested()) {
     set_res(-ECANCELED);

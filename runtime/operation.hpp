@@ -73,6 +73,7 @@ struct operation_kind : detail::waiter_kind {
   using prepare_fn = void (*)(operation& self, io_uring_sqe& sqe) noexcept;
   using advance_fn = bool (*)(operation& self) noexcept;
   using describe_fn = void (*)(const detail::waiter& self, detail::wait_details& told) noexcept;
+  using note_fn = std::int32_t (*)(operation& self, const detail::completion::answer& part) noexcept;
 
   /// @param its_name  As error texts begin and diagnosis shows it; a literal.
   /// @param prepare   Describes the request in an entry that is zero but for what liburing's prep functions fill.
@@ -80,11 +81,17 @@ struct operation_kind : detail::waiter_kind {
   /// @param advance   For composed operations: called at a completion that is no error but less than prepare()
   ///                  expected; returns true to go on with another request, which prepare() then describes.
   /// @param about     Says what it is about, for diagnosis: describe_fd<&Self::member> where it is about a descriptor.
+  /// @param release   The first Linux that has the opcode, "6.11", where prepare() ends with require_opcode().
+  /// @param note      For operations of two completions, where prepare() calls expect_notification():
+  ///                  called at each, the one with IORING_CQE_F_MORE is not the last. Returns the answer.
   constexpr operation_kind(const char* its_name, prepare_fn prepare, runs_in where, describe_fn about = nullptr,
-                           advance_fn advance = nullptr) noexcept;
+                           advance_fn advance = nullptr, const char* release = nullptr,
+                           note_fn note = nullptr) noexcept;
 
   prepare_fn prepare_entry;
   advance_fn advance_or_null;
+  const char* first_release_or_null;
+  note_fn note_or_null;
   runs_in where_it_runs;
 };
 
@@ -176,6 +183,16 @@ class operation : public detail::waiter {
     return static_cast<unsigned>(more_than_one_moves ? ops::transfer_bytes_max : bytes);
   }
 
+  /// For operations of two completions, in prepare(): none of the two is taken for the end before the kind's note().
+  void expect_notification() noexcept {
+    add(composed);
+    least_res_ = INT32_MAX;
+  }
+
+  /// The last thing in the prepare() of an operation whose opcode came after Linux 5.19, which gyre needs. Where the
+  /// kernel lacks it the entry is made one that nobody knows, and the operation ends with operation_not_supported.
+  void require_opcode(io_uring_sqe& sqe) noexcept;
+
  private:
   friend class executor;
   friend class detail::submission;
@@ -229,10 +246,12 @@ static_assert(sizeof(detail::completion::answer) >= sizeof(operation*));
 static_assert(sizeof(operation) <= 72, "every suspended operation pays for each byte");
 
 constexpr operation_kind::operation_kind(const char* its_name, prepare_fn prepare, runs_in where, describe_fn about,
-                                         advance_fn advance) noexcept
+                                         advance_fn advance, const char* release, note_fn note) noexcept
     : waiter_kind{{&operation::run_slowly}, &operation::cancel_waiting, its_name, about},
       prepare_entry{prepare},
       advance_or_null{advance},
+      first_release_or_null{release},
+      note_or_null{note},
       where_it_runs{where} {}
 
 /// A describe function for operations that keep their descriptor in a member, `&Self::fd_`.

@@ -17,11 +17,12 @@
 namespace gyre {
 namespace detail {
 
-void size_and_place::describe_unplain(io_uring_sqe& entry, unsigned fixed_opcode, std::size_t most) const noexcept {
+bool size_and_place::describe_unplain(io_uring_sqe& entry, unsigned fixed_opcode, std::size_t most) const noexcept {
   entry.len = static_cast<std::uint32_t>(std::min(size(), most));
-  if (!is_registered()) return;
+  if (!is_registered()) return false;
   entry.opcode = static_cast<std::uint8_t>(fixed_opcode);
   entry.buf_index = static_cast<std::uint16_t>(slot());
+  return true;
 }
 
 // What owns nothing is empty memory that is not registered.

@@ -59,6 +59,7 @@ kernel_ring::kernel_ring(const ring_request& request)
             .iopoll = (report_.flags & IORING_SETUP_IOPOLL) != 0,
             .min_wait = report_.min_wait};
   look_at_queues();
+  ask_for_opcodes();
   set_sqes(reinterpret_cast<std::byte*>(ring_->sq.sqes), ring_->sq.ring_entries);
   if (modes_.iopoll) {
     hold_back();
@@ -75,6 +76,15 @@ void kernel_ring::look_at_queues() noexcept {
   cq_tail_ = ring_->cq.ktail;
   cq_freed_ = ring_->cq.khead;
   sq_reader_ = modes_.sqpoll ? sq_head_told_ : nullptr;
+}
+
+// Where there is no answer all are taken to be there: the kernel then says itself what it has not.
+void kernel_ring::ask_for_opcodes() {
+  const std::unique_ptr<io_uring_probe, void (*)(io_uring_probe*)> told{io_uring_get_probe_ring(ring_.get()),
+                                                                        io_uring_free_probe};
+  if (!told) return;
+  for (unsigned opcode = 0; opcode <= no_opcode; ++opcode)
+    if (io_uring_opcode_supported(told.get(), static_cast<int>(opcode)) == 0) mask(static_cast<std::uint8_t>(opcode));
 }
 
 kernel_ring::~kernel_ring() { io_uring_queue_exit(ring_.get()); }

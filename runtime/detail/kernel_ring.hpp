@@ -64,6 +64,7 @@ class kernel_ring final : public ring {
 
  private:
   void look_at_queues() noexcept;
+  void ask_for_opcodes();
   [[nodiscard]] int enter_beside_poller(unsigned wait_count, clock_ns wait_max) noexcept;
   void wait_for_poller() noexcept;
   [[nodiscard]] unsigned min_wait_within(clock_ns wait_max) const noexcept;

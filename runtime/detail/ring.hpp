@@ -17,6 +17,7 @@
 #include <gyre/runtime/point_in_time.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -156,6 +157,17 @@ class ring {
 
   /// How many completions were ever taken.
   [[nodiscard]] std::uint64_t cq_head() const noexcept { return cq_head_; }
+
+  /// Whether the other side has an opcode, as far as it was asked: IORING_REGISTER_PROBE.
+  [[nodiscard]] bool knows(std::uint8_t opcode) const noexcept {
+    return (known_opcodes_[opcode / 64] >> (opcode % 64) & 1) != 0;
+  }
+
+  /// Takes an opcode for one that the other side lacks: what a probe says of it, or what a test wants to see.
+  void mask(std::uint8_t opcode) noexcept { known_opcodes_[opcode / 64] &= ~(std::uint64_t{1} << opcode % 64); }
+
+  /// The number of an opcode that no kernel has.
+  static constexpr std::uint8_t no_opcode = 0xff;
 
   /// Submits every entry, runs the kernel's task work, and waits for `wait_count` completions, no longer than
   /// `wait_max`. Where modes().min_wait, one that waits for several is content with one after the time that the ring
@@ -330,6 +342,7 @@ class ring {
   std::uint64_t lap_begin_ = 0;  // how many entries were given before the one at sqes_
   std::uint64_t sq_taken_ = 0;   // how many the other side has taken, or was given to take
   std::uint64_t cq_head_ = 0;
+  std::array<std::uint64_t, 4> known_opcodes_{~0ULL, ~0ULL, ~0ULL, ~0ULL};
   bool is_parents_ = false;
 };
 

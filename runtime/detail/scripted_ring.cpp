@@ -8,6 +8,7 @@
 #include <liburing.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
@@ -39,6 +40,17 @@ void read_bytes(std::uint64_t address, std::size_t count) noexcept {
 // What the kernel writes while a request is in flight, it may write until the last moment.
 void scribble(std::uint64_t address, std::size_t count) noexcept { std::memset(pointer<void>(address), 0xdb, count); }
 
+void touch_part(const iovec& part, bool writes) noexcept {
+  if (writes) std::memset(part.iov_base, 0xdb, part.iov_len);
+  else read_bytes(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
+}
+
+void touch_message(const msghdr& message, bool writes) noexcept {
+  for (const iovec& part : std::span{message.msg_iov, message.msg_iovlen}) touch_part(part, writes);
+  touch_part({.iov_base = message.msg_name, .iov_len = message.msg_namelen}, writes);
+  touch_part({.iov_base = message.msg_control, .iov_len = message.msg_controllen}, writes);
+}
+
 std::span<const iovec> parts_of(const request& each) noexcept { return {pointer<const iovec>(each.addr), each.len}; }
 
 void touch_memory(const request& each) noexcept {
@@ -50,15 +62,19 @@ void touch_memory(const request& each) noexcept {
     case IORING_OP_WRITE:
     case IORING_OP_WRITE_FIXED:
     case IORING_OP_SEND:
+    case IORING_OP_SEND_ZC:
       return read_bytes(each.addr, each.len);
     case IORING_OP_READV:
     case op_readv_fixed:
-      for (const iovec& part : parts_of(each)) std::memset(part.iov_base, 0xdb, part.iov_len);
-      return;
     case IORING_OP_WRITEV:
     case op_writev_fixed:
-      for (const iovec& part : parts_of(each)) read_bytes(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
+      for (const iovec& part : parts_of(each))
+        touch_part(part, /*writes=*/each.opcode == IORING_OP_READV || each.opcode == op_readv_fixed);
       return;
+    case IORING_OP_SENDMSG:
+    case IORING_OP_SENDMSG_ZC:
+    case IORING_OP_RECVMSG:
+      return touch_message(*pointer<const msghdr>(each.addr), /*writes=*/each.opcode == IORING_OP_RECVMSG);
     case IORING_OP_STATX:
       scribble(each.off, sizeof(struct statx));
       [[fallthrough]];
@@ -66,6 +82,7 @@ void touch_memory(const request& each) noexcept {
     case IORING_OP_OPENAT2:
     case IORING_OP_UNLINKAT:
       return read_bytes(each.addr, std::strlen(pointer<const char>(each.addr)) + 1);
+    case IORING_OP_BIND:
     case IORING_OP_CONNECT:
       return read_bytes(each.addr, each.off);
     case IORING_OP_FUTEX_WAIT:

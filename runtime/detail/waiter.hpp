@@ -116,6 +116,7 @@ class waiter : public runnable {
     heard = 0x8000,         // operations: that linked timeout tells of its end (detail/clocked_deadline.hpp)
     composed = 0x1'0000,    // operations: an answer of few bytes is not the end
     unpolled = 0x2'0000,    // operations: it went to a ring that polls devices, which does not take its like
+    unknown = 0x4'0000,     // operations: the kernel lacks its opcode, and was given none
     personal = 0x20'0000    // operations: it has somebody else's rights (personality.hpp)
   };
 

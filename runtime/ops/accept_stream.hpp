@@ -1,33 +1,20 @@
 // SPDX-License-Identifier: MIT
 // Connections as a stream: one multishot accept that stays in the kernel.
 //
-// The request's state is no part of a frame. It lives until both are over: the stream that holds it, and the request
-// that the kernel has. A stream that is destroyed while its request is in flight hands the state to the executor: the
-// request is cancelled, connections that still come are closed, and the state is freed at the last completion. So the
-// destructor neither blocks nor dangles.
-//
-//   idle -> armed         next() with nothing in store
-//   armed -> idle         a completion without F_MORE: an error, an overflow, or a cancel; the next next() arms it
-//                         again
-//   armed -> pausing      pause_at connections in store, or no memory for one: the request is cancelled; its end is
-//                         nobody's error
-//   armed, pausing -> orphaned   the stream was destroyed
+// Who owns the request when, and what ends it: detail/multishot.hpp. Connections that come for a stream that is gone
+// are closed.
 #pragma once
 
-#include <gyre/runtime/detail/waiter.hpp>
+#include <gyre/runtime/detail/multishot.hpp>
 #include <gyre/runtime/fd_ref.hpp>
-#include <gyre/runtime/result.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
-#include <coroutine>
 #include <cstddef>
 #include <memory>
 
 namespace gyre::ops {
 
 class accept_stream {
-  class state;
-
  public:
   /// So many connections in store, for a reader that is slow to take them, and the stream asks for no more: the
   /// backlog keeps the rest.
@@ -40,35 +27,13 @@ class accept_stream {
   ///                  a turn later, more if the kernel refuses submissions for want of room.
   explicit accept_stream(fd_ref listener);
 
-  accept_stream(accept_stream&&) noexcept;
+  accept_stream(accept_stream&&) noexcept = default;
   accept_stream& operator=(accept_stream&&) = delete;
 
   /// Connections in store are closed.
-  ~accept_stream();
+  ~accept_stream() = default;
 
-  class [[nodiscard]] next_operation final : public detail::waiter {
-   public:
-    explicit next_operation(state& from) noexcept : waiter{kind_of_next}, from_{from} {}
-    next_operation(next_operation&& other) noexcept : waiter{kind_of_next, other}, from_{other.from_} {}
-
-    [[nodiscard]] bool await_ready() const noexcept;
-    template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
-      if (begin(awaiter)) [[likely]]
-        wait();
-    }
-    unique_fd await_resume();
-    [[nodiscard]] result<unique_fd> await_result();
-
-   private:
-    friend class state;
-    void wait() noexcept;
-    static void cancel_waiting(detail::waiter& self) noexcept;
-    static void describe(const detail::waiter& self, detail::wait_details& told) noexcept;
-    static const detail::waiter_kind kind_of_next;
-
-    state& from_;
-  };
+  using next_operation = detail::next_of_multishot<unique_fd>;
 
   /// Waits for the next connection. One coroutine at a time.
   ///
@@ -86,10 +51,7 @@ class accept_stream {
   [[nodiscard]] next_operation next() noexcept { return next_operation{*state_}; }
 
  private:
-  struct hand_over {
-    void operator()(state* orphan) const noexcept;
-  };
-  std::unique_ptr<state, hand_over> state_;
+  std::unique_ptr<detail::multishot_of<unique_fd>, detail::orphan_multishot> state_;
 };
 
 }  // namespace gyre::ops

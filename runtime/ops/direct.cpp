@@ -79,10 +79,12 @@ constinit const operation_kind to_direct::opcode{"to_direct", &to_direct::prepar
                                                  &describe_fd<&to_direct::fd_>};
 
 void to_plain::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_fixed_fd_install(3)
-  io_uring_prep_fixed_fd_install(&sqe, static_cast<to_plain&>(self).fd_.in(sqe), 0);
+  auto& op = static_cast<to_plain&>(self);
+  io_uring_prep_fixed_fd_install(&sqe, op.fd_.in(sqe), 0);
+  op.require_opcode(sqe);
 }
-constinit const operation_kind to_plain::opcode{"to_plain", &to_plain::prepare, runs_in::ring,
-                                                &describe_fd<&to_plain::fd_>};
+constinit const operation_kind to_plain::opcode{
+    "to_plain", &to_plain::prepare, runs_in::ring, &describe_fd<&to_plain::fd_>, nullptr, "6.8"};
 
 void close_direct::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_close_direct(3)
   auto& op = static_cast<close_direct&>(self);

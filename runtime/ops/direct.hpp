@@ -146,7 +146,7 @@ class [[nodiscard]] to_direct final : public operation_of<to_direct, direct_fd> 
 /// @return        The plain descriptor, close-on-exec. If the coroutine ends before it takes it, it is closed.
 /// @errors        too_many_files_open   RLIMIT_NOFILE
 ///                bad_file_descriptor   nothing is owned
-///                invalid_argument      before Linux 6.8
+///                operation_not_supported   before Linux 6.8
 /// @cancellation  Safe: nothing is leaked.
 /// @source        io_uring_prep_fixed_fd_install(3). Linux 6.8.
 class [[nodiscard]] to_plain final : public operation_of<to_plain, unique_fd> {

@@ -27,17 +27,19 @@ void readv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_
   auto& op = static_cast<readv&>(self);
   gyre::detail::may_wait_for_eventfd();
   io_uring_prep_readv(&sqe, op.fd_.in(sqe), op.buffers_.data(), op.buffers_.plain_count(), op.offset_);
-  op.buffers_.mark(sqe, gyre::detail::op_readv_fixed);
+  if (op.buffers_.mark(sqe, gyre::detail::op_readv_fixed)) op.require_opcode(sqe);
 }
-constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::worker, &describe_fd<&readv::fd_>};
+constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::worker, &describe_fd<&readv::fd_>,
+                                             nullptr, "6.15"};
 
 void writev::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_writev(3)
   auto& op = static_cast<writev&>(self);
   gyre::detail::may_wait_for_eventfd();
   io_uring_prep_writev(&sqe, op.fd_.in(sqe), op.buffers_.data(), op.buffers_.plain_count(), op.offset_);
-  op.buffers_.mark(sqe, gyre::detail::op_writev_fixed);
+  if (op.buffers_.mark(sqe, gyre::detail::op_writev_fixed)) op.require_opcode(sqe);
 }
-constinit const operation_kind writev::opcode{"writev", &writev::prepare, runs_in::worker, &describe_fd<&writev::fd_>};
+constinit const operation_kind writev::opcode{
+    "writev", &writev::prepare, runs_in::worker, &describe_fd<&writev::fd_>, nullptr, "6.15"};
 
 void fsync::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_fsync(3)
   auto& op = static_cast<fsync&>(self);

@@ -79,8 +79,8 @@ class [[nodiscard]] write final : public operation_of<write, std::size_t> {
 ///
 /// @param buffers  At most IOV_MAX (1024). They, and the array itself, stay until the operation has ended. Those that
 ///                 lie in one registered buffer: iovec_ref(array, registered), Linux 6.15.
-/// @errors         As for read; invalid_argument also for more than IOV_MAX buffers, and for registered ones before
-///                 Linux 6.15; bad_address also for one that does not lie in the registered buffer.
+/// @errors         As for read; invalid_argument also for more than IOV_MAX buffers; bad_address also for one that does
+///                 not lie in the registered buffer, operation_not_supported for registered ones before Linux 6.15.
 /// @source         io_uring_prep_readv(3), IORING_OP_READV_FIXED; readv(2). Linux 5.1.
 class [[nodiscard]] readv final : public operation_of<readv, std::size_t> {
  public:

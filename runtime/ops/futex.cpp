@@ -65,16 +65,20 @@ void futex_wait::take_changed() noexcept {
 void futex_wait::prepare(operation& self, io_uring_sqe& sqe) noexcept {
   auto& op = static_cast<futex_wait&>(self);
   prepare_futex_wait(sqe, op.word_, op.expected_, op.kind_);
+  op.require_opcode(sqe);
 }
-constinit const operation_kind futex_wait::opcode{"futex_wait", &futex_wait::prepare, runs_in::ring};
+constinit const operation_kind futex_wait::opcode{"futex_wait", &futex_wait::prepare, runs_in::ring, nullptr, nullptr,
+                                                  "6.7"};
 
 // -------------------------------------------------------------------------------------------------- futex_wake
 
 void futex_wake::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_futex_wake(3)
   auto& op = static_cast<futex_wake&>(self);
   io_uring_prep_futex_wake(&sqe, kernels(op.word_), op.count_, any_waker, flags_of(op.kind_), 0);
+  op.require_opcode(sqe);
 }
-constinit const operation_kind futex_wake::opcode{"futex_wake", &futex_wake::prepare, runs_in::ring};
+constinit const operation_kind futex_wake::opcode{"futex_wake", &futex_wake::prepare, runs_in::ring, nullptr, nullptr,
+                                                  "6.7"};
 
 // ---------------------------------------------------------------------------------------------- futex_wait_any
 
@@ -98,7 +102,9 @@ void futex_wait_any::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // 
   static_assert(sizeof(futex_expectation) == sizeof(struct futex_waitv));
   auto* const waited_on = reinterpret_cast<struct futex_waitv*>(const_cast<futex_expectation*>(op.waited_on_.data()));
   io_uring_prep_futex_waitv(&sqe, waited_on, static_cast<std::uint32_t>(op.waited_on_.size()), 0);
+  op.require_opcode(sqe);
 }
-constinit const operation_kind futex_wait_any::opcode{"futex_wait_any", &futex_wait_any::prepare, runs_in::ring};
+constinit const operation_kind futex_wait_any::opcode{
+    "futex_wait_any", &futex_wait_any::prepare, runs_in::ring, nullptr, nullptr, "6.7"};
 
 }  // namespace gyre::ops

@@ -36,6 +36,22 @@ void connect::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_urin
 constinit const operation_kind connect::opcode{"connect", &connect::prepare, runs_in::ring,
                                                &describe_fd<&connect::socket_>};
 
+void bind::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_bind(3), which takes no const
+  auto& op = static_cast<bind&>(self);
+  io_uring_prep_bind(&sqe, op.socket_.in(sqe), const_cast<::sockaddr*>(op.address_), op.address_size_);
+  op.require_opcode(sqe);
+}
+constinit const operation_kind bind::opcode{"bind",  &bind::prepare, runs_in::ring, &describe_fd<&bind::socket_>,
+                                            nullptr, "6.11"};
+
+void listen::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_listen(3)
+  auto& op = static_cast<listen&>(self);
+  io_uring_prep_listen(&sqe, op.socket_.in(sqe), op.backlog_);
+  op.require_opcode(sqe);
+}
+constinit const operation_kind listen::opcode{
+    "listen", &listen::prepare, runs_in::ring, &describe_fd<&listen::socket_>, nullptr, "6.11"};
+
 void recv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3)
   auto& op = static_cast<recv&>(self);
   io_uring_prep_recv(&sqe, op.socket_.in(sqe), op.buffer_, op.bytes_, op.flags_);
@@ -48,6 +64,33 @@ void send::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_p
                      op.flags_ | MSG_NOSIGNAL);
 }
 constinit const operation_kind send::opcode{"send", &send::prepare, runs_in::ring, &describe_fd<&send::socket_>};
+
+void recv_poll_first::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3)
+  auto& op = static_cast<recv_poll_first&>(self);
+  io_uring_prep_recv(&sqe, op.socket_.in(sqe), op.buffer_.data(), one_transfer(op.buffer_.size()), op.flags_);
+  sqe.ioprio = IORING_RECVSEND_POLL_FIRST;
+}
+constinit const operation_kind recv_poll_first::opcode{"recv_poll_first", &recv_poll_first::prepare, runs_in::ring,
+                                                       &describe_fd<&recv_poll_first::socket_>};
+
+void send_poll_first::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3)
+  auto& op = static_cast<send_poll_first&>(self);
+  io_uring_prep_send(&sqe, op.socket_.in(sqe), op.bytes_.data(), one_transfer(op.bytes_.size()),
+                     op.flags_ | MSG_NOSIGNAL);
+  sqe.ioprio = IORING_RECVSEND_POLL_FIRST;
+}
+constinit const operation_kind send_poll_first::opcode{"send_poll_first", &send_poll_first::prepare, runs_in::ring,
+                                                       &describe_fd<&send_poll_first::socket_>};
+
+// The entry has 16 bits for an address's size: what is more than that is as wrong as the most that they can tell.
+void sendto::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_sendto(3)
+  auto& op = static_cast<sendto&>(self);
+  const auto to_size = std::min<::socklen_t>(op.to_size_, UINT16_MAX);
+  io_uring_prep_sendto(&sqe, op.socket_.in(sqe), op.bytes_.data(), one_transfer(op.bytes_.size()),
+                       op.flags_ | MSG_NOSIGNAL, op.to_, to_size);
+}
+constinit const operation_kind sendto::opcode{"sendto", &sendto::prepare, runs_in::ring,
+                                              &describe_fd<&sendto::socket_>};
 
 void send_all::prepare(
     operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send(3), MSG_WAITALL: the kernel goes on by itself

@@ -82,6 +82,47 @@ class [[nodiscard]] connect final : public operation_of<connect, void> {
   ::socklen_t address_size_;
 };
 
+/// Gives a socket its own address.
+///
+/// @param address, address_size  As for bind(2); the address stays until the operation has ended.
+/// @errors        address_in_use, address_not_available, permission_denied, …: bind(2)
+///                operation_not_supported   before Linux 6.11
+/// @cancellation  Once begun it is done, at once. Where it binds a path, that may wait for the file system.
+/// @source        io_uring_prep_bind(3); bind(2). Linux 6.11.
+class [[nodiscard]] bind final : public operation_of<bind, void> {
+ public:
+  bind(fd_ref socket, const ::sockaddr* address, ::socklen_t address_size) noexcept
+      : operation_of{opcode}, socket_{socket}, address_{address}, address_size_{address_size} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref socket_;
+  const ::sockaddr* address_;
+  ::socklen_t address_size_;
+};
+
+/// Has a socket take connections.
+///
+/// @param backlog  Connections that wait to be accepted; net.core.somaxconn is the most.
+/// @errors        address_in_use            another one listens there
+///                operation_not_supported   the socket takes no connections; before Linux 6.11
+/// @cancellation  Once begun it is done, at once.
+/// @source        io_uring_prep_listen(3); listen(2). Linux 6.11.
+class [[nodiscard]] listen final : public operation_of<listen, void> {
+ public:
+  explicit listen(fd_ref socket, int backlog = SOMAXCONN) noexcept
+      : operation_of{opcode}, socket_{socket}, backlog_{backlog} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref socket_;
+  int backlog_;
+};
+
 /// Receives bytes.
 ///
 /// @param buffer  Where the bytes land. Not empty: nothing could tell an end from an empty read.
@@ -131,6 +172,73 @@ class [[nodiscard]] send final : public operation_of<send, std::size_t> {
   fd_ref socket_;
   int flags_;
   std::span<const std::byte> bytes_;
+};
+
+/// Receives bytes, and waits for them before it tries: recv for a socket that is known to have none, as one has whose
+/// last answer was just sent. Saves the kernel an attempt in vain.
+///
+/// @param buffer, flags, @return, @errors, @cancellation, @limits  As for recv.
+/// @source        io_uring_prep_recv(3), IORING_RECVSEND_POLL_FIRST; recv(2). Linux 5.19.
+class [[nodiscard]] recv_poll_first final : public operation_of<recv_poll_first, std::size_t> {
+ public:
+  explicit recv_poll_first(fd_ref socket, std::span<std::byte> buffer, int flags = 0) noexcept
+      : operation_of{opcode}, socket_{socket}, flags_{flags}, buffer_{buffer} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref socket_;
+  int flags_;
+  std::span<std::byte> buffer_;
+};
+
+/// Sends bytes, and waits for room before it tries: send for a socket that has just taken fewer than it was given.
+///
+/// @param bytes, flags, @return, @errors, @cancellation, @limits  As for send.
+/// @source        io_uring_prep_send(3), IORING_RECVSEND_POLL_FIRST; send(2). Linux 5.19.
+class [[nodiscard]] send_poll_first final : public operation_of<send_poll_first, std::size_t> {
+ public:
+  explicit send_poll_first(fd_ref socket, std::span<const std::byte> bytes, int flags = 0) noexcept
+      : operation_of{opcode}, socket_{socket}, flags_{flags}, bytes_{bytes} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref socket_;
+  int flags_;
+  std::span<const std::byte> bytes_;
+};
+
+/// Sends a datagram to an address.
+///
+/// @param bytes       What is sent.
+/// @param to, to_size  Where to. A socket that is connected takes none: its own is meant by nullptr and 0.
+/// @param flags       MSG_* of sendto(2); MSG_NOSIGNAL is added.
+/// @return        Bytes that the socket took: all of them, for a datagram.
+/// @errors        message_size                       too long for one datagram
+///                connection_refused                 what was sent before has found nobody
+///                destination_address_required, address_family_not_supported, …: sendto(2)
+///                invalid_argument                   before Linux 6.1; an address of more than 128 bytes
+/// @cancellation  What the socket took is reported, never lost.
+/// @limits        As write(2): 0x7fff'f000 bytes.
+/// @source        io_uring_prep_sendto(3); sendto(2). Linux 6.1.
+class [[nodiscard]] sendto final : public operation_of<sendto, std::size_t> {
+ public:
+  sendto(fd_ref socket, std::span<const std::byte> bytes, const ::sockaddr* to, ::socklen_t to_size,
+         int flags = 0) noexcept
+      : operation_of{opcode}, socket_{socket}, flags_{flags}, bytes_{bytes}, to_{to}, to_size_{to_size} {}
+
+ private:
+  friend operation_of;
+  static const operation_kind opcode;
+  static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  fd_ref socket_;
+  int flags_;
+  std::span<const std::byte> bytes_;
+  const ::sockaddr* to_;
+  ::socklen_t to_size_;
 };
 
 /// Sends all of the bytes, however many requests that takes: a stream socket may take a part at a time.

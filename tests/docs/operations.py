@@ -19,7 +19,13 @@ PAGE = "docs/operations.md"
 # The opcodes of preparing functions that are called otherwise: io_uring_prep_X is IORING_OP_X in nearly all cases.
 OPCODE_OF = {"multishot_accept": "ACCEPT", "cancel_fd": "ASYNC_CANCEL", "msg_ring_cqe_flags": "MSG_RING",
              "msg_ring_fd_alloc": "MSG_RING", "accept_direct": "ACCEPT", "openat_direct": "OPENAT",
-             "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE"}
+             "socket_direct_alloc": "SOCKET", "close_direct": "CLOSE", "sendto": "SEND"}
+
+# Opcodes that came after Linux 5.19, which gyre needs. Whose they are says in its operation_kind which Linux has them,
+# and asks for them in prepare(): who lacks them is told so.
+LATER = {"SEND_ZC", "SENDMSG_ZC", "READ_MULTISHOT", "WAITID", "FUTEX_WAIT", "FUTEX_WAKE", "FUTEX_WAITV",
+         "FIXED_FD_INSTALL", "FTRUNCATE", "BIND", "LISTEN", "RECV_ZC", "EPOLL_WAIT", "READV_FIXED", "WRITEV_FIXED",
+         "PIPE"}
 
 # What is no class with an operation_kind has no place of its own to say where it runs.
 RUNS_IN = {"accept_stream": "ring", "link_timeout": "ring"}
@@ -88,6 +94,19 @@ def place_of(name, code):
     return PLACE[found[1] if found else RUNS_IN[name]]
 
 
+def check_release(name, opcode, since, code):
+    """What the docstring says of the first kernel is what a program is told where it is missing."""
+    if opcode not in LATER:
+        return
+    kind = re.search(rf"operation_kind {name}::opcode{{[^}}]*}};", code)
+    told = re.search(r'"(\d+\.\d+)"', kind[0]) if kind else None
+    if not told or told[1] != since:
+        raise Untold(f'the operation_kind of ops::{name} does not say "{since}", the first Linux that has its opcode')
+    prepare = re.search(rf"^void {name}::prepare\(.*?^}}", code, re.MULTILINE | re.DOTALL)
+    if not prepare or "require_opcode(" not in prepare[0]:
+        raise Untold(f"{name}::prepare() does not end with require_opcode(sqe), which tells who lacks its opcode")
+
+
 def tests_of(name, tests):
     naming = [path for path, text in tests.items() if re.search(rf"\bops::{name}\b", text)]
     if not naming:
@@ -112,8 +131,11 @@ def families(root):
     for header in sorted((root / "runtime/ops").glob("*.hpp")):
         text = header.read_text()
         code = header.with_suffix(".cpp").read_text() if header.with_suffix(".cpp").exists() else ""
-        found = [Operation(name, *source_of(name, doc), gives, place_of(name, code), tests_of(name, tests))
-                 for name, doc, gives in declarations(text)]
+        found = []
+        for name, doc, gives in declarations(text):
+            opcode, since = source_of(name, doc)
+            check_release(name, opcode, since, code)
+            found.append(Operation(name, opcode, since, gives, place_of(name, code), tests_of(name, tests)))
         if found:
             yield header.relative_to(root).as_posix(), text.splitlines()[1].removeprefix("// "), found
 

@@ -4,11 +4,14 @@
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/capabilities.hpp>
 #include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/detail/fixed_opcodes.hpp>
 #include <gyre/runtime/direct_fd.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/direct.hpp>
 #include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/path.hpp>
+#include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/ops/zero_copy.hpp>
 #include <gyre/runtime/registered_buffer.hpp>
 #include <gyre/runtime/task_group.hpp>
 #include <gyre/runtime/unique_fd.hpp>
@@ -18,6 +21,7 @@
 #include "../support/outcome.hpp"
 #include "../support/pinned.hpp"
 #include "../support/scripted.hpp"
+#include "../support/tcp_pair.hpp"
 #include "../support/temp_folder.hpp"
 
 #include <doctest/doctest.h>
@@ -197,6 +201,43 @@ TEST_CASE("several pieces of one registered buffer are read and written by one r
   });
 
   CHECK(content_of(path) == "one twoone two");
+}
+
+TEST_CASE("pieces of registered memory are refused by the release that has them, where the kernel does not") {
+  pages memory{4096};
+  executor loop{with_slots()};
+  loop.ring().mask(detail::op_readv_fixed);
+  loop.ring().mask(detail::op_writev_fixed);
+
+  loop.run([&]() -> task<> {
+    const registered_buffer buffer{loop, memory.all()};
+    const std::array<::iovec, 1> piece{{{.iov_base = memory.all().data(), .iov_len = 4}}};
+    const pipe_pair pipe;
+    pipe.write("text");
+    const auto read = co_await as_result(ops::readv{pipe.out, iovec_ref(piece, buffer)});
+    CHECK(read.error() == std::errc::operation_not_supported);
+    CHECK_THROWS_WITH_AS(co_await ops::writev(pipe.in, iovec_ref(piece, buffer)), doctest::Contains("Linux 6.15"),
+                         std::system_error);
+    CHECK(co_await ops::readv{pipe.out, piece} == 4);
+  });
+}
+
+TEST_CASE("registered memory is sent without a copy") {
+  pages memory{8192};
+  memory.put("some text", 100);
+  executor loop{with_slots()};
+  const tcp_pair pair;
+
+  loop.run([&]() -> task<> {
+    const registered_buffer buffer{loop, memory.all()};
+    const auto sent = co_await ops::send_zc(pair.here, buffer.subspan(105, 4));
+    CHECK(sent.bytes == 4);
+    std::array<std::byte, 8> received{};
+    CHECK(co_await ops::recv(pair.there, received) == 4);
+    CHECK(received[0] == std::byte{'t'});
+    const auto other = const_buffer_ref{received}.first(2);
+    CHECK((co_await ops::send_zc(pair.here, other)).bytes == 2);
+  });
 }
 
 TEST_CASE("an operation on registered memory fails as on plain memory, and is stopped as there") {

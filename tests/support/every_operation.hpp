@@ -12,12 +12,14 @@
 #include <gyre/runtime/ops/direct.hpp>
 #include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/futex.hpp>
+#include <gyre/runtime/ops/message.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/msg_ring.hpp>
 #include <gyre/runtime/ops/path.hpp>
 #include <gyre/runtime/ops/poll.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/ops/timeout.hpp>
+#include <gyre/runtime/ops/zero_copy.hpp>
 #include <gyre/runtime/registered_buffer.hpp>
 
 #include "outcome.hpp"
@@ -135,6 +137,48 @@ inline task<> of_send(outcome& noted) {
   auto bytes = four_on_the_heap();
   co_await observe(ops::send(some_number, bytes), noted);
 }
+inline task<> of_recv_poll_first(outcome& noted) {
+  auto buffer = four_on_the_heap();
+  co_await observe(ops::recv_poll_first(some_number, buffer), noted);
+}
+inline task<> of_send_poll_first(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  co_await observe(ops::send_poll_first(some_number, bytes), noted);
+}
+inline task<> of_sendto(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  auto address = std::make_unique<sockaddr_in>();
+  co_await observe(ops::sendto(some_number, bytes, reinterpret_cast<sockaddr*>(address.get()), sizeof *address), noted);
+}
+inline task<> of_bind(outcome& noted) {
+  auto address = std::make_unique<sockaddr_in>();
+  co_await observe(ops::bind(some_number, reinterpret_cast<sockaddr*>(address.get()), sizeof *address), noted);
+}
+inline task<> of_listen(outcome& noted) { co_await observe(ops::listen(some_number), noted); }
+inline task<> of_sendmsg(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  auto parts = parts_of(bytes);
+  const ops::outgoing_message message{.parts = parts};
+  co_await observe(ops::sendmsg(some_number, message), noted);
+}
+inline task<> of_recvmsg(outcome& noted) {
+  auto buffer = four_on_the_heap();
+  auto parts = parts_of(buffer);
+  auto from = std::make_unique<sockaddr_storage>();
+  auto control = std::make_unique<ops::control_room<int>>();
+  const ops::incoming_message message{.parts = parts, .from = from.get(), .control = control->bytes()};
+  co_await observe(ops::recvmsg(some_number, message), noted);
+}
+inline task<> of_send_zc(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  co_await observe(ops::send_zc(some_number, bytes), noted);
+}
+inline task<> of_sendmsg_zc(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  auto parts = parts_of(bytes);
+  const ops::outgoing_message message{.parts = parts};
+  co_await observe(ops::sendmsg_zc(some_number, message), noted);
+}
 inline task<> of_recv_all(outcome& noted) {
   auto buffer = four_on_the_heap();
   co_await observe(ops::recv_all(some_number, buffer), noted);
@@ -195,6 +239,15 @@ inline constexpr std::array every_operation{
     some_operation{"connect", IORING_OP_CONNECT, &of_connect, &zero},
     some_operation{"recv", IORING_OP_RECV, &of_recv, &four_bytes},
     some_operation{"send", IORING_OP_SEND, &of_send, &four_bytes},
+    some_operation{"recv_poll_first", IORING_OP_RECV, &of_recv_poll_first, &four_bytes},
+    some_operation{"send_poll_first", IORING_OP_SEND, &of_send_poll_first, &four_bytes},
+    some_operation{"sendto", IORING_OP_SEND, &of_sendto, &four_bytes},
+    some_operation{"bind", IORING_OP_BIND, &of_bind, &zero},
+    some_operation{"listen", IORING_OP_LISTEN, &of_listen, &zero},
+    some_operation{"sendmsg", IORING_OP_SENDMSG, &of_sendmsg, &four_bytes},
+    some_operation{"recvmsg", IORING_OP_RECVMSG, &of_recvmsg, &four_bytes},
+    some_operation{"send_zc", IORING_OP_SEND_ZC, &of_send_zc, &four_bytes},
+    some_operation{"sendmsg_zc", IORING_OP_SENDMSG_ZC, &of_sendmsg_zc, &four_bytes},
     some_operation{"recv_all", IORING_OP_RECV, &of_recv_all, &four_bytes},
     some_operation{"send_all", IORING_OP_SEND, &of_send_all, &four_bytes},
     some_operation{"shutdown", IORING_OP_SHUTDOWN, &of_shutdown, &zero},

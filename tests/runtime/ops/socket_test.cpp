@@ -4,18 +4,21 @@
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/cancel.hpp>
+#include <gyre/runtime/ops/direct.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/poll.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/ops/timeout.hpp>
 #include <gyre/runtime/ops/transfer.hpp>
 
+#include "../../support/outcome.hpp"
 #include "../../support/socket_pair.hpp"
 #include "../../support/turning.hpp"
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -24,6 +27,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <span>
 #include <utility>
 
 namespace gyre {
@@ -76,6 +80,106 @@ TEST_CASE("socket, connect, accept, send and recv make a conversation") {
     co_await ops::shutdown(client, SHUT_WR);
     CHECK(co_await ops::recv(accepted, buffer) == 0);
   });
+}
+
+namespace {
+
+bool kernel_binds() {
+  const bool has_it = executor{}.ring().knows(IORING_OP_LISTEN);
+  if (!has_it) MESSAGE("skipped: this kernel has no bind and listen");
+  return has_it;
+}
+
+sockaddr_in any_port() {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+sockaddr_in address_of(const unique_fd& socket) {
+  sockaddr_in own{};
+  socklen_t size = sizeof own;
+  REQUIRE(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&own), &size) == 0);
+  return own;
+}
+
+}  // namespace
+
+TEST_CASE("a server is made by operations alone, of plain descriptors or direct ones: socket, bind, listen, accept") {
+  if (!kernel_binds()) return;
+  executor loop{{.direct_descriptors = 2}};
+
+  loop.run([]() -> task<> {
+    const auto wanted = any_port();
+    const auto* const address = reinterpret_cast<const sockaddr*>(&wanted);
+    const auto listener = co_await ops::socket(AF_INET, SOCK_STREAM);
+    co_await ops::bind(listener, address, sizeof wanted);
+    co_await ops::listen(listener, 5);
+    const auto direct = co_await ops::socket_direct(AF_INET, SOCK_STREAM);
+    co_await ops::bind(direct, address, sizeof wanted);
+    co_await ops::listen(direct);
+
+    const auto own = address_of(listener);
+    const auto client = co_await ops::socket(AF_INET, SOCK_STREAM);
+    co_await ops::connect(client, reinterpret_cast<const sockaddr*>(&own), sizeof own);
+    CHECK(static_cast<bool>(co_await ops::accept(listener)));
+  });
+}
+
+TEST_CASE("what bind and listen refuse says why") {
+  if (!kernel_binds()) return;
+  const listener server;
+  const socket_pair pair;
+  executor loop;
+
+  loop.run([&]() -> task<> {
+    const auto other = co_await ops::socket(AF_INET, SOCK_STREAM);
+    CHECK((co_await as_result(ops::bind(other, server.generic(), sizeof server.address))).error() ==
+          std::errc::address_in_use);
+    CHECK((co_await as_result(ops::bind(other, nullptr, sizeof server.address))).error() == std::errc::bad_address);
+    CHECK((co_await as_result(ops::bind(other, server.generic(), 1 << 20))).error() == std::errc::invalid_argument);
+    CHECK((co_await as_result(ops::bind(-1, server.generic(), sizeof server.address))).error() ==
+          std::errc::bad_file_descriptor);
+    CHECK((co_await as_result(ops::listen(pair.here))).error() == std::errc::invalid_argument);
+    CHECK((co_await as_result(ops::listen(-1))).error() == std::errc::bad_file_descriptor);
+  });
+}
+
+TEST_CASE("receiving and sending that waits first comes to the same, with plain descriptors and direct ones") {
+  const socket_pair pair;
+  executor loop{{.direct_descriptors = 2}};
+
+  loop.run([&]() -> task<> {
+    const auto direct = co_await ops::to_direct(pair.there);
+    const std::array<std::byte, 4> bytes{std::byte{1}};
+    std::array<std::byte, 10> buffer{};
+    CHECK(co_await ops::send_poll_first(pair.here, bytes) == 4);
+    CHECK(co_await ops::recv_poll_first(direct, buffer, MSG_PEEK) == 4);
+    CHECK(co_await ops::recv_poll_first(pair.there, buffer) == 4);
+    CHECK(buffer[0] == std::byte{1});
+    CHECK((co_await as_result(ops::recv_poll_first(-1, buffer))).error() == std::errc::bad_file_descriptor);
+    CHECK((co_await as_result(ops::send_poll_first(-1, bytes))).error() == std::errc::bad_file_descriptor);
+  });
+}
+
+TEST_CASE("a receive that waits first is stopped while it waits, and loses nothing") {
+  const socket_pair pair;
+  executor loop;
+  outcome noted;
+  std::array<std::byte, 4> buffer{};
+  auto receiving = loop.start(observe(ops::recv_poll_first(pair.here, buffer), noted));
+  loop.run_ready();
+  REQUIRE(noted.how == ended::not_yet);
+
+  receiving.cancel();
+  turn_until_done(loop, receiving);
+
+  CHECK(noted.how == ended::stopped);
+  REQUIRE(::send(pair.there.get(), "data", 4, 0) == 4);
+  CHECK(loop.run([](fd_ref from, std::span<std::byte> into) -> task<std::size_t> {
+    co_return co_await ops::recv_poll_first(from, into);
+  }(pair.here, buffer)) == 4);
 }
 
 TEST_CASE("what sockets refuse says why") {
