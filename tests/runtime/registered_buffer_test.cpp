@@ -18,6 +18,7 @@
 
 #include "../support/executor_thread.hpp"
 #include "../support/forbidden.hpp"
+#include "../support/modes.hpp"
 #include "../support/outcome.hpp"
 #include "../support/pinned.hpp"
 #include "../support/scripted.hpp"
@@ -144,7 +145,7 @@ TEST_CASE("a file is written and read through registered memory, whole and in pa
   const auto path = folder.file("made");
   pages memory{8192};
   memory.put("some text");
-  executor loop{with_slots()};
+  executor loop{options_under_test(with_slots())};
 
   loop.run([&]() -> task<> {
     const registered_buffer buffer{loop, memory.all()};
@@ -179,7 +180,7 @@ TEST_CASE("several pieces of one registered buffer are read and written by one r
   const auto path = folder.file("made", "one two");
   pages memory{8192};
   pages elsewhere{4096};
-  executor loop{with_slots()};
+  executor loop{options_under_test(with_slots())};
 
   loop.run([&]() -> task<> {
     const registered_buffer buffer{loop, memory.all()};
@@ -205,7 +206,7 @@ TEST_CASE("several pieces of one registered buffer are read and written by one r
 
 TEST_CASE("pieces of registered memory are refused by the release that has them, where the kernel does not") {
   pages memory{4096};
-  executor loop{with_slots()};
+  executor loop{options_under_test(with_slots())};
   loop.ring().mask(detail::op_readv_fixed);
   loop.ring().mask(detail::op_writev_fixed);
 
@@ -225,7 +226,7 @@ TEST_CASE("pieces of registered memory are refused by the release that has them,
 TEST_CASE("registered memory is sent without a copy") {
   pages memory{8192};
   memory.put("some text", 100);
-  executor loop{with_slots()};
+  executor loop{options_under_test(with_slots())};
   const tcp_pair pair;
 
   loop.run([&]() -> task<> {
@@ -242,7 +243,7 @@ TEST_CASE("registered memory is sent without a copy") {
 
 TEST_CASE("an operation on registered memory fails as on plain memory, and is stopped as there") {
   pages memory{4096};
-  executor loop{with_slots()};
+  executor loop{options_under_test(with_slots())};
   const pipe_pair silent;
   registered_buffer buffer{loop, memory.all()};
   noted_read cancelled;
@@ -260,7 +261,7 @@ TEST_CASE("an operation on registered memory fails as on plain memory, and is st
   loop.run_ready();
   CHECK(loop.in_kernel_count() > 0);
   reading.cancel();
-  loop.run_ready();
+  while (!reading.done()) loop.turn(/*may_park=*/true);
 
   CHECK(cancelled.ended.how == ended::stopped);
   buffer = {};
@@ -298,7 +299,7 @@ TEST_CASE("the entry names slot and address, and one of plain memory is as ever,
 
 TEST_CASE("a slot is taken, and free again at once, and the memory is pinned for as long") {
   pages memory{1 << 20};
-  executor loop{with_slots(2)};
+  executor loop{options_under_test(with_slots(2))};
   const long before = pinned_kib();
 
   {
@@ -325,7 +326,7 @@ TEST_CASE("a slot is taken, and free again at once, and the memory is pinned for
 
 TEST_CASE("a buffer that is moved over another gives that one's slot back") {
   pages memory{8192};
-  executor loop{with_slots(2)};
+  executor loop{options_under_test(with_slots(2))};
   registered_buffer kept{loop, memory.all().first(4096)};
 
   kept = registered_buffer{loop, memory.all().last(4096)};
@@ -339,7 +340,7 @@ TEST_CASE("what the kernel has begun goes on in its memory when the buffer goes,
   pages elsewhere{4096};
   for (const bool reassigns : {false, true}) {
     CAPTURE(reassigns);
-    executor loop{with_slots()};
+    executor loop{options_under_test(with_slots())};
     const pipe_pair pipe;
     noted_read noted;
     registered_buffer buffer{loop, memory.all()};
@@ -347,6 +348,7 @@ TEST_CASE("what the kernel has begun goes on in its memory when the buffer goes,
       co_await read_into(from.out, into, how);
     }(pipe, buffer, noted));
     loop.run_ready();
+    while (loop.ring().free_sqes() < loop.ring().sq_entries()) std::this_thread::yield();  // some submit by themselves
 
     if (reassigns) buffer.reassign(elsewhere.all());
     else buffer = {};
@@ -368,7 +370,7 @@ TEST_CASE("what is described, and not in the kernel, is a bad address when the b
       CAPTURE(reassigns);
       executor_options options = with_slots();
       options.sq_entries = sq_entries;
-      executor loop{options};
+      executor loop{options_under_test(options)};
       const temp_folder folder;
       const unique_fd file{::open(folder.file("there", "text").c_str(), O_RDONLY | O_CLOEXEC)};
       std::array<noted_read, 6> noted;
@@ -397,7 +399,7 @@ TEST_CASE("what is described, and not in the kernel, is a bad address when the b
         CHECK(each.ended.how != ended::not_yet);
         CHECK((each.ended.error == std::errc::bad_address || each.count == 4));
       }
-      CHECK(noted.back().ended.error == std::errc::bad_address);
+      if (!submits_by_itself()) CHECK(noted.back().ended.error == std::errc::bad_address);
       CHECK(elsewhere.text(0, 1)[0] == '\0');
     }
   }
@@ -460,7 +462,7 @@ TEST_CASE("each order of an operation and the end of its buffer, on the scripted
 
 TEST_CASE("a buffer that goes on another thread leaves its slot when its executor hears of it") {
   pages memory{4096};
-  executor loop{with_slots(1)};
+  executor loop{options_under_test(with_slots(1))};
   {
     registered_buffer buffer{loop, memory.all()};
     std::thread{[taken = std::move(buffer)]() mutable { taken = {}; }}.join();
@@ -479,7 +481,7 @@ TEST_CASE("an executor that ends takes back what was given up on another thread 
   pages memory{4096};
   const long before = pinned_kib();
   {
-    executor loop{with_slots(1)};
+    executor loop{options_under_test(with_slots(1))};
     registered_buffer buffer{loop, memory.all()};
     std::thread{[taken = std::move(buffer)]() mutable { taken = {}; }}.join();
   }
@@ -506,7 +508,7 @@ TEST_CASE("a registration can be for other memory, and is for the same where tha
   pages first{4096};
   pages second{4096};
   const pages read_only{4096, PROT_READ};
-  executor loop{with_slots(1)};
+  executor loop{options_under_test(with_slots(1))};
   registered_buffer buffer{loop, first.all()};
 
   buffer.reassign(second.all());
@@ -527,8 +529,8 @@ TEST_CASE("executors of one thread share memory that is pinned once, and neither
   const temp_folder folder;
   const auto path = folder.file("there", "text");
   pages memory{1 << 20};
-  executor here{with_slots(1)};
-  executor there{with_slots(2)};
+  executor here{options_under_test(with_slots(1))};
+  executor there{options_under_test(with_slots(2))};
   const long before = pinned_kib();
   registered_buffer buffer{here, memory.all()};
 
@@ -552,7 +554,7 @@ TEST_CASE("executors of one thread share memory that is pinned once, and neither
 TEST_CASE("an executor on another thread registers the same memory for itself") {
   pages memory{4096};
   executor_thread other{with_slots(1)};
-  executor loop{with_slots(1)};
+  executor loop{options_under_test(with_slots(1))};
   std::promise<void> made;
   std::optional<registered_buffer> theirs;
   other.loop().post([&] {
@@ -573,7 +575,7 @@ TEST_CASE("an executor on another thread registers the same memory for itself") 
 TEST_CASE("where no slot is free the error says which option to raise, and nothing is taken") {
   pages memory{4096};
   for (const unsigned slots : {0U, 1U}) {
-    executor loop{with_slots(slots)};
+    executor loop{options_under_test(with_slots(slots))};
     std::optional<registered_buffer> held;
     if (slots == 1) held.emplace(loop, memory.all());
     const auto told = failure_of([&] { static_cast<void>(registered_buffer{loop, memory.all()}); });
@@ -588,7 +590,7 @@ TEST_CASE("where no slot is free the error says which option to raise, and nothi
 TEST_CASE("memory that cannot be registered is refused with the reason, and leaves the slot free") {
   pages memory{4096};
   const pages read_only{4096, PROT_READ};
-  executor loop{with_slots(1)};
+  executor loop{options_under_test(with_slots(1))};
   const auto text_of = [&](bytes asked) {
     return failure_of([&] { static_cast<void>(registered_buffer{loop, asked}); });
   };
@@ -614,7 +616,7 @@ TEST_CASE("a memlock limit that is too small is named, with its size and the cur
     if (::setrlimit(RLIMIT_MEMLOCK, &small) != 0 || (was_privileged && ::setuid(nobody_else) != 0))
       return "no such child";
     pages memory{4 << 20};
-    executor loop{with_slots(1)};
+    executor loop{options_under_test(with_slots(1))};
     const auto refused = failure_of([&] { static_cast<void>(registered_buffer{loop, memory.all()}); });
     const registered_buffer fits{loop, memory.all().first(4096)};
     return (refused.code == std::errc::not_enough_memory ? "ENOMEM " : "? ") + refused.text;

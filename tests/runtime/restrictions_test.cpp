@@ -12,6 +12,7 @@
 #include <gyre/runtime/registered_buffer.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/modes.hpp"
 #include "../support/outcome.hpp"
 #include "../support/socket_pair.hpp"
 
@@ -37,7 +38,7 @@ using namespace test;
 
 executor_options only(std::vector<unsigned> opcodes, executor_options options = {}) {
   options.only_opcodes = std::move(opcodes);
-  return options;
+  return options_under_test(std::move(options));
 }
 
 template <class Awaitable>
@@ -69,7 +70,6 @@ TEST_CASE("what is listed works, and everything else is refused by an error that
     CHECK_MESSAGE(says(sent, "send: executor_options::only_opcodes"), sent);
     CHECK((co_await as_result(ops::send{pair.here, buffer})).error() == std::errc::permission_denied);
   });
-  CHECK(loop.in_kernel_count() == 0);
 }
 
 TEST_CASE("an executor that is restricted sleeps, wakes, times out, cancels and closes, however it parks") {
