@@ -12,20 +12,29 @@
 #include <gyre/runtime/registered_buffer.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/forbidden.hpp"
 #include "../support/modes.hpp"
 #include "../support/outcome.hpp"
+#include "../support/pinned.hpp"
 #include "../support/socket_pair.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <future>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -39,6 +48,33 @@ using namespace test;
 executor_options only(std::vector<unsigned> opcodes, executor_options options = {}) {
   options.only_opcodes = std::move(opcodes);
   return options_under_test(std::move(options));
+}
+
+// Calls `fn()` on a thread whose kernel knows fewer registrations: a list of more than `restrictions_max` names one that
+// it does not know. The newest are listed last.
+template <class Fn>
+auto on_a_kernel_that_takes(unsigned restrictions_max, Fn fn) {
+  return std::async(std::launch::async,
+                    [&] {
+                      constexpr auto first_word_of = [](unsigned argument) {  // its lower half
+                        return static_cast<unsigned>(offsetof(seccomp_data, args) + argument * sizeof(std::uint64_t));
+                      };
+                      std::array program{
+                          sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                          sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, io_uring_register_call, 0, 5),
+                          sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, first_word_of(1)),
+                          sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IORING_REGISTER_RESTRICTIONS, 0, 3),
+                          sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, first_word_of(3)),
+                          sock_filter BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, restrictions_max, 0, 1),
+                          sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+                          sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+                      const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+                      if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+                          ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0)
+                        throw std::runtime_error{"seccomp filters are not to be had here"};
+                      return fn();
+                    })
+      .get();
 }
 
 template <class Awaitable>
@@ -122,6 +158,29 @@ TEST_CASE("tables of descriptors and buffers are used on a restricted ring, and 
   loop.run_ready();
   CHECK(loop.statistics().direct_fds == 0);
   CHECK(loop.cancel_sync(out, 0ns).value() == 0);
+}
+
+TEST_CASE("a kernel that knows fewer registrations restricts a ring to those that it knows") {
+  constexpr unsigned all_but_two = 27;
+  std::array<std::byte, 64> memory{};
+
+  const auto used = on_a_kernel_that_takes(all_but_two, [&] {
+    executor loop{only({IORING_OP_READ_FIXED}, {.registered_buffers = 2})};
+    const registered_buffer buffer{loop, memory};
+    const registered_buffer again{loop, buffer};  // by pinning the memory once more: clones are among the newest
+    return used_buffers_count(loop);
+  });
+  const auto told = on_a_kernel_that_takes(3, []() -> std::string {
+    try {
+      const executor refused{only({IORING_OP_READ_FIXED})};
+      return "an executor that may do anything";
+    } catch (const std::system_error& error) {
+      return error.what();
+    }
+  });
+
+  CHECK(used == 2);
+  CHECK_MESSAGE(says(told, "executor_options::only_opcodes"), told);
 }
 
 TEST_CASE("an opcode that the kernel does not know is refused where the executor is made") {
