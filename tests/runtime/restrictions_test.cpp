@@ -50,7 +50,7 @@ executor_options only(std::vector<unsigned> opcodes, executor_options options = 
   return options_under_test(std::move(options));
 }
 
-// Calls `fn()` on a thread whose kernel knows fewer registrations: a list of more than `restrictions_max` names one that
+// Calls `fn()` on a thread whose kernel knows fewer registrations: a list longer than `restrictions_max` names one that
 // it does not know. The newest are listed last.
 template <class Fn>
 auto on_a_kernel_that_takes(unsigned restrictions_max, Fn fn) {
