@@ -4,8 +4,8 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, task, when, timer, deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross, offload,
-spread, recv_stream, send_zc, echo, instructions; without one, all run.
+NAME is one of nop, buffers, task, when, timer, deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross,
+offload, spread, recv_stream, send_zc, echo, instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -25,6 +25,8 @@ from support import harness, micro
 BENCHMARKS = {
     'nop': ('An operation that does nothing: what is awaiting it, above the ring?',
             lambda build, quick: micro.measure(build, 'nop', quick)),
+    'buffers': ('Reads of the page cache, into plain and registered memory',
+                lambda build, quick: micro.measure(build, 'buffers', quick)),
     'task': ('Calling coroutines', lambda build, quick: micro.measure(build, 'task', quick)),
     'when': ('Tasks side by side', lambda build, quick: micro.measure(build, 'when', quick)),
     'timer': ('Deadlines that are not reached', lambda build, quick: micro.measure(build, 'timer', quick)),

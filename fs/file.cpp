@@ -89,7 +89,7 @@ task<file> file::open_beneath(fd_ref directory, std::string path, open_options o
                                        RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS, permissions_of(options)}};
 }
 
-task<> file::read_exactly_at(std::span<std::byte> buffer, std::uint64_t offset) const {
+task<> file::read_exactly_at(buffer_ref buffer, std::uint64_t offset) const {
   std::size_t bytes_read = 0;
   while (bytes_read < buffer.size()) {
     const auto read = co_await as_result(read_at(buffer.subspan(bytes_read), offset + bytes_read));
@@ -100,7 +100,7 @@ task<> file::read_exactly_at(std::span<std::byte> buffer, std::uint64_t offset) 
   GYRE_ASSERT(bytes_read == buffer.size(), "a loop that ends without an error has filled the buffer");
 }
 
-task<> file::write_all_at(std::span<const std::byte> bytes, std::uint64_t offset) const {
+task<> file::write_all_at(const_buffer_ref bytes, std::uint64_t offset) const {
   std::size_t bytes_written = 0;
   while (bytes_written < bytes.size()) {
     const auto written = co_await as_result(write_at(bytes.subspan(bytes_written), offset + bytes_written));

@@ -77,7 +77,7 @@ class file {
   ///
   /// @param offset  Distance from the start of the file, in bytes.
   /// @return        Bytes read, at most buffer.size(). 0 means end of file, or an empty buffer. Fewer is normal.
-  [[nodiscard]] ops::read read_at(std::span<std::byte> buffer, std::uint64_t offset) const noexcept {
+  [[nodiscard]] ops::read read_at(buffer_ref buffer, std::uint64_t offset) const noexcept {
     return ops::read{fd_, buffer, offset};
   }
 
@@ -85,7 +85,7 @@ class file {
   ///
   /// @param offset  As for read_at(). Beyond the end of the file: what lies between reads as zeros.
   /// @return        Bytes written, at most bytes.size(). Fewer is normal.
-  [[nodiscard]] ops::write write_at(std::span<const std::byte> bytes, std::uint64_t offset) const noexcept {
+  [[nodiscard]] ops::write write_at(const_buffer_ref bytes, std::uint64_t offset) const noexcept {
     return ops::write{fd_, bytes, offset};
   }
 
@@ -94,13 +94,13 @@ class file {
   /// @errors        transfer_error, whose bytes() lie in the buffer: errc::end_of_stream when the file ends before
   ///                the buffer is full, or as read_at().
   /// @cancellation  Safe: nothing but the buffer can have changed.
-  [[nodiscard]] task<> read_exactly_at(std::span<std::byte> buffer, std::uint64_t offset) const;
+  [[nodiscard]] task<> read_exactly_at(buffer_ref buffer, std::uint64_t offset) const;
 
   /// Writes all of the bytes.
   ///
   /// @errors        transfer_error, whose bytes() are written: errc::no_progress, or as write_at().
   /// @cancellation  Any part of the bytes may have been written.
-  [[nodiscard]] task<> write_all_at(std::span<const std::byte> bytes, std::uint64_t offset) const;
+  [[nodiscard]] task<> write_all_at(const_buffer_ref bytes, std::uint64_t offset) const;
 
   /// Tells what the file is: kind, size, times.
   ///

@@ -16,8 +16,8 @@ namespace {
 
 using detail::kernel_probe;
 
-// What a facility is for. A row whose `used` is empty is one that gyre does not use yet: whoever makes use of it fills
-// in both sentences here, in the same commit.
+// What a facility is for. A row whose `used` is empty is one that gyre does not use: `missing` says why, or is empty,
+// too, where gyre does not use it yet. Whoever makes use of it fills in both sentences here, in the same commit.
 struct row {
   std::string_view name;
   std::string_view since;
@@ -31,7 +31,8 @@ constexpr row rows[] = {
      "an idle executor sleeps on its eventfd, and other threads wake it", "no executor can sleep"},
     {"eventfd on and off", "5.8", &kernel_probe::eventfd_toggle, "a busy executor is spared its own notifications",
      "a busy executor pays for notifications that nobody needs"},
-    {"eventfd for workers only", "5.6", &kernel_probe::eventfd_async, "", ""},
+    {"eventfd for workers only", "5.6", &kernel_probe::eventfd_async, "",
+     "gyre does not use it: what sockets and pipes complete would wake nobody"},
     {"deferred task work", "6.1", &kernel_probe::deferred_task_work,
      "completions are finished when the executor asks, in batches",
      "the kernel interrupts the executor to finish completions: slower, otherwise the same"},
@@ -81,7 +82,15 @@ constexpr row rows[] = {
     {"bundles of buffers", "6.10", &kernel_probe::bundles,
      "ops::recv_bundle_stream: one completion for many buffers; from 6.16 on",
      "ops::recv_bundle_stream gives one buffer at a time"},
-    {"registered buffers", "5.19", &kernel_probe::registered_buffers, "", ""},
+    {"registered buffers", "5.19", &kernel_probe::registered_buffers,
+     "executor_options::registered_buffers: reads and writes of registered memory are spared the look-up of its pages",
+     "an executor with executor_options::registered_buffers is refused"},
+    {"readv and writev of registered buffers", "6.15", &kernel_probe::registered_vectors,
+     "ops::readv and ops::writev take pieces of a registered buffer",
+     "ops::readv and ops::writev take plain memory only"},
+    {"registered buffers of another ring", "6.13", &kernel_probe::cloned_buffers,
+     "executors of one thread share registered memory that is pinned once",
+     "each executor pins registered memory for itself, and counts it"},
     {"direct descriptors", "6.0", &kernel_probe::direct_descriptors,
      "executor_options::direct_descriptors: files in a table of one executor's, sent to another by the kernel",
      "an executor with executor_options::direct_descriptors may be refused; plain descriptors do without"},
@@ -90,6 +99,18 @@ constexpr row rows[] = {
     {"messages between rings", "5.18", &kernel_probe::messages,
      "ops::msg_ring puts a completion into another ring, and since 6.3 into another executor's",
      "ops::msg_ring is refused; executor::post does without"},
+    {"messages without a ring", "6.13", &kernel_probe::messages_from_outside,
+     "ops::send_message_without_ring reaches an executor from any thread",
+     "ops::send_message_without_ring is refused; executor::post does without"},
+    {"personalities", "5.6", &kernel_probe::personalities,
+     "with_personality runs an operation by the rights of another time", "a personality is refused"},
+    {"restrictions", "5.10", &kernel_probe::restrictions,
+     "executor_options::only_opcodes: a ring takes what it lists, and nothing else",
+     "an executor with executor_options::only_opcodes is refused"},
+    {"clock of waits", "6.12", &kernel_probe::wait_clock, "",
+     "gyre does not use it: timers of other clocks have requests of their own, and a sleep goes by the steady clock"},
+    {"registered wait regions", "6.13", &kernel_probe::wait_regions, "",
+     "gyre does not use it: the time of a wait costs less than it would save to hand over"},
     {"futex wait and wake", "6.7", &kernel_probe::futex,
      "sync::mutex and sync::condition_variable wait in the kernel for other threads and processes",
      "a mutex that another thread holds is looked at again each millisecond"},
@@ -132,7 +153,10 @@ capabilities::facility describe(const row& row, const kernel_probe& probe) {
   facility.since = row.since;
   facility.available = probe.*row.available;
   facility.used = !row.used.empty();
-  facility.consequence = !facility.used ? "gyre does not use it yet" : facility.available ? row.used : row.missing;
+  const bool is_to_come = row.used.empty() && row.missing.empty();
+  facility.consequence = is_to_come                            ? "gyre does not use it yet"
+                         : facility.available && facility.used ? row.used
+                                                               : row.missing;
   return facility;
 }
 
@@ -218,6 +242,8 @@ capabilities capabilities::query() {
     found.refused = {std::move(probe.refused->cause), std::move(probe.refused->cure)};
     return found;
   }
+  found.opcodes_count = probe.opcodes_count;
+  found.registrations_count = probe.registrations_count;
   found.ring_notes = std::move(probe.ring.notes);
   for (const auto& row : rows) found.facilities.push_back(describe(row, probe));
   return found;

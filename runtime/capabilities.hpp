@@ -34,7 +34,9 @@ struct capabilities {
   };
 
   std::string kernel_release;
-  std::optional<refusal> refused;    ///< Empty when gyre can run.
+  std::optional<refusal> refused;  ///< Empty when gyre can run.
+  unsigned opcodes_count = 0;      ///< How many sorts of requests the kernel takes: IORING_REGISTER_PROBE.
+  std::optional<unsigned> registrations_count = {};  ///< The same of io_uring_register(2): Linux 6.18, _REGISTER_QUERY.
   std::string ring_notes;            ///< Where an executor's ring falls short of the defaults; empty when it does not.
   std::vector<facility> facilities;  ///< Empty when gyre cannot run: nobody could ask.
   std::vector<limit> limits;

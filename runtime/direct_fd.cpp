@@ -23,14 +23,16 @@ namespace detail {
 
 constinit const runnable_kind direct_table::closer::kind_of_message{&closer::arrived};
 
-std::unique_ptr<direct_table> direct_table::make(executor& loop, ring& its_ring, unsigned count) {
+std::unique_ptr<direct_table> direct_table::make(executor& loop, ring& its_ring, unsigned count,
+                                                 unsigned numbered_count) {
   if (count == 0) return nullptr;
-  if (const int error = its_ring.register_direct_table(count); error != 0)
+  if (const int error = its_ring.register_direct_table(count, numbered_count); error != 0)
     throw setup_error{error, diagnose_direct_table(error, count, read_machine_facts())};
-  return std::make_unique<direct_table>(loop, count);
+  return std::make_unique<direct_table>(loop, count, numbered_count);
 }
 
-direct_table::direct_table(executor& loop, unsigned count) : loop_{loop}, closers_{std::make_unique<closer[]>(count)} {
+direct_table::direct_table(executor& loop, unsigned count, unsigned numbered_count)
+    : loop_{loop}, closers_{std::make_unique<closer[]>(count)}, numbers_taken_(numbered_count) {
   for (unsigned slot = 0; slot < count; ++slot) closers_[slot].table = this;
 }
 
@@ -42,6 +44,17 @@ direct_table::~direct_table() {
 direct_fd direct_table::adopt(std::int32_t slot) noexcept {
   owned_count_.fetch_add(1, std::memory_order_acquire);
   return direct_fd{*this, slot};
+}
+
+bool direct_table::take_number(unsigned slot) noexcept {
+  if (slot >= numbers_taken_.size() || numbers_taken_[slot]) return false;
+  owned_count_.fetch_add(1, std::memory_order_relaxed);
+  return numbers_taken_[slot] = true;
+}
+
+void direct_table::give_number_back(unsigned slot) noexcept {
+  numbers_taken_[slot] = false;
+  forget_one();
 }
 
 void direct_table::give_up(int slot) noexcept {

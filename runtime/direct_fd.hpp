@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace gyre {
 
@@ -38,10 +39,11 @@ class direct_table {
   /// The kernel's bound: io_uring/filetable.h, IORING_MAX_FIXED_FILES.
   static constexpr unsigned slots_max = 1U << 20;
 
-  /// Registers a table of `count` slots, all free; none for 0. Throws setup_error.
-  static std::unique_ptr<direct_table> make(executor& loop, ring& its_ring, unsigned count);
+  /// Registers a table of `count` slots, all free; none for 0. The first `numbered_count` are given away by number
+  /// only. Throws setup_error.
+  static std::unique_ptr<direct_table> make(executor& loop, ring& its_ring, unsigned count, unsigned numbered_count);
 
-  direct_table(executor& loop, unsigned count);
+  direct_table(executor& loop, unsigned count, unsigned numbered_count);
   ~direct_table();
   direct_table(const direct_table&) = delete;
   direct_table& operator=(const direct_table&) = delete;
@@ -53,6 +55,11 @@ class direct_table {
 
   /// How many are owned.
   [[nodiscard]] std::uint32_t owned_count() const noexcept { return owned_count_.load(std::memory_order_relaxed); }
+
+  /// A numbered slot is somebody's from here on, or no longer. Returns whether it could be: not where there is no such
+  /// slot, or it is somebody's. On the executor's thread.
+  [[nodiscard]] bool take_number(unsigned slot) noexcept;
+  void give_number_back(unsigned slot) noexcept;
 
  private:
   friend class gyre::direct_fd;
@@ -80,6 +87,9 @@ class direct_table {
   // Set by the constructor, constant ever after.
   executor& loop_;
   const std::unique_ptr<closer[]> closers_;  // one a slot
+
+  // Touched by the executor's thread.
+  std::vector<bool> numbers_taken_;
 
   // Touched by any thread. Whoever owns a slot anew sees what was done with its closer before: the kernel sees to that,
   // too, and this says it in C++.

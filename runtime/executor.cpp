@@ -7,6 +7,7 @@
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/operation.hpp>
+#include <gyre/runtime/registered_buffer.hpp>
 
 #include <liburing.h>
 
@@ -50,6 +51,10 @@ void check(const executor_options& options) {
             "direct_descriptors");
   refuse_if(options.big_entries && grows,
             "executor_options: a ring with big_entries keeps its size: leave out sq_entries_max and cq_entries_max");
+  refuse_if(
+      options.numbered_descriptors > 0 && options.numbered_descriptors >= options.direct_descriptors,
+      "executor_options: numbered_descriptors are some of direct_descriptors, and leave others to the kernel: raise "
+      "direct_descriptors");
   refuse_if(options.sqpoll && grows,
             "executor_options: a ring with a submission thread keeps its size: leave out sq_entries_max and "
             "cq_entries_max, or sqpoll");
@@ -90,7 +95,8 @@ detail::ring_request request_for(const executor_options& options) {
                    .prefer_busy_poll = options.napi.prefer_busy_poll,
                    .static_tracking = options.napi.tracking == napi_tracking::by_program},
           .big_entries = options.big_entries,
-          .iowq_cpus = options.iowq_cpus};
+          .iowq_cpus = options.iowq_cpus,
+          .only_opcodes = options.only_opcodes};
 }
 
 // What holds where the ring is one of these. See submission::keep_deadline().
@@ -137,7 +143,9 @@ executor::executor(executor_options options)
 executor::executor(std::unique_ptr<detail::ring> ring, executor_options options)
     : options_{fitted(std::move(options), ring->modes())},
       ring_{std::move(ring)},
-      direct_table_{detail::direct_table::make(*this, *ring_, options_.direct_descriptors)},
+      direct_table_{
+          detail::direct_table::make(*this, *ring_, options_.direct_descriptors, options_.numbered_descriptors)},
+      buffer_table_{detail::buffer_table::make(*this, *ring_, options_.registered_buffers)},
       parker_{*ring_, clock_, timers_, submission_, manners_of(options_)} {
   GYRE_ASSERT(options_.turn_budget > 0, "a turn resumes something");
   GYRE_ASSERT(options_.timer_slack >= std::chrono::nanoseconds::zero(), "no timer ends early");
@@ -436,7 +444,8 @@ executor_statistics executor::statistics() const noexcept {
           .spins = parker_.spins().looks_count(),
           .spins_paid = parker_.spins().paid_count(),
           .buffer_shortages = buffers != nullptr ? buffers->shortages() : 0,
-          .direct_fds = direct_table_ ? direct_table_->owned_count() : 0};
+          .direct_fds = direct_table_ ? direct_table_->owned_count() : 0,
+          .registered_buffers = buffer_table_ ? buffer_table_->owned_count() : 0};
 }
 
 }  // namespace gyre

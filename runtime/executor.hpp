@@ -87,10 +87,10 @@ struct napi_options {
 
 /// What an executor is made with. The defaults suit a server; docs/executor-options.md has what each costs, measured.
 ///
-/// What the machine cannot do is told in one of two ways. sqpoll, iopoll and direct_descriptors change what a program
-/// can do, or who does it: they are refused, with an error that names cause and cure. All others only make things
-/// faster: the executor does without, and notes() says so. Options that contradict each other are refused with
-/// invalid_argument.
+/// What the machine cannot do is told in one of two ways. sqpoll, iopoll, direct_descriptors, registered_buffers and
+/// only_opcodes change what a program can do, or who does it: they are refused, with an error that names cause and
+/// cure. All others only make things faster: the executor does without, and notes() says so. Options that contradict
+/// each other are refused with invalid_argument.
 struct executor_options {
   /// Submission entries; 2 to 32768, rounded up to a power of two. More awaits than entries cost a system call each
   /// time the queue fills; nothing fails.
@@ -170,33 +170,50 @@ struct executor_options {
   /// memory, and completions are taken one a turn. Refused where it is not to be had, and with sq_entries_max or
   /// cq_entries_max. IORING_SETUP_SQE128, IORING_SETUP_CQE32, Linux 5.19.
   bool big_entries = false;
+  /// So many of them, the first, have numbers of the program's choice: numbered_fd.hpp. The others are the kernel's to
+  /// give away. Less than direct_descriptors. IORING_REGISTER_FILE_ALLOC_RANGE, Linux 6.0.
+  unsigned numbered_descriptors = 0;
+
+  /// So many registered buffers can there be at a time, in a table of the ring's; 0: there is no table. Reads and
+  /// writes of registered memory are spared the look-up of its pages: registered_buffer.hpp. Costs some 50 bytes each,
+  /// beside the memory. At most 16384; refused where the machine says no. IORING_REGISTER_BUFFERS2, Linux 5.19.
+  unsigned registered_buffers = 0;
+
+  /// All that its ring takes: numbers of linux/io_uring.h, IORING_OP_…; empty: everything. An operation of any other
+  /// opcode fails with permission_denied, and the text says why. What the executor needs for itself is taken as well,
+  /// for sleeps, deadlines and cancels, and to close a descriptor. It cannot be undone: for programs that give up,
+  /// before they listen to the world, what they will not need. No personality can be registered there. Refused where
+  /// the kernel does not know an opcode, or restrictions. IORING_REGISTER_RESTRICTIONS, Linux 5.10.
+  std::vector<unsigned> only_opcodes = {};
 };
 
 /// What an executor has counted since it was made.
 struct executor_statistics {
   std::uint64_t turns = 0;
-  std::uint64_t enters = 0;            ///< io_uring_enter(2) calls. With sqpoll most submissions need none.
-  std::uint64_t sqes = 0;              ///< Entries described to the ring, cancels and timeouts included.
-  std::uint64_t cqes = 0;              ///< Completions taken from it.
-  std::uint64_t cancels = 0;           ///< Cancel requests among the entries, each of one operation or of many.
-  std::uint64_t resumes = 0;           ///< Coroutines resumed, and other things run that were ready.
-  std::uint64_t parks = 0;             ///< Times it went to sleep.
-  std::uint64_t wakes_written = 0;     ///< Posts that had to write the eventfd.
-  std::uint64_t wakes_suppressed = 0;  ///< Posts that found it awake.
-  std::uint64_t overflows = 0;         ///< Times the completion queue was found to have overflowed.
-  std::uint64_t refusals = 0;          ///< Times the kernel took not all of a submission, for want of room.
-  std::uint64_t backlogged = 0;        ///< Operations that found the submission queue full and waited for a place.
-  std::uint64_t growths = 0;           ///< Times the ring was made larger: executor_options::sq_entries_max.
-  std::uint64_t spins = 0;             ///< Times it looked for work, awake, before it slept: spin_before_park.
-  std::uint64_t spins_paid = 0;        ///< Times there was some.
-  std::uint64_t buffer_shortages = 0;  ///< Requests that found no buffer in their buffer_pool.
-  std::uint64_t direct_fds = 0;        ///< Direct descriptors that are somebody's now.
+  std::uint64_t enters = 0;              ///< io_uring_enter(2) calls. With sqpoll most submissions need none.
+  std::uint64_t sqes = 0;                ///< Entries described to the ring, cancels and timeouts included.
+  std::uint64_t cqes = 0;                ///< Completions taken from it.
+  std::uint64_t cancels = 0;             ///< Cancel requests among the entries, each of one operation or of many.
+  std::uint64_t resumes = 0;             ///< Coroutines resumed, and other things run that were ready.
+  std::uint64_t parks = 0;               ///< Times it went to sleep.
+  std::uint64_t wakes_written = 0;       ///< Posts that had to write the eventfd.
+  std::uint64_t wakes_suppressed = 0;    ///< Posts that found it awake.
+  std::uint64_t overflows = 0;           ///< Times the completion queue was found to have overflowed.
+  std::uint64_t refusals = 0;            ///< Times the kernel took not all of a submission, for want of room.
+  std::uint64_t backlogged = 0;          ///< Operations that found the submission queue full and waited for a place.
+  std::uint64_t growths = 0;             ///< Times the ring was made larger: executor_options::sq_entries_max.
+  std::uint64_t spins = 0;               ///< Times it looked for work, awake, before it slept: spin_before_park.
+  std::uint64_t spins_paid = 0;          ///< Times there was some.
+  std::uint64_t buffer_shortages = 0;    ///< Requests that found no buffer in their buffer_pool.
+  std::uint64_t direct_fds = 0;          ///< Direct descriptors that are somebody's now.
+  std::uint64_t registered_buffers = 0;  ///< Registered buffers that are.
 };
 
 class executor;
 
 namespace detail {
 
+class buffer_table;
 class direct_table;
 
 // The executor whose turn it is on this thread. Constant-initialised: a use is a plain thread-local access.
@@ -388,6 +405,9 @@ class executor {
   /// Its direct descriptors; null where executor_options::direct_descriptors is 0. From any thread.
   [[nodiscard]] detail::direct_table* direct_table_or_null() const noexcept { return direct_table_.get(); }
 
+  /// The same of its registered buffers: executor_options::registered_buffers.
+  [[nodiscard]] detail::buffer_table* buffer_table_or_null() const noexcept { return buffer_table_.get(); }
+
   /// Queues `work` for the next time ready things are run.
   void make_ready(detail::runnable& work) noexcept { ready_.push_back(work); }
 
@@ -481,6 +501,7 @@ class executor {
   detail::boundary* foreign_ = nullptr;
   detail::executor_locals locals_;
   const std::unique_ptr<detail::direct_table> direct_table_;
+  const std::unique_ptr<detail::buffer_table> buffer_table_;
   bool in_turn_ = false;
 
   detail::parker parker_;  // its last members are touched by any thread

@@ -12,6 +12,7 @@ struct io_uring_sqe;
 namespace gyre {
 
 class direct_fd;
+class numbered_fd;
 
 /// Refers to an open descriptor, a plain one or a direct one (direct_fd.hpp). Its owner keeps it open until the
 /// operation has ended: closing a descriptor ends no operation, but frees its number for somebody else's file.
@@ -22,6 +23,8 @@ class fd_ref {
 
   /// To be used on the executor whose it is: made in a turn of another one, it stops the program.
   fd_ref(const direct_fd& owner) noexcept;  // direct_fd.cpp
+
+  fd_ref(const numbered_fd& owner) noexcept;  // numbered_fd.cpp
 
   /// Whether it is a direct one.
   [[nodiscard]] bool is_direct() const noexcept { return number_ < plain_min; }

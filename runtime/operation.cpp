@@ -25,6 +25,8 @@ void operation::throw_error() const {
   std::string hint;
   if (has(unpolled))
     hint = ": an executor with executor_options::iopoll takes reads and writes of files opened with O_DIRECT";
+  else if (res() == -EACCES && !loop().options().only_opcodes.empty())
+    hint = ": executor_options::only_opcodes may not name it";
   else if (has(unknown))
     hint = std::string{": this kernel does not have it, Linux "} + its_kind().first_release_or_null + " does";
   else detail::throw_errno(-res(), name());

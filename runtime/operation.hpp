@@ -116,6 +116,15 @@ class operation : public detail::waiter {
   /// The same for a deadline on another clock, or that can be moved.
   void link_clocked_deadline(detail::clocked_deadline& deadline) noexcept;
 
+  /// Has the kernel check it by the rights that the ring knows by this number. Before it is awaited.
+  void take_rights_of(std::uint16_t registered) noexcept {
+    add(personal);
+    personality_ = registered;
+  }
+
+  /// Whether it has a place to note a linked timeout in. Where it has none the executor's timers keep its deadline.
+  [[nodiscard]] bool may_be_linked() const noexcept { return !has(personal); }
+
   /// The kernel says that its linked timeout has fired: its own completion follows.
   void deadline_has_fired() noexcept;
 
@@ -129,6 +138,7 @@ class operation : public detail::waiter {
 
   operation(operation&& other) noexcept : waiter{other.its_kind(), other} {
     if (has(linked)) deadline_ = other.deadline_;
+    if (has(personal)) personality_ = other.personality_;
   }
 
   /// The kernel's answer: valid when finished; negative is -errno.
@@ -237,7 +247,10 @@ class operation : public detail::waiter {
 
   // Set by the completion. Before it: what expect() was told, while it is but in the kernel, or newer_cancel().
   detail::completion::answer answer_;
-  detail::timer* deadline_;  // set with the flag `linked`
+  union {
+    detail::timer* deadline_;    // with the flag `linked`
+    std::uint16_t personality_;  // with the flag `personal`: such a one is never linked
+  };
 };
 static_assert(sizeof(detail::completion::answer) >= sizeof(operation*));
 static_assert(sizeof(operation) <= 56,

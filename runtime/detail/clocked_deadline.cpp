@@ -42,7 +42,8 @@ void clocked_deadline::arm(operation& op, executor& loop, bool always_linked) no
   const auto linked_max = loop.options().linked_timeout_max;
   const clock_ns now = loop.now_on(until.clock());
   const bool is_short = until.at() <= now || until.at() - now <= linked_max.count();
-  const bool linked = always_linked || (reachable && linked_max.count() > 0 && is_short);
+  const bool wanted = always_linked || (reachable && linked_max.count() > 0 && is_short);
+  const bool linked = wanted && op.may_be_linked();
   if (!linked) return loop.arm_on(until, *this);
   would_be_due(until.at());
   op.link_clocked_deadline(*this);

@@ -336,13 +336,64 @@ bool kernel_ring::grow(unsigned sq_entries, unsigned cq_entries) noexcept {
   return true;
 }
 
+namespace {
+
+// Of what registers something: a count or 0, or a negative errno.
+int errno_of(int answer) noexcept { return -std::min(answer, 0); }
+
+}  // namespace
+
 // Not by io_uring_register_files_sparse(3), which raises the process's RLIMIT_NOFILE when the table does not fit.
-int kernel_ring::register_direct_table(unsigned count) noexcept {
+int kernel_ring::register_direct_table(unsigned count, unsigned numbered_count) noexcept {
   io_uring_rsrc_register asked{};
   asked.nr = count;
   asked.flags = IORING_RSRC_REGISTER_SPARSE;
   const auto fd = static_cast<unsigned>(ring_->ring_fd);
-  return -std::min(io_uring_register(fd, IORING_REGISTER_FILES2, &asked, sizeof asked), 0);
+  const int error = errno_of(io_uring_register(fd, IORING_REGISTER_FILES2, &asked, sizeof asked));
+  if (error != 0 || numbered_count == 0) return error;
+  return errno_of(io_uring_register_file_alloc_range(ring_.get(), numbered_count, count - numbered_count));
+}
+
+int kernel_ring::set_direct(unsigned slot, int plain) noexcept {
+  return errno_of(io_uring_register_files_update(ring_.get(), slot, &plain, 1));
+}
+
+int kernel_ring::register_buffer_table(unsigned count) noexcept {
+  return errno_of(io_uring_register_buffers_sparse(ring_.get(), count));
+}
+
+int kernel_ring::set_buffer(unsigned slot, std::span<std::byte> memory) noexcept {
+  const iovec its_memory{.iov_base = memory.data(), .iov_len = memory.size()};
+  const __u64 no_tag = 0;
+  const iovec none{};
+  return errno_of(
+      io_uring_register_buffers_update_tag(ring_.get(), slot, memory.empty() ? &none : &its_memory, &no_tag, 1));
+}
+
+// Not by io_uring_clone_buffers_offset(3), which wants the rings themselves: here the other one is a descriptor.
+int kernel_ring::clone_buffer(unsigned slot, int of_ring, unsigned of_slot) noexcept {
+  struct io_uring_clone_buffers asked{};
+  asked.src_fd = static_cast<unsigned>(of_ring);
+  asked.flags = IORING_REGISTER_DST_REPLACE;
+  asked.src_off = of_slot;
+  asked.dst_off = slot;
+  asked.nr = 1;
+  return errno_of(io_uring_register(static_cast<unsigned>(ring_->ring_fd), IORING_REGISTER_CLONE_BUFFERS, &asked, 1));
+}
+
+int kernel_ring::register_personality() noexcept { return io_uring_register_personality(ring_.get()); }
+
+void kernel_ring::unregister_personality(int number) noexcept {
+  static_cast<void>(io_uring_unregister_personality(ring_.get(), number));
+}
+
+// Newer than liburing 2.9's header: IORING_REGISTER_SEND_MSG_RING, include/uapi/linux/io_uring.h, Linux 6.13.
+int post_to_ring(int descriptor, const completion& posted) noexcept {
+  constexpr unsigned register_send_msg_ring = 31;
+  io_uring_sqe message{};
+  io_uring_prep_msg_ring_cqe_flags(&message, descriptor, static_cast<unsigned>(posted.res), posted.user_data, 0,
+                                   posted.flags);
+  return errno_of(io_uring_register(static_cast<unsigned>(-1), register_send_msg_ring, &message, 1));
 }
 
 // io_uring_register_buf_ring(3)

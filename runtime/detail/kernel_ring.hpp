@@ -46,6 +46,13 @@ class kernel_ring final : public ring {
   void unregister_buffer_ring(std::uint16_t group) noexcept override;
   int look_at_buffer_ring(std::uint16_t group, std::uint16_t& head) noexcept override;
   bool is_trusted_with(buffer_use use) const noexcept override;
+  int register_direct_table(unsigned count, unsigned numbered_count) noexcept override;
+  int set_direct(unsigned slot, int plain) noexcept override;
+  int register_buffer_table(unsigned count) noexcept override;
+  int set_buffer(unsigned slot, std::span<std::byte> memory) noexcept override;
+  int clone_buffer(unsigned slot, int of_ring, unsigned of_slot) noexcept override;
+  int register_personality() noexcept override;
+  void unregister_personality(int number) noexcept override;
   int poll_napi_id(unsigned id, bool on) noexcept override;
   bool pause() noexcept override;
   void notify_completions(bool on) noexcept override;

@@ -13,7 +13,8 @@ void operation_deadline::arm_with_care(operation& op, executor& loop, deadline_b
   const clock_ns now = loop.now();
   const clock_ns due = keeper == deadline_by::options_at ? limit_.count() : later(now, limit_);
   const bool is_short = due <= now || due - now <= linked_max.count();
-  const bool linked = keeper == deadline_by::kernel || (reachable && linked_max.count() > 0 && is_short);
+  const bool wanted = keeper == deadline_by::kernel || (reachable && linked_max.count() > 0 && is_short);
+  const bool linked = wanted && op.may_be_linked();
   if (!linked) return loop.timers().arm(*this, due);
   would_be_due(due);
   op.link_deadline(*this);

@@ -210,9 +210,30 @@ class ring {
   /// @return  Whether they are; a ring that has said no once says no again.
   [[nodiscard]] virtual bool grow(unsigned /*sq_entries*/, unsigned /*cq_entries*/) noexcept { return false; }
 
-  /// Gives the ring a table of `count` direct descriptors, all free. Once, before anything is submitted. Returns 0 or
+  /// Gives the ring a table of `count` direct descriptors, all free, of which the kernel gives away none of the first
+  /// `numbered_count`. Once, before anything is submitted. Returns 0 or an errno.
+  [[nodiscard]] virtual int register_direct_table(unsigned count, unsigned numbered_count) noexcept = 0;
+
+  /// Has a slot of that table be for the file of a plain descriptor from here on, or for none: -1. On an error it stays
+  /// as it is. Returns 0 or an errno.
+  [[nodiscard]] virtual int set_direct(unsigned /*slot*/, int /*plain*/) noexcept { return EOPNOTSUPP; }
+
+  /// Gives the ring a table of `count` registered buffers, all free. Once, before anything is submitted. Returns 0 or
   /// an errno.
-  [[nodiscard]] virtual int register_direct_table(unsigned count) noexcept = 0;
+  [[nodiscard]] virtual int register_buffer_table(unsigned count) noexcept = 0;
+
+  /// Has a slot of that table be for `memory` from here on, or for none where that is empty; on an error it stays as it
+  /// is. Returns 0 or an errno.
+  [[nodiscard]] virtual int set_buffer(unsigned slot, std::span<std::byte> memory) noexcept = 0;
+
+  /// Has a slot be for what a slot in another ring's table is for, without pinning it anew. Returns 0 or an errno.
+  [[nodiscard]] virtual int clone_buffer(unsigned /*slot*/, int /*of_ring*/, unsigned /*of_slot*/) noexcept {
+    return EOPNOTSUPP;
+  }
+
+  /// Has the ring keep the calling thread's rights. Returns their number, 1 and up, or a negative errno. And no longer.
+  [[nodiscard]] virtual int register_personality() noexcept { return -EOPNOTSUPP; }
+  virtual void unregister_personality(int /*number*/) noexcept {}
 
   /// Has requests take buffers from a ring of them, which stays where it is until it is given back. Returns 0 or an
   /// errno. unregister_buffer_ring(): nobody takes from it any more, and no request is in flight that might.
@@ -377,5 +398,9 @@ class ring {
   std::array<std::uint64_t, 4> known_opcodes_{~0ULL, ~0ULL, ~0ULL, ~0ULL};
   bool is_parents_ = false;
 };
+
+/// Puts a completion into the queue of another program's part, or thread, that has a ring with this descriptor: for who
+/// has none. Returns 0 or an errno.
+[[nodiscard]] int post_to_ring(int descriptor, const completion& posted) noexcept;  // kernel_ring.cpp
 
 }  // namespace gyre::detail

@@ -3,12 +3,14 @@
 //
 // Trying means: give the kernel a request that a kernel with the facility refuses for another reason than one without.
 // A descriptor of -1 does it mostly: flags are looked at first (EINVAL: unknown flag), the descriptor later (EBADF).
+#include <gyre/runtime/detail/fixed_opcodes.hpp>
 #include <gyre/runtime/detail/ring_probe.hpp>
 
 #include <liburing.h>
 #include <net/if.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -59,6 +61,28 @@ struct receive_queue {
   std::uint64_t more_reserved[3];
 };
 static_assert(sizeof(receive_area) == 48 && sizeof(shared_region) == 64 && sizeof(receive_queue) == 96);
+constexpr unsigned register_send_msg_ring = 31;  // IORING_REGISTER_SEND_MSG_RING, Linux 6.13
+constexpr unsigned register_query = 35;          // IORING_REGISTER_QUERY, Linux 6.18
+
+// The same of Linux 6.18, include/uapi/linux/io_uring/query.h: struct io_uring_query_hdr, _query_opcode.
+struct query_header {
+  std::uint64_t next_entry;
+  std::uint64_t query_data;
+  std::uint32_t query_op;  // IO_URING_QUERY_OPCODES 0
+  std::uint32_t size;
+  std::int32_t result;
+  std::uint32_t reserved[3];
+};
+struct query_opcodes {
+  std::uint32_t nr_request_opcodes;
+  std::uint32_t nr_register_opcodes;
+  std::uint64_t feature_flags;
+  std::uint64_t ring_setup_flags;
+  std::uint64_t enter_flags;
+  std::uint64_t sqe_flags;
+  std::uint32_t nr_query_opcodes;
+  std::uint32_t pad;
+};
 
 constexpr int no_descriptor = -1;
 
@@ -108,7 +132,10 @@ void ask_opcodes(trial_ring& ring, kernel_probe& answer) {
   const std::unique_ptr<io_uring_probe, void (*)(io_uring_probe*)> opcodes{io_uring_get_probe_ring(ring.get()),
                                                                            io_uring_free_probe};
   if (!opcodes) return;
-  const auto has = [&](int opcode) { return io_uring_opcode_supported(opcodes.get(), opcode) != 0; };
+  const auto has = [&](unsigned opcode) {
+    return io_uring_opcode_supported(opcodes.get(), static_cast<int>(opcode)) != 0;
+  };
+  for (unsigned opcode = 0; opcode <= opcodes->last_op; ++opcode) answer.opcodes_count += has(opcode) ? 1 : 0;
 
   answer.cancel = has(IORING_OP_ASYNC_CANCEL);
   answer.timeout = has(IORING_OP_TIMEOUT);
@@ -125,6 +152,7 @@ void ask_opcodes(trial_ring& ring, kernel_probe& answer) {
   answer.receive_zero_copy = has(op_recv_zc);
   answer.truncation = has(IORING_OP_FTRUNCATE);
   answer.pipes = has(op_pipe);
+  answer.registered_vectors = has(op_readv_fixed) && has(op_writev_fixed);
 }
 
 void read_features(const ring_report& ring, kernel_probe& answer) {
@@ -213,9 +241,24 @@ void try_registrations(trial_ring& ring, kernel_probe& answer) {
   io_uring_napi napi{};
   answer.network_busy_poll = io_uring_register_napi(ring.get(), &napi) == 0;
 
-  // It would hold for all rings of the thread. A kernel that has it looks for the CPUs where there is no memory.
-  auto* const nowhere = reinterpret_cast<void*>(1);  // NOLINT(performance-no-int-to-ptr)
   const auto fd = static_cast<unsigned>(ring.get()->ring_fd);
+  struct io_uring_clone_buffers own{};
+  own.src_fd = fd;
+  own.flags = IORING_REGISTER_DST_REPLACE;
+  own.nr = 1;
+  answer.cloned_buffers = io_uring_register(fd, IORING_REGISTER_CLONE_BUFFERS, &own, 1) == 0;
+
+  const int personality = io_uring_register_personality(ring.get());
+  answer.personalities = personality > 0;
+  if (answer.personalities) io_uring_unregister_personality(ring.get(), personality);
+
+  io_uring_clock_register clock{};
+  clock.clockid = CLOCK_MONOTONIC;
+  answer.wait_clock = io_uring_register(fd, IORING_REGISTER_CLOCK, &clock, 0) == 0;
+
+  // Some would have effects outside. A kernel that has them looks for what they are asked where there is no memory.
+  auto* const nowhere = reinterpret_cast<void*>(1);  // NOLINT(performance-no-int-to-ptr)
+  answer.wait_regions = io_uring_register(fd, IORING_REGISTER_MEM_REGION, nowhere, 1) == -EFAULT;
   answer.worker_cpus = io_uring_register(fd, IORING_REGISTER_IOWQ_AFF, nowhere, sizeof(long)) == -EFAULT;
 
   io_uring_params larger{};
@@ -233,6 +276,28 @@ void try_on(trial_ring& ring, kernel_probe& answer) {
   try_flags(ring, answer);
   try_buffer_rings(ring, answer);
   try_registrations(ring, answer);
+}
+
+// What no ring is needed for.
+void try_without_ring(kernel_probe& answer) {
+  constexpr auto no_ring = static_cast<unsigned>(-1);
+  auto* const nowhere = reinterpret_cast<void*>(1);  // NOLINT(performance-no-int-to-ptr)
+  answer.messages_from_outside = io_uring_register(no_ring, register_send_msg_ring, nowhere, 1) == -EFAULT;
+
+  query_opcodes told{};
+  query_header asked{};
+  asked.query_data = reinterpret_cast<std::uint64_t>(&told);
+  asked.size = sizeof told;
+  if (io_uring_register(no_ring, register_query, &asked, 0) == 0 && asked.result >= 0)
+    answer.registrations_count = told.nr_register_opcodes;
+}
+
+bool restricts(unsigned setup_flags) {
+  trial_ring ring{setup_flags | IORING_SETUP_R_DISABLED};
+  io_uring_restriction nop_only{};
+  nop_only.opcode = IORING_RESTRICTION_SQE_OP;
+  nop_only.sqe_op = IORING_OP_NOP;
+  return ring.is_up() && io_uring_register_restrictions(ring.get(), &nop_only, 1) == 0;
 }
 
 bool grants(unsigned setup_flags) { return trial_ring{setup_flags}.is_up(); }
@@ -298,6 +363,8 @@ kernel_probe probe_kernel(const ring_request& executor_ring) {
   read_features(answer.ring, answer);
   trial_ring ring{answer.ring.flags & (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)};
   try_on(ring, answer);
+  try_without_ring(answer);
+  answer.restrictions = restricts(0);
   answer.wide_completions = grants(IORING_SETUP_CQE32);
   answer.submission_thread = grants(IORING_SETUP_SQPOLL);
   answer.busy_completions = grants(IORING_SETUP_IOPOLL);

@@ -12,8 +12,10 @@ namespace gyre::detail {
 
 /// One yes or no per facility. The comment is the first kernel that has it.
 struct kernel_probe {
-  std::optional<setup_diagnosis> refused;  // why an executor gets no ring; then nothing below counts
-  ring_report ring;                        // what an executor gets that asks as probe_kernel() was asked
+  std::optional<setup_diagnosis> refused;       // why an executor gets no ring; then nothing below counts
+  ring_report ring;                             // what an executor gets that asks as probe_kernel() was asked
+  unsigned opcodes_count = 0;                   // of requests, IORING_REGISTER_PROBE
+  std::optional<unsigned> registrations_count;  // opcodes of io_uring_register(2), IORING_REGISTER_QUERY: 6.18
 
   bool deferred_task_work = false;      // 6.1   IORING_SETUP_DEFER_TASKRUN
   bool registered_ring = false;         // 5.18  IORING_REGISTER_RING_FDS
@@ -42,9 +44,16 @@ struct kernel_probe {
   bool buffer_rings_partial = false;    // 6.12  IOU_PBUF_RING_INC
   bool bundles = false;                 // 6.10  IORING_FEAT_RECVSEND_BUNDLE
   bool registered_buffers = false;      // 5.19  IORING_REGISTER_BUFFERS2, sparse
+  bool registered_vectors = false;      // 6.15  IORING_OP_READV_FIXED, _WRITEV_FIXED
+  bool cloned_buffers = false;          // 6.13  IORING_REGISTER_CLONE_BUFFERS, of some
   bool direct_descriptors = false;      // 6.0   IORING_REGISTER_FILES2, sparse; IORING_REGISTER_FILE_ALLOC_RANGE
   bool direct_descriptors_out = false;  // 6.8   IORING_OP_FIXED_FD_INSTALL
   bool messages = false;                // 5.18  IORING_OP_MSG_RING
+  bool messages_from_outside = false;   // 6.13  IORING_REGISTER_SEND_MSG_RING
+  bool personalities = false;           // 5.6   IORING_REGISTER_PERSONALITY
+  bool restrictions = false;            // 5.10  IORING_REGISTER_RESTRICTIONS
+  bool wait_clock = false;              // 6.12  IORING_REGISTER_CLOCK
+  bool wait_regions = false;            // 6.13  IORING_REGISTER_MEM_REGION
   bool futex = false;                   // 6.7   IORING_OP_FUTEX_WAIT, _WAKE, _WAITV
   bool process_wait = false;            // 6.7   IORING_OP_WAITID
   bool epoll_control = false;           // 5.6   IORING_OP_EPOLL_CTL

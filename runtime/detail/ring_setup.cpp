@@ -51,6 +51,9 @@ constexpr unsigned cq_entries_limit = 2 * sq_entries_limit;
 // io_uring/filetable.h: IORING_MAX_FIXED_FILES.
 constexpr unsigned direct_slots_limit = 1U << 20;
 
+// io_uring/rsrc.c: IORING_MAX_REG_BUFFERS.
+constexpr unsigned buffer_slots_limit = 1U << 14;
+
 // The kernel counts a ring's memory in whole pages. This one takes two, the least there is: halving further gains
 // nothing.
 constexpr unsigned sq_entries_floor = 64;
@@ -304,6 +307,19 @@ setup_diagnosis diagnose_direct_table(int error, unsigned count, const machine_f
   }
 }
 
+setup_diagnosis diagnose_buffer_table(int error, unsigned count, const machine_facts& machine) {
+  const std::string asked =
+      "A table of " + std::to_string(count) + " registered buffers (executor_options::registered_buffers)";
+  if (error == ENOMEM) return {asked + " finds no memory in the kernel", cure_by_memory};
+  if (error == EINVAL && count > buffer_slots_limit)
+    return {asked + " is more than a ring may have, " + std::to_string(buffer_slots_limit),
+            "Ask for fewer: parts of one registered buffer are used like buffers of their own"};
+  return {asked + " is refused by this kernel, Linux " + machine.kernel_release +
+              ", or by what stands in for it: io_uring_register(2), IORING_REGISTER_BUFFERS2, Linux 5.19 where it is "
+              "sparse",
+          "Leave out executor_options::registered_buffers, and use plain memory"};
+}
+
 std::string shortfall_notes(const ring_request& request, const ring_parameters& granted, const machine_facts& machine) {
   std::string notes;
   const auto note = [&](const std::string& sentence) { notes += (notes.empty() ? "" : " ") + sentence + '.'; };
@@ -413,7 +429,7 @@ int walk_down(::io_uring& ring, const ring_request& request, ring_parameters& as
   const auto patience_ends = std::chrono::steady_clock::now() + memory_wait_max;
   for (;;) {
     io_uring_params params{};
-    params.flags = asked.flags;
+    params.flags = asked.flags | (request.only_opcodes.empty() ? 0U : IORING_SETUP_R_DISABLED);
     params.cq_entries = asked.cq_entries;
     if (request.sqpoll) {
       params.sq_thread_idle = request.sqpoll->idle_ms;
@@ -517,6 +533,60 @@ void tune(::io_uring& ring, const ring_request& request, ring_report& report) {
   }
 }
 
+// What an executor submits for itself, for its deadlines and cancels, its sleeps, and what its descriptors close by.
+constexpr std::array own_opcodes{
+    IORING_OP_NOP,          IORING_OP_POLL_ADD,     IORING_OP_TIMEOUT, IORING_OP_TIMEOUT_REMOVE,
+    IORING_OP_ASYNC_CANCEL, IORING_OP_LINK_TIMEOUT, IORING_OP_CLOSE};
+
+// What gyre registers by itself, or has types for; in their order, the newest last. Personalities are not among them.
+constexpr std::array own_registrations{
+    IORING_REGISTER_EVENTFD,        IORING_UNREGISTER_EVENTFD,   IORING_REGISTER_FILES_UPDATE,
+    IORING_REGISTER_PROBE,          IORING_REGISTER_FILES2,      IORING_REGISTER_BUFFERS2,
+    IORING_REGISTER_BUFFERS_UPDATE, IORING_REGISTER_IOWQ_AFF,    IORING_REGISTER_IOWQ_MAX_WORKERS,
+    IORING_REGISTER_RING_FDS,       IORING_UNREGISTER_RING_FDS,  IORING_REGISTER_PBUF_RING,
+    IORING_UNREGISTER_PBUF_RING,    IORING_REGISTER_SYNC_CANCEL, IORING_REGISTER_FILE_ALLOC_RANGE,
+    IORING_REGISTER_PBUF_STATUS,    IORING_REGISTER_NAPI,        IORING_UNREGISTER_NAPI,
+    IORING_REGISTER_CLONE_BUFFERS,  IORING_REGISTER_RESIZE_RINGS};
+
+std::vector<io_uring_restriction> restrictions_to(const std::vector<unsigned>& opcodes) {
+  std::vector<io_uring_restriction> all;
+  const auto add = [&](unsigned what, unsigned which) {
+    io_uring_restriction one{};
+    one.opcode = static_cast<std::uint16_t>(what);
+    one.sqe_op = static_cast<std::uint8_t>(which);
+    all.push_back(one);
+  };
+  constexpr unsigned any_flags = 0x7f;  // IOSQE_FIXED_FILE to IOSQE_CQE_SKIP_SUCCESS
+  add(IORING_RESTRICTION_SQE_FLAGS_ALLOWED, any_flags);
+  for (const unsigned opcode : opcodes) add(IORING_RESTRICTION_SQE_OP, opcode);
+  for (const auto opcode : own_opcodes) add(IORING_RESTRICTION_SQE_OP, opcode);
+  for (const auto registration : own_registrations) add(IORING_RESTRICTION_REGISTER_OP, registration);
+  return all;
+}
+
+// A kernel refuses all where it does not know one: so the newest registrations are left out, until it does. What is
+// wrong with the opcodes it says in any case. Returns 0 or an errno.
+int restrict_to(::io_uring& ring, const std::vector<unsigned>& opcodes) {
+  if (std::ranges::any_of(opcodes, [](unsigned each) { return each > UINT8_MAX; })) return EINVAL;
+  std::vector<io_uring_restriction> asked = restrictions_to(opcodes);
+  int answer = 0;
+  do {
+    answer = io_uring_register_restrictions(&ring, asked.data(), static_cast<unsigned>(asked.size()));
+    const bool may_know_fewer = answer == -EINVAL && asked.back().opcode == IORING_RESTRICTION_REGISTER_OP;
+    if (!may_know_fewer) break;
+    asked.pop_back();
+  } while (true);
+  if (answer == 0) answer = io_uring_enable_rings(&ring);
+  return -std::min(answer, 0);
+}
+
+setup_diagnosis diagnose_restrictions(const machine_facts& machine) {
+  return {"This kernel, Linux " + machine.kernel_release +
+              ", does not restrict a ring to these opcodes (executor_options::only_opcodes): it knows one of them not, "
+              "or no restrictions, which are in Linux 5.10",
+          "Leave out what docs/operations.md shows to be newer, or the option"};
+}
+
 }  // namespace
 
 ring_report set_up_ring(::io_uring& ring, const ring_request& request) {
@@ -525,6 +595,10 @@ ring_report set_up_ring(::io_uring& ring, const ring_request& request) {
   if (const int error = walk_down(ring, request, asked))
     throw setup_error{error, diagnose(error, asked, read_machine_facts())};
 
+  if (const int error = request.only_opcodes.empty() ? 0 : restrict_to(ring, request.only_opcodes)) {
+    io_uring_queue_exit(&ring);
+    throw setup_error{error, diagnose_restrictions(read_machine_facts())};
+  }
   int error = try_to_enter(ring);
   if (error == 0 && (ring.features & features_needed) != features_needed) error = EOPNOTSUPP;
   if (error != 0) {

@@ -58,6 +58,9 @@ struct ring_request {
   napi_request napi = {};
   bool big_entries = false;              // of 128 bytes, and completions of 32: needed
   std::vector<unsigned> iowq_cpus = {};  // where the workers run; empty: anywhere
+
+  // The opcodes that it takes, beside those that the executor needs for itself; empty: all. Needed.
+  std::vector<unsigned> only_opcodes = {};
 };
 
 /// What the owner of a ring got.
@@ -157,6 +160,9 @@ setup_diagnosis diagnose_eventfd(int error, const machine_facts& machine);
 
 /// Why a table of `count` direct descriptors could not be registered, and what to do about it.
 setup_diagnosis diagnose_direct_table(int error, unsigned count, const machine_facts& machine);
+
+/// Why a table of `count` registered buffers could not be registered, and what to do about it.
+setup_diagnosis diagnose_buffer_table(int error, unsigned count, const machine_facts& machine);
 
 /// Sentences about where `granted` falls short of `request`.
 std::string shortfall_notes(const ring_request& request, const ring_parameters& granted, const machine_facts& machine);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The script's side of the door: as much of io_uring as an executor can tell apart.
 #include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/detail/fixed_opcodes.hpp>
 #include <gyre/runtime/detail/scripted_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 
@@ -63,19 +64,25 @@ void touch_message(const msghdr& message, bool writes) noexcept {
   touch_part({.iov_base = message.msg_control, .iov_len = message.msg_controllen}, writes);
 }
 
+std::span<const iovec> parts_of(const request& each) noexcept { return {pointer<const iovec>(each.addr), each.len}; }
+
 void touch_memory(const request& each) noexcept {
   switch (each.opcode) {
     case IORING_OP_READ:
+    case IORING_OP_READ_FIXED:
     case IORING_OP_RECV:
       return scribble(each.addr, each.len);
     case IORING_OP_WRITE:
+    case IORING_OP_WRITE_FIXED:
     case IORING_OP_SEND:
     case IORING_OP_SEND_ZC:
       return read_bytes(each.addr, each.len);
     case IORING_OP_READV:
+    case op_readv_fixed:
     case IORING_OP_WRITEV:
-      for (const iovec& part : std::span{pointer<const iovec>(each.addr), each.len})
-        touch_part(part, /*writes=*/each.opcode == IORING_OP_READV);
+    case op_writev_fixed:
+      for (const iovec& part : parts_of(each))
+        touch_part(part, /*writes=*/each.opcode == IORING_OP_READV || each.opcode == op_readv_fixed);
       return;
     case IORING_OP_SENDMSG:
     case IORING_OP_SENDMSG_ZC:
@@ -159,6 +166,8 @@ request request_from(const io_uring_sqe& sqe) noexcept {
   made.group = sqe.buf_group;
   made.opcode = sqe.opcode;
   made.flags = sqe.flags;
+  made.buffer_slot = sqe.buf_index;
+  made.personality = sqe.personality;
   return made;
 }
 
@@ -278,7 +287,33 @@ void scripted_ring::take(std::size_t index) {
   }
 }
 
+// The kernel looks the memory up when it begins the request, and keeps what it has found.
+bool scripted_ring::has_its_buffer(const request& each) const noexcept {
+  const bool is_one = each.opcode == IORING_OP_READ_FIXED || each.opcode == IORING_OP_WRITE_FIXED;
+  if (!is_one && each.opcode != op_readv_fixed && each.opcode != op_writev_fixed) return true;
+  if (each.buffer_slot >= buffers_.size() || buffers_[each.buffer_slot].empty()) return false;
+  const auto begin = reinterpret_cast<std::uint64_t>(buffers_[each.buffer_slot].data());
+  const std::uint64_t end = begin + buffers_[each.buffer_slot].size();
+  if (is_one) return each.addr >= begin && each.addr + each.len <= end;
+  return std::ranges::all_of(parts_of(each), [&](const iovec& part) {
+    const auto address = reinterpret_cast<std::uint64_t>(part.iov_base);
+    return address >= begin && address + part.iov_len <= end;
+  });
+}
+
+int scripted_ring::register_buffer_table(unsigned count) noexcept {
+  if (options_.buffer_table_error == 0) buffers_.resize(count);
+  return options_.buffer_table_error;
+}
+
+int scripted_ring::set_buffer(unsigned slot, std::span<std::byte> memory) noexcept {
+  const int error = std::exchange(buffer_error, 0);
+  if (error == 0) buffers_[slot] = memory;
+  return error;
+}
+
 void scripted_ring::begin(request taken) {
+  if (!has_its_buffer(taken)) return answer_request(taken, -EFAULT);
   const bool has_link = (taken.flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK)) != 0;
   const std::uint64_t before = std::exchange(link_head_, has_link ? taken.id : 0);
   const auto is_before = [&](const request& each) { return each.id == before; };
@@ -524,8 +559,9 @@ void scripted_ring::complete(const request& done, std::int32_t res, std::uint32_
 
 void scripted_ring::deliver(const request& done, std::string_view bytes) {
   const request reading = find(done.id);
-  GYRE_ASSERT(reading.opcode == IORING_OP_READ || reading.opcode == IORING_OP_RECV,
-              "bytes are delivered to what reads");
+  GYRE_ASSERT(
+      reading.opcode == IORING_OP_READ || reading.opcode == IORING_OP_READ_FIXED || reading.opcode == IORING_OP_RECV,
+      "bytes are delivered to what reads");
   const auto count = std::min<std::size_t>(bytes.size(), reading.len);
   complete(reading, static_cast<std::int32_t>(count));
   std::memcpy(pointer<void>(reading.addr), bytes.data(), count);

@@ -37,6 +37,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -58,6 +59,7 @@ class scripted_ring final : public ring {
                                        // follows
     int direct_table_error = 0;        // what it says to a table of direct descriptors
     int buffer_ring_error = 0;         // what it says to a ring of buffers
+    int buffer_table_error = 0;        // what it says to a table of registered buffers
     bool trusted_with_buffers = true;  // to use them bit by bit, and in bundles
     bool may_spin = false;             // pause() moves the clock by a microsecond
   };
@@ -79,6 +81,8 @@ class scripted_ring final : public ring {
     std::uint16_t group = 0;   // of one that selects a buffer: among which
     std::uint8_t opcode = 0;
     std::uint8_t flags = 0;
+    std::uint16_t buffer_slot = 0;  // of requests on registered buffers
+    std::uint16_t personality = 0;
     bool linked = false;                // a link timeout follows it
     bool stop_asked = false;            // by a cancel or its linked timeout, which the script has to answer
     std::optional<clock_ns> due;        // of a timeout, or of the timeout that is linked to it
@@ -171,6 +175,15 @@ class scripted_ring final : public ring {
   std::function<void()> on_pause;              // it looks for work, awake
   std::function<void()> on_cancel_sync;        // with cancels::by_hand: it waits in cancel_sync() now
 
+  // ---------------------------------------------------------------------------------------------- registered buffers
+
+  /// What it says to the next set_buffer(), instead of doing it; 0: it does it.
+  int buffer_error = 0;
+
+  /// What each slot is for: empty memory where it is free. A request that begins on other memory than its slot's ends
+  /// with -EFAULT, as in the kernel.
+  [[nodiscard]] const std::vector<std::span<std::byte>>& buffers() const noexcept { return buffers_; }
+
   /// How often it slept, or would have.
   [[nodiscard]] std::uint64_t sleeps_count() const noexcept { return sleeps_count_; }
 
@@ -182,11 +195,14 @@ class scripted_ring final : public ring {
   using ring::enter;
   int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
   void run_task_work() noexcept override;
-  int register_direct_table(unsigned) noexcept override { return options_.direct_table_error; }
+  int register_direct_table(unsigned, unsigned) noexcept override { return options_.direct_table_error; }
   int register_buffer_ring(const buffer_ring_request& asked) noexcept override;
   void unregister_buffer_ring(std::uint16_t group) noexcept override;
   int look_at_buffer_ring(std::uint16_t group, std::uint16_t& head) noexcept override;
   bool is_trusted_with(buffer_use) const noexcept override { return options_.trusted_with_buffers; }
+  int register_buffer_table(unsigned count) noexcept override;
+  int set_buffer(unsigned slot, std::span<std::byte> memory) noexcept override;
+  int register_personality() noexcept override { return ++personalities_count_; }
   bool pause() noexcept override;
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return its_event_fd; }
@@ -247,6 +263,7 @@ class scripted_ring final : public ring {
   void set_flag(unsigned flag, bool on) noexcept;
   bool take_signals() noexcept { return event_count_.exchange(0) != 0; }
   [[nodiscard]] bool is_own(const request& each) const noexcept;
+  [[nodiscard]] bool has_its_buffer(const request& each) const noexcept;
 
   const options options_;
   std::optional<clock_ns> sleeps_until_;
@@ -257,6 +274,8 @@ class scripted_ring final : public ring {
   unsigned cq_tail_of_script_ = 0;
   unsigned cq_freed_by_executor_ = 0;
   std::vector<request> in_flight_;
+  std::vector<std::span<std::byte>> buffers_;
+  int personalities_count_ = 0;
   std::vector<std::uint64_t> taken_counts_ = std::vector<std::uint64_t>(256);
   std::uint64_t taken_count_ = 0;
   std::uint64_t sleeps_count_ = 0;

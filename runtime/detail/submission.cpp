@@ -3,6 +3,7 @@
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/chain.hpp>
 #include <gyre/runtime/detail/clocked_deadline.hpp>
+#include <gyre/runtime/detail/fixed_opcodes.hpp>
 #include <gyre/runtime/detail/submission.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/operation.hpp>
@@ -61,6 +62,12 @@ void submission::end_alone() noexcept {
   --alone_count_;
 }
 
+void submission::describe_in(io_uring_sqe& sqe, operation& op) noexcept {
+  op.its_kind().prepare_entry(op, sqe);
+  if (op.has(operation::personal)) [[unlikely]]
+    sqe.personality = op.personality_;
+}
+
 // Side by side in the queue, and so in one enter(): nothing is submitted until all are there. That enter() runs task
 // work, as the kernel begins there whatever is linked to an operation that ends at once.
 void submission::describe(chain& together) noexcept {
@@ -69,7 +76,7 @@ void submission::describe(chain& together) noexcept {
   for (chain_member& each : together.begin_in_kernel()) {
     io_uring_sqe& sqe = take_sqe();
     ring::blank(sqe, tagged(each));
-    each.op->its_kind().prepare_entry(*each.op, sqe);
+    describe_in(sqe, *each.op);
     if (ring_.modes().iopoll) [[unlikely]] {
       if (sqe.opcode == IORING_OP_CLOSE) each.op->add(operation::unpolled);  // not before those that come before it
       else fit_for_polling(*each.op, sqe);
@@ -85,7 +92,7 @@ void submission::describe(operation& op) noexcept {
     return describe(static_cast<chain&>(op));
   io_uring_sqe& described = take_sqe();
   ring::blank(described, reinterpret_cast<std::uint64_t>(&op));
-  op.its_kind().prepare_entry(op, described);
+  describe_in(described, op);
   if (ring_.modes().iopoll) [[unlikely]]
     fit_for_polling(op, described);
   if (!op.has(operation::linked)) return;
@@ -110,6 +117,8 @@ void submission::fit_for_polling(operation& op, io_uring_sqe& described) noexcep
     case IORING_OP_WRITE:
     case IORING_OP_WRITEV:
     case IORING_OP_WRITE_FIXED:
+    case op_readv_fixed:
+    case op_writev_fixed:
     case IORING_OP_URING_CMD:
     case IORING_OP_MSG_RING:
       return;

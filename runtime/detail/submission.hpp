@@ -158,6 +158,7 @@ class submission {
   [[nodiscard]] io_uring_sqe& take_sqe() noexcept;
   void describe(operation& op) noexcept;
   [[gnu::cold]] void describe(chain& together) noexcept;
+  static void describe_in(io_uring_sqe& sqe, operation& op) noexcept;
   void describe(completion_handler& handler) noexcept;
   [[gnu::cold]] void put_first(operation& op) noexcept;
   [[nodiscard]] bool may_begin(const operation& op) const noexcept;

@@ -121,7 +121,8 @@ class waiter : public runnable {
     unpolled = 0x2'0000,    // operations: it went to a ring that polls devices, which does not take its like
     unknown = 0x4'0000,     // operations: the kernel lacks its opcode, and was given none
     several = 0x8'0000,     // operations: it goes as entries of its own, side by side (detail/chain.hpp)
-    alone = 0x10'0000       // operations: it begins when all before it have ended, and what comes after waits for it
+    alone = 0x10'0000,      // operations: it begins when all before it have ended, and what comes after waits for it
+    personal = 0x20'0000    // operations: it has somebody else's rights (personality.hpp)
   };
 
   // Links and awaiter are set by begin(): whoever awaits pays for each store, and nobody looks before.

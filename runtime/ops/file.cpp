@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How the operations on open files are described to the kernel.
+#include <gyre/runtime/detail/fixed_opcodes.hpp>
 #include <gyre/runtime/ops/file.hpp>
 
 #include <liburing.h>
@@ -8,36 +9,39 @@
 
 namespace gyre::ops {
 
-using gyre::detail::one_transfer;
-using gyre::detail::one_vector;
-
 void read::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_read(3)
   auto& op = static_cast<read&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_read(&sqe, op.fd_.in(sqe), op.buffer_.data(), one_transfer(op.buffer_.size()), op.offset_);
+  io_uring_prep_read(&sqe, op.fd_.in(sqe), op.buffer_.data(), op.buffer_.plain_size(), op.offset_);
+  op.buffer_.mark(sqe, IORING_OP_READ_FIXED);
 }
 constinit const operation_kind read::opcode{"read", &read::prepare, runs_in::worker, &describe_fd<&read::fd_>};
 
 void write::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_write(3)
   auto& op = static_cast<write&>(self);
   gyre::detail::may_wait_for_eventfd();  // one that is full, until somebody reads it
-  io_uring_prep_write(&sqe, op.fd_.in(sqe), op.bytes_.data(), one_transfer(op.bytes_.size()), op.offset_);
+  io_uring_prep_write(&sqe, op.fd_.in(sqe), op.bytes_.data(), op.bytes_.plain_size(), op.offset_);
+  op.bytes_.mark(sqe, IORING_OP_WRITE_FIXED);
 }
 constinit const operation_kind write::opcode{"write", &write::prepare, runs_in::worker, &describe_fd<&write::fd_>};
 
 void readv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_readv(3)
   auto& op = static_cast<readv&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_readv(&sqe, op.fd_.in(sqe), op.buffers_.data(), one_vector(op.buffers_.size()), op.offset_);
+  io_uring_prep_readv(&sqe, op.fd_.in(sqe), op.buffers_.data(), op.buffers_.plain_count(), op.offset_);
+  if (op.buffers_.mark(sqe, gyre::detail::op_readv_fixed)) op.require_opcode(sqe);
 }
-constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::worker, &describe_fd<&readv::fd_>};
+constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::worker, &describe_fd<&readv::fd_>,
+                                             nullptr, "6.15"};
 
 void writev::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_writev(3)
   auto& op = static_cast<writev&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_writev(&sqe, op.fd_.in(sqe), op.buffers_.data(), one_vector(op.buffers_.size()), op.offset_);
+  io_uring_prep_writev(&sqe, op.fd_.in(sqe), op.buffers_.data(), op.buffers_.plain_count(), op.offset_);
+  if (op.buffers_.mark(sqe, gyre::detail::op_writev_fixed)) op.require_opcode(sqe);
 }
-constinit const operation_kind writev::opcode{"writev", &writev::prepare, runs_in::worker, &describe_fd<&writev::fd_>};
+constinit const operation_kind writev::opcode{
+    "writev", &writev::prepare, runs_in::worker, &describe_fd<&writev::fd_>, nullptr, "6.15"};
 
 void fsync::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_fsync(3)
   auto& op = static_cast<fsync&>(self);

@@ -5,6 +5,7 @@
 // On sockets use ops/socket.hpp: a write operation there can raise SIGPIPE, which gyre blocks only in run().
 #pragma once
 
+#include <gyre/runtime/buffer_ref.hpp>
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/operation.hpp>
 #include <gyre/runtime/ops/transfer.hpp>
@@ -23,19 +24,20 @@ inline constexpr std::uint64_t current_position = ~std::uint64_t{0};
 /// Reads bytes at a position of the file into a buffer.
 ///
 /// @param fd      Open for reading.
-/// @param buffer  Where the bytes land. May be empty.
+/// @param buffer  Where the bytes land; a span, or registered memory. May be empty.
 /// @param offset  Distance from the start of the file, in bytes; current_position for what has no positions.
 /// @return        Bytes read, at most buffer.size(). 0 means end of file, or an empty buffer. Fewer than asked for is
 ///                normal.
 /// @errors        is_a_directory    fd names a directory
 ///                invalid_argument  O_DIRECT and a misaligned buffer, offset or size
+///                bad_address       registered memory whose owner has gone, or was reassigned, before it began
 ///                io_error          the device failed; the buffer's contents are unspecified
 /// @cancellation  Safe at a given offset. At current_position, bytes that were read are delivered, never lost.
 /// @limits        Moves at most transfer_bytes_max bytes a call, however large the buffer.
-/// @source        io_uring_prep_read(3); read(2). Linux 5.6.
+/// @source        io_uring_prep_read(3), io_uring_prep_read_fixed(3); read(2). Linux 5.6.
 class [[nodiscard]] read final : public operation_of<read, std::size_t> {
  public:
-  read(fd_ref fd, std::span<std::byte> buffer, std::uint64_t offset = current_position) noexcept
+  read(fd_ref fd, buffer_ref buffer, std::uint64_t offset = current_position) noexcept
       : operation_of{opcode}, fd_{fd}, buffer_{buffer}, offset_{offset} {}
 
  private:
@@ -43,25 +45,26 @@ class [[nodiscard]] read final : public operation_of<read, std::size_t> {
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
-  std::span<std::byte> buffer_;
+  buffer_ref buffer_;
   std::uint64_t offset_;
 };
 
 /// Writes bytes at a position of the file.
 ///
 /// @param fd      Open for writing. Not a socket: see the top of this file.
-/// @param bytes   What is written. May be empty.
+/// @param bytes   What is written; a span, or registered memory. May be empty.
 /// @param offset  As for read.
 /// @return        Bytes written, at most bytes.size(). Fewer than asked for is normal.
 /// @errors        no_space_on_device  the file system is full
 ///                file_too_large      RLIMIT_FSIZE, or the file system's limit
+///                bad_address         as for read
 ///                io_error            the device failed; what the file holds there is unspecified
 /// @cancellation  What was written before the cancel is reported, or unspecified on a file.
 /// @limits        As for read.
-/// @source        io_uring_prep_write(3); write(2). Linux 5.6.
+/// @source        io_uring_prep_write(3), io_uring_prep_write_fixed(3); write(2). Linux 5.6.
 class [[nodiscard]] write final : public operation_of<write, std::size_t> {
  public:
-  write(fd_ref fd, std::span<const std::byte> bytes, std::uint64_t offset = current_position) noexcept
+  write(fd_ref fd, const_buffer_ref bytes, std::uint64_t offset = current_position) noexcept
       : operation_of{opcode}, fd_{fd}, bytes_{bytes}, offset_{offset} {}
 
  private:
@@ -69,19 +72,20 @@ class [[nodiscard]] write final : public operation_of<write, std::size_t> {
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
-  std::span<const std::byte> bytes_;
+  const_buffer_ref bytes_;
   std::uint64_t offset_;
 };
 
 /// Reads into several buffers, in their order: read() otherwise.
 ///
-/// @param buffers  At most IOV_MAX (1024). They, and the array itself, stay until the operation has ended.
-/// @errors         As for read; invalid_argument also for more than IOV_MAX buffers. They are refused and not cut,
-///                 since what lies in a datagram or a packet pipe would be lost behind the cut.
-/// @source         io_uring_prep_readv(3); readv(2). Linux 5.1.
+/// @param buffers  At most IOV_MAX (1024). They, and the array itself, stay until the operation has ended. Those that
+///                 lie in one registered buffer: iovec_ref(array, registered), Linux 6.15.
+/// @errors         As for read; invalid_argument also for more than IOV_MAX buffers; bad_address also for one that does
+///                 not lie in the registered buffer, operation_not_supported for registered ones before Linux 6.15.
+/// @source         io_uring_prep_readv(3), IORING_OP_READV_FIXED; readv(2). Linux 5.1.
 class [[nodiscard]] readv final : public operation_of<readv, std::size_t> {
  public:
-  readv(fd_ref fd, std::span<const ::iovec> buffers, std::uint64_t offset = current_position) noexcept
+  readv(fd_ref fd, iovec_ref buffers, std::uint64_t offset = current_position) noexcept
       : operation_of{opcode}, fd_{fd}, buffers_{buffers}, offset_{offset} {}
 
  private:
@@ -89,19 +93,18 @@ class [[nodiscard]] readv final : public operation_of<readv, std::size_t> {
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
-  std::span<const ::iovec> buffers_;
+  iovec_ref buffers_;
   std::uint64_t offset_;
 };
 
 /// Writes several buffers, in their order: write() otherwise.
 ///
-/// @param buffers  At most IOV_MAX (1024). They, and the array itself, stay until the operation has ended.
-/// @errors         As for write; invalid_argument also for more than IOV_MAX buffers. They are refused and not cut,
-///                 since a cut would make two messages of one.
-/// @source         io_uring_prep_writev(3); writev(2). Linux 5.1.
+/// @param buffers  As for readv.
+/// @errors         As for write, and for the buffers as for readv.
+/// @source         io_uring_prep_writev(3), IORING_OP_WRITEV_FIXED; writev(2). Linux 5.1.
 class [[nodiscard]] writev final : public operation_of<writev, std::size_t> {
  public:
-  writev(fd_ref fd, std::span<const ::iovec> buffers, std::uint64_t offset = current_position) noexcept
+  writev(fd_ref fd, iovec_ref buffers, std::uint64_t offset = current_position) noexcept
       : operation_of{opcode}, fd_{fd}, buffers_{buffers}, offset_{offset} {}
 
  private:
@@ -109,7 +112,7 @@ class [[nodiscard]] writev final : public operation_of<writev, std::size_t> {
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
-  std::span<const ::iovec> buffers_;
+  iovec_ref buffers_;
   std::uint64_t offset_;
 };
 

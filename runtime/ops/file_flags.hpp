@@ -22,7 +22,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 namespace gyre::ops {
 
@@ -40,7 +39,7 @@ inline constexpr unsigned rwf_dontcache = 0x80;  ///< RWF_DONTCACHE. Linux 6.14.
 /// @source        io_uring_prep_read(3); preadv2(2). Linux 5.6.
 class [[nodiscard]] read2 final : public operation_of<read2, std::size_t> {
  public:
-  read2(fd_ref fd, std::span<std::byte> buffer, std::uint64_t offset, unsigned flags) noexcept
+  read2(fd_ref fd, buffer_ref buffer, std::uint64_t offset, unsigned flags) noexcept
       : operation_of{opcode}, fd_{fd}, flags_{flags}, buffer_{buffer}, offset_{offset} {}
 
  private:
@@ -49,7 +48,7 @@ class [[nodiscard]] read2 final : public operation_of<read2, std::size_t> {
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
   unsigned flags_;
-  std::span<std::byte> buffer_;
+  buffer_ref buffer_;
   std::uint64_t offset_;
 };
 
@@ -65,7 +64,7 @@ class [[nodiscard]] read2 final : public operation_of<read2, std::size_t> {
 /// @source        io_uring_prep_write(3); pwritev2(2). Linux 5.6.
 class [[nodiscard]] write2 final : public operation_of<write2, std::size_t> {
  public:
-  write2(fd_ref fd, std::span<const std::byte> bytes, std::uint64_t offset, unsigned flags) noexcept
+  write2(fd_ref fd, const_buffer_ref bytes, std::uint64_t offset, unsigned flags) noexcept
       : operation_of{opcode}, fd_{fd}, flags_{flags}, bytes_{bytes}, offset_{offset} {}
 
  private:
@@ -74,7 +73,7 @@ class [[nodiscard]] write2 final : public operation_of<write2, std::size_t> {
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
   unsigned flags_;
-  std::span<const std::byte> bytes_;
+  const_buffer_ref bytes_;
   std::uint64_t offset_;
 };
 
@@ -85,7 +84,7 @@ class [[nodiscard]] write2 final : public operation_of<write2, std::size_t> {
 /// @source        io_uring_prep_readv2(3); preadv2(2). Linux 5.1.
 class [[nodiscard]] readv2 final : public operation_of<readv2, std::size_t> {
  public:
-  readv2(fd_ref fd, std::span<const ::iovec> buffers, std::uint64_t offset, unsigned flags) noexcept
+  readv2(fd_ref fd, iovec_ref buffers, std::uint64_t offset, unsigned flags) noexcept
       : operation_of{opcode}, fd_{fd}, flags_{flags}, buffers_{buffers}, offset_{offset} {}
 
  private:
@@ -94,7 +93,7 @@ class [[nodiscard]] readv2 final : public operation_of<readv2, std::size_t> {
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
   unsigned flags_;
-  std::span<const ::iovec> buffers_;
+  iovec_ref buffers_;
   std::uint64_t offset_;
 };
 
@@ -105,7 +104,7 @@ class [[nodiscard]] readv2 final : public operation_of<readv2, std::size_t> {
 /// @source        io_uring_prep_writev2(3); pwritev2(2). Linux 5.1.
 class [[nodiscard]] writev2 final : public operation_of<writev2, std::size_t> {
  public:
-  writev2(fd_ref fd, std::span<const ::iovec> buffers, std::uint64_t offset, unsigned flags) noexcept
+  writev2(fd_ref fd, iovec_ref buffers, std::uint64_t offset, unsigned flags) noexcept
       : operation_of{opcode}, fd_{fd}, flags_{flags}, buffers_{buffers}, offset_{offset} {}
 
  private:
@@ -114,7 +113,7 @@ class [[nodiscard]] writev2 final : public operation_of<writev2, std::size_t> {
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
   fd_ref fd_;
   unsigned flags_;
-  std::span<const ::iovec> buffers_;
+  iovec_ref buffers_;
   std::uint64_t offset_;
 };
 

@@ -32,6 +32,14 @@ void msg_ring::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uri
   io_uring_prep_msg_ring_cqe_flags(&sqe, op.ring_.in(sqe), res, op.user_data_, 0, IORING_CQE_F_MORE);
 }
 
+result<void> send_message_without_ring(executor& other, ring_message& message, std::int32_t number) noexcept {
+  message.sent_count_.fetch_add(1, std::memory_order_release);
+  const int error = gyre::detail::post_to_ring(
+      other.ring().descriptor(), {.user_data = detail::tagged(message), .res = number, .flags = IORING_CQE_F_MORE});
+  if (error != 0) return gyre::detail::errno_code(error);
+  return {};
+}
+
 // A worker takes it where the other ring's thread is in the midst of it.
 constinit const operation_kind msg_ring::opcode{"msg_ring", &msg_ring::prepare, runs_in::worker,
                                                 &describe_fd<&msg_ring::ring_>};

@@ -34,8 +34,9 @@ zero_copy_sent zero_copy_answer::sent(bool report_usage) const noexcept {
 void send_zc::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_send_zc(3)
   auto& op = static_cast<send_zc&>(self);
   op.expect_notification();
-  io_uring_prep_send_zc(&sqe, op.socket_.in(sqe), op.bytes_.data(), std::min(op.bytes_.size(), transfer_bytes_max),
+  io_uring_prep_send_zc(&sqe, op.socket_.in(sqe), op.bytes_.data(), op.bytes_.plain_size(),
                         op.options_.flags | MSG_NOSIGNAL, how(op.options_));
+  if (op.bytes_.mark(sqe, IORING_OP_SEND_ZC)) sqe.ioprio |= IORING_RECVSEND_FIXED_BUF;
   const auto to_size = std::min<::socklen_t>(op.to_size_, UINT16_MAX);  // see sendto
   if (op.to_ != nullptr) io_uring_prep_send_set_addr(&sqe, op.to_, static_cast<std::uint16_t>(to_size));
   op.require_opcode(sqe);

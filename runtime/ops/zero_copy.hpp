@@ -17,6 +17,7 @@
 // an acknowledgement that the peer delays, 40 ms: have several sends on their way, or send what is small with a copy.
 #pragma once
 
+#include <gyre/runtime/buffer_ref.hpp>
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/operation.hpp>
 #include <gyre/runtime/ops/message.hpp>
@@ -58,8 +59,9 @@ class zero_copy_answer {
 
 /// Sends bytes without a copy. For sockets of the network: TCP and UDP, and nothing else.
 ///
-/// @param bytes        What is sent. Untouched until the operation has ended, which may be long after the socket took
-///                     it: until the peer has acknowledged it, or the connection is given up.
+/// @param bytes        What is sent; a span, or registered memory, which is spared the look-up of its pages. Untouched
+///                     until the operation has ended, which may be long after the socket took it: until the peer has
+///                     acknowledged it, or the connection is given up.
 /// @param to, to_size  For send_zc to an address, as for sendto.
 /// @return        What the socket took, maybe fewer bytes than asked for, and whether it was copied after all.
 /// @errors        operation_not_supported   the socket is none of the network's; before Linux 6.0
@@ -72,9 +74,9 @@ class zero_copy_answer {
 /// @source        io_uring_prep_send_zc(3), IORING_SEND_ZC_REPORT_USAGE. Linux 6.0.
 class [[nodiscard]] send_zc final : public operation_of<send_zc, zero_copy_sent> {
  public:
-  explicit send_zc(fd_ref socket, std::span<const std::byte> bytes, zero_copy_options options = {}) noexcept
+  explicit send_zc(fd_ref socket, const_buffer_ref bytes, zero_copy_options options = {}) noexcept
       : send_zc{socket, bytes, nullptr, 0, options} {}
-  send_zc(fd_ref socket, std::span<const std::byte> bytes, const ::sockaddr* to, ::socklen_t to_size,
+  send_zc(fd_ref socket, const_buffer_ref bytes, const ::sockaddr* to, ::socklen_t to_size,
           zero_copy_options options = {}) noexcept
       : operation_of{opcode}, socket_{socket}, to_size_{to_size}, bytes_{bytes}, to_{to}, options_{options} {}
 
@@ -87,7 +89,7 @@ class [[nodiscard]] send_zc final : public operation_of<send_zc, zero_copy_sent>
 
   fd_ref socket_;
   ::socklen_t to_size_;
-  std::span<const std::byte> bytes_;
+  const_buffer_ref bytes_;
   const ::sockaddr* to_;
   zero_copy_options options_;
   zero_copy_answer answer_;

@@ -59,7 +59,7 @@ USED_BY_GYRE = {
 
 # Opcodes that have no operation yet. One that has one is taken out here: running this script says which.
 NOT_YET = """
-    READV_FIXED READ_FIXED RECV_ZC WRITEV_FIXED WRITE_FIXED
+    RECV_ZC
 """.split()
 
 # What is no operation of one opcode: what stands in its place, and the first kernel.
@@ -128,14 +128,15 @@ def declarations(text):
 
 
 def source_of(name, doc):
-    """The preparing function and the kernel that @source names."""
+    """The opcodes of the preparing functions that @source names, or names itself, and the kernel."""
     if name in OF_ANY_OPCODE:
         return OF_ANY_OPCODE[name]
     text = " ".join(doc)
-    found = re.search(r"@source\s.*?io_uring_prep_(\w+)\(3\).*?Linux (\d+\.\d+)\.", text)
+    found = re.search(r"@source\s.*?io_uring_prep_\w+\(3\).*?Linux (\d+\.\d+)\.", text)
     if not found:
         raise Untold(f"ops::{name} has no line '@source io_uring_prep_…(3). Linux X.Y.' in its docstring")
-    return OPCODE_OF.get(found[1], found[1].upper()), found[2]
+    named = re.findall(r"(?:io_uring_prep_|IORING_OP_)(\w+)", found[0])
+    return ", ".join(dict.fromkeys(OPCODE_OF.get(each, each.upper()) for each in named)), found[1]
 
 
 def cancel_of(doc, where):
@@ -201,7 +202,9 @@ def families(root):
 
 
 def number_of(opcode):
-    return str(OPCODES.index(opcode)) if opcode in OPCODES else "any" if opcode.startswith("any") else "?"
+    if opcode.startswith("any"):
+        return "any"
+    return ", ".join(str(OPCODES.index(each)) for each in opcode.split(", "))
 
 
 def rest_of_opcodes(done):
@@ -229,7 +232,7 @@ def page(root):
         for each in operations:
             programs = ", ".join(f"[{pathlib.PurePath(test).stem.removesuffix('_test')}](../{test})"
                                  for test in each.tests)
-            done.add(each.opcode)
+            done.update(each.opcode.split(", "))
             cells = [f"`{each.name}`", each.opcode, number_of(each.opcode), each.gives, each.since, each.where,
                      each.cancel, programs]
             parts.append(f"| {' | '.join(cells)} |\n")

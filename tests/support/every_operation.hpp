@@ -7,6 +7,7 @@
 #pragma once
 
 #include <gyre/runtime/buffer_pool.hpp>
+#include <gyre/runtime/detail/fixed_opcodes.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/advise.hpp>
 #include <gyre/runtime/ops/cancel.hpp>
@@ -29,6 +30,7 @@
 #include <gyre/runtime/ops/timeout.hpp>
 #include <gyre/runtime/ops/xattr.hpp>
 #include <gyre/runtime/ops/zero_copy.hpp>
+#include <gyre/runtime/registered_buffer.hpp>
 
 #include "kernel_has.hpp"
 #include "outcome.hpp"
@@ -58,8 +60,8 @@ struct some_operation {
 
 inline constexpr int some_number = 1'000'123;  // of a descriptor that is not open
 
-/// What the executor has whose operations these are: some of them make direct descriptors.
-inline executor_options with_direct_descriptors() { return {.direct_descriptors = 4}; }
+/// What the executor has whose operations these are: some of them make direct descriptors, or register memory.
+inline executor_options with_direct_descriptors() { return {.direct_descriptors = 4, .registered_buffers = 4}; }
 
 inline int zero() { return 0; }
 inline int one_byte() { return 1; }
@@ -90,6 +92,28 @@ inline task<> of_writev(outcome& noted) {
   auto bytes = four_on_the_heap();
   auto parts = parts_of(bytes);
   co_await observe(ops::writev(some_number, parts, 0), noted);
+}
+inline task<> of_read_registered(outcome& noted) {
+  auto buffer = four_on_the_heap();
+  const registered_buffer registered{executor::current(), buffer};
+  co_await observe(ops::read(some_number, registered, 0), noted);
+}
+inline task<> of_write_registered(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  const registered_buffer registered{executor::current(), bytes};
+  co_await observe(ops::write(some_number, registered, 0), noted);
+}
+inline task<> of_readv_registered(outcome& noted) {
+  auto buffer = four_on_the_heap();
+  const registered_buffer registered{executor::current(), buffer};
+  auto parts = parts_of(buffer);
+  co_await observe(ops::readv(some_number, iovec_ref(parts, registered), 0), noted);
+}
+inline task<> of_writev_registered(outcome& noted) {
+  auto bytes = four_on_the_heap();
+  const registered_buffer registered{executor::current(), bytes};
+  auto parts = parts_of(bytes);
+  co_await observe(ops::writev(some_number, iovec_ref(parts, registered), 0), noted);
 }
 inline task<> of_fsync(outcome& noted) { co_await observe(ops::fsync(some_number), noted); }
 inline task<> of_close(outcome& noted) { co_await observe(ops::close(unique_fd(some_number)), noted); }
@@ -338,6 +362,10 @@ inline constexpr std::array every_operation{
     some_operation{"write", IORING_OP_WRITE, &of_write, &four_bytes},
     some_operation{"readv", IORING_OP_READV, &of_readv, &four_bytes},
     some_operation{"writev", IORING_OP_WRITEV, &of_writev, &four_bytes},
+    some_operation{"read of registered memory", IORING_OP_READ_FIXED, &of_read_registered, &four_bytes},
+    some_operation{"write of registered memory", IORING_OP_WRITE_FIXED, &of_write_registered, &four_bytes},
+    some_operation{"readv of registered memory", detail::op_readv_fixed, &of_readv_registered, &four_bytes},
+    some_operation{"writev of registered memory", detail::op_writev_fixed, &of_writev_registered, &four_bytes},
     some_operation{"fsync", IORING_OP_FSYNC, &of_fsync, &zero},
     some_operation{"close", IORING_OP_CLOSE, &of_close, &zero, /*is_asked=*/false},
     some_operation{"openat", IORING_OP_OPENAT, &of_openat, &new_descriptor},

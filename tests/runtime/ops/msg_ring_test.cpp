@@ -6,6 +6,7 @@
 #include <gyre/runtime/timer.hpp>
 
 #include "../../support/outcome.hpp"
+#include "../../support/scripted.hpp"
 #include "../../support/socket_pair.hpp"
 #include "../../support/turning.hpp"
 
@@ -174,6 +175,69 @@ TEST_CASE("in a scope that is cancelled no message is sent; once it is submitted
 
   CHECK(unsent.stopped());
   CHECK(message.numbers == std::vector{2});
+}
+
+TEST_CASE("a thread without an executor sends messages in their order, and they are heard like others") {
+  executor receiver;
+  noted_message message;
+  std::vector<std::error_code> errors;
+
+  std::thread{[&] {
+    for (int i = 0; i < 300; ++i) {
+      const auto sent = ops::send_message_without_ring(receiver, message, i);
+      if (!sent) errors.push_back(sent.error());
+    }
+  }}.join();
+  if (!errors.empty() && errors.front() == std::errc::invalid_argument) {
+    MESSAGE("skipped: messages without a ring are in Linux 6.13");
+    return;
+  }
+  CHECK(message.numbers.empty());
+  receiver.run_ready();
+
+  CHECK(errors.empty());
+  REQUIRE(message.numbers.size() == 300);
+  for (int i = 0; i < 300; ++i) CHECK(message.numbers[static_cast<std::size_t>(i)] == i);
+  CHECK(receiver.in_kernel_count() == 0);
+}
+
+TEST_CASE("a message without a ring wakes an executor that sleeps on another thread, however it sleeps") {
+  struct ends_sleep : ops::ring_message {
+    ends_sleep() noexcept : ring_message{&arrived} {}
+    static void arrived(ring_message& self, std::int32_t) noexcept { static_cast<ends_sleep&>(self).sleeper->cancel(); }
+    root_task<void>* sleeper = nullptr;
+  };
+  for (const parking park : {parking::eventfd, parking::ring_wait}) {
+    std::atomic<executor*> known = nullptr;
+    ends_sleep message;
+    bool stopped = false;
+    std::thread other{[&] {
+      executor receiver{{.park = park}};
+      auto sleeping = receiver.start([]() -> task<> { co_await sleep_for(24h); }());
+      message.sleeper = &sleeping;
+      receiver.run_ready();
+      known = &receiver;
+      turn_until_done(receiver, sleeping);
+      stopped = sleeping.stopped();
+    }};
+    while (known == nullptr) std::this_thread::yield();
+
+    if (!ops::send_message_without_ring(*known, message, 0)) {
+      MESSAGE("skipped: messages without a ring are in Linux 6.13");
+      known.load()->post([&] { message.sleeper->cancel(); });
+    }
+    other.join();
+
+    CHECK(stopped);
+  }
+}
+
+TEST_CASE("a message without a ring to a ring that is none of the kernel's is an error") {
+  scripted_executor on;
+  noted_message message;
+
+  CHECK_FALSE(static_cast<bool>(ops::send_message_without_ring(on.loop, message, 1)));
+  CHECK(message.numbers.empty());
 }
 
 }  // namespace gyre
