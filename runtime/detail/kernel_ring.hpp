@@ -41,7 +41,6 @@ class kernel_ring final : public ring {
   int enter(unsigned wait_count, clock_ns wait_max) noexcept override;
   void run_task_work() noexcept override;
   bool grow(unsigned sq_entries, unsigned cq_entries) noexcept override;
-  int register_direct_table(unsigned count) noexcept override;
   int register_buffer_ring(const buffer_ring_request& asked) noexcept override;
   void unregister_buffer_ring(std::uint16_t group) noexcept override;
   int look_at_buffer_ring(std::uint16_t group, std::uint16_t& head) noexcept override;
