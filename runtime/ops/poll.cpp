@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How waiting for readiness is described to the kernel, and what lies behind a stream of it.
+#include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/poll.hpp>
 
@@ -34,6 +35,7 @@ class polling final : public detail::multishot_of<std::uint32_t> {
   void describe(detail::wait_details& told) const noexcept override { told.tell(fd_); }
 
   result<std::uint32_t> take() noexcept override {
+    GYRE_ASSERT(has_result(), "one coroutine at a time takes the next of a stream: another one was faster");
     if (come_ != 0) return std::exchange(come_, 0U);
     return detail::errno_code(std::exchange(error_, 0));
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How a timeout is described to the kernel, moved and ended, and what lies behind a stream of ticks.
+#include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/timeout.hpp>
 
@@ -120,6 +121,7 @@ class ticking final : public detail::multishot_of<std::uint64_t> {
   bool has_result() const noexcept override { return count_ > 0 || error_ != 0; }
 
   result<std::uint64_t> take() noexcept override {
+    GYRE_ASSERT(has_result(), "one coroutine at a time takes the next of a stream: another one was faster");
     if (count_ > 0) return std::exchange(count_, 0);
     return detail::errno_code(std::exchange(error_, 0));
   }
