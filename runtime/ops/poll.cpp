@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How waiting for readiness is described to the kernel, and what lies behind a stream of it.
+#include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/poll.hpp>
 

@@ -216,7 +216,7 @@ void close_descriptors_in(std::span<std::byte> control) noexcept {
   }
 }
 
-class receiving_messages final : public pooled<std::optional<received_message>, receiving_messages> {
+class receiving_messages final : public pooled<std::optional<leased_message>, receiving_messages> {
  public:
   receiving_messages(fd_ref socket, const buffer_pool& pool, const recvmsg_stream_options& options)
       : pooled{kind_of_recvmsg, &prepare, socket, pool, {.pause_at = options.pause_at, .flags = options.flags}},
@@ -233,9 +233,9 @@ class receiving_messages final : public pooled<std::optional<received_message>, 
     io_uring_prep_recvmsg_multishot(&sqe, -1, &mine.shape_, static_cast<unsigned>(mine.flags() | MSG_CMSG_CLOEXEC));
     mine.select_in(sqe);
   }
-  std::optional<received_message> made_of(const stored& item) noexcept {
+  std::optional<leased_message> made_of(const stored& item) noexcept {
     if (item.res == 0) return std::nullopt;
-    received_message message{buffer_lease{group(), item.filled}, room_};
+    leased_message message{buffer_lease{group(), item.filled}, room_};
     if (empty_is_end_ && message.payload().empty()) return std::nullopt;
     return message;
   }
@@ -243,11 +243,11 @@ class receiving_messages final : public pooled<std::optional<received_message>, 
   // Descriptors that were sent along are open already.
   void throw_away(const filled_buffers& filled) noexcept override {
     const std::span<std::byte> bytes{filled.data, filled.bytes};
-    const received_message::parts_of_it parts = received_message::parts_in(bytes, room_);
+    const leased_message::parts_of_it parts = leased_message::parts_in(bytes, room_);
     close_descriptors_in(bytes.subspan(parts.control_at, parts.control_bytes));
   }
 
-  const received_message::layout room_;
+  const leased_message::layout room_;
   const bool empty_is_end_;
   ::msghdr shape_{};  // the kernel takes two numbers from it, when the request is submitted
 };
@@ -279,7 +279,7 @@ recvmsg_stream::recvmsg_stream(fd_ref socket, const buffer_pool& pool, const rec
     : state_{new receiving_messages{socket, fit_for_messages(pool, options), options}} {}
 
 // What was there may be longer than its room: that much was asked for, and no more lies in the buffer.
-received_message::parts_of_it received_message::parts_in(std::span<const std::byte> bytes,
+leased_message::parts_of_it leased_message::parts_in(std::span<const std::byte> bytes,
                                                          const layout& room) noexcept {
   io_uring_recvmsg_out head{};
   const std::size_t control_at = sizeof head + room.name_bytes;

@@ -121,7 +121,7 @@ class read_stream {
 };
 
 /// A message, and what came with it, in one buffer.
-class [[nodiscard]] received_message {
+class [[nodiscard]] leased_message {
  public:
   /// Its bytes.
   [[nodiscard]] std::span<std::byte> payload() const noexcept { return lease_.bytes().subspan(parts_.payload_at); }
@@ -162,7 +162,7 @@ class [[nodiscard]] received_message {
   };
   [[nodiscard]] static parts_of_it parts_in(std::span<const std::byte> bytes, const layout& room) noexcept;
 
-  received_message(buffer_lease lease, const layout& room) noexcept
+  leased_message(buffer_lease lease, const layout& room) noexcept
       : lease_{std::move(lease)}, parts_{parts_in(lease_.bytes(), room)} {}
 
  private:
@@ -191,7 +191,7 @@ class recvmsg_stream {
   recvmsg_stream& operator=(recvmsg_stream&&) = delete;
   ~recvmsg_stream() = default;
 
-  using next_operation = detail::next_of_multishot<std::optional<received_message>>;
+  using next_operation = detail::next_of_multishot<std::optional<leased_message>>;
 
   /// Waits for the next message. One coroutine at a time.
   ///
@@ -207,7 +207,7 @@ class recvmsg_stream {
   [[nodiscard]] next_operation next() noexcept { return next_operation{*state_}; }
 
  private:
-  std::unique_ptr<detail::multishot_of<std::optional<received_message>>, detail::orphan_multishot> state_;
+  std::unique_ptr<detail::multishot_of<std::optional<leased_message>>, detail::orphan_multishot> state_;
 };
 
 }  // namespace gyre::ops

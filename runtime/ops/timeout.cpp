@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How a timeout is described to the kernel, moved and ended, and what lies behind a stream of ticks.
+#include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/timeout.hpp>
 

@@ -8,6 +8,7 @@
 #include <gyre/runtime/ops/epoll.hpp>
 #include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/file_flags.hpp>
+#include <gyre/runtime/ops/message.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/path.hpp>
 #include <gyre/runtime/ops/pipe.hpp>
@@ -158,6 +159,37 @@ task<> send_all_full(world& in, outcome& noted) {
 }
 task<> accept_idle(world& in, outcome& noted) { co_await observe(ops::accept(in.listener), noted); }
 task<> poll_idle(world& in, outcome& noted) { co_await observe(ops::poll(in.here, POLLIN), noted); }
+task<> recv_poll_first_idle(world& in, outcome& noted) {
+  auto buffer = four_bytes();
+  co_await observe(ops::recv_poll_first(in.here, buffer), noted);
+}
+task<> send_poll_first_full(world& in, outcome& noted) {
+  world::fill(in.here);
+  auto bytes = four_bytes();
+  co_await observe(ops::send_poll_first(in.here, bytes), noted);
+}
+task<> recvmsg_idle(world& in, outcome& noted) {
+  auto buffer = four_bytes();
+  auto parts = two_parts(buffer);
+  const ops::incoming_message message{.parts = parts};
+  co_await observe(ops::recvmsg(in.here, message), noted);
+}
+task<> sendmsg_full(world& in, outcome& noted) {
+  world::fill(in.here);
+  auto bytes = four_bytes();
+  auto parts = two_parts(bytes);
+  const ops::outgoing_message message{.parts = parts};
+  co_await observe(ops::sendmsg(in.here, message), noted);
+}
+task<> events_idle(world& in, outcome& noted) {
+  ops::poll_stream events(in.here, POLLIN);
+  co_await observe(events.next(), noted);
+}
+task<> level_idle(world& in, outcome& noted) {
+  ops::poll_stream events(in.here, POLLIN, ops::poll_trigger::level);
+  co_await observe(events.next(), noted);
+}
+task<> count_far(world&, outcome& noted) { co_await observe(ops::timeout_or_count(1'000'000, 1h), noted); }
 task<> timeout_far(world&, outcome& noted) { co_await observe(ops::timeout(1h), noted); }
 task<> sleep_far(world&, outcome& noted) { co_await observe(sleep_for(1h), noted); }
 task<> next_idle(world& in, outcome& noted) {
@@ -235,6 +267,13 @@ constexpr std::array waiting_operations{
     kernel_operation{"tee", &tee_idle},
     kernel_operation{"epoll_wait", &epoll_idle, op_epoll_wait},
     kernel_operation{"waitid", &waitid_idle, IORING_OP_WAITID},
+    kernel_operation{"recv_poll_first", &recv_poll_first_idle},
+    kernel_operation{"send_poll_first", &send_poll_first_full},
+    kernel_operation{"recvmsg", &recvmsg_idle},
+    kernel_operation{"sendmsg", &sendmsg_full},
+    kernel_operation{"poll_stream", &events_idle},
+    kernel_operation{"poll_stream, level", &level_idle},
+    kernel_operation{"timeout_or_count", &count_far},
 };
 
 // Those that end by themselves, at once or in a kernel worker.
@@ -266,6 +305,10 @@ task<> connect_socket(world& in, outcome& noted) {
   co_await observe(ops::connect(made, reinterpret_cast<sockaddr*>(&in.address), sizeof in.address), noted);
 }
 task<> shut_down(world& in, outcome& noted) { co_await observe(ops::shutdown(in.here, SHUT_WR), noted); }
+task<> remove_no_poll(world& in, outcome& noted) {
+  ops::poll_stream events(in.here, POLLIN);
+  co_await observe(ops::poll_remove(events), noted);
+}
 task<> cancel_nothing(world& in, outcome& noted) { co_await observe(ops::cancel_fd(in.here), noted); }
 
 task<> read2_file(world& in, outcome& noted) {
@@ -358,6 +401,7 @@ constexpr std::array ending_operations{
     kernel_operation{"splice", &splice_file},
     kernel_operation{"epoll_ctl", &add_to_epoll},
     kernel_operation{"waitid", &wait_for_nobody, IORING_OP_WAITID},
+    kernel_operation{"poll_remove", &remove_no_poll},
 };
 
 enum class moment { before_it_began, before_submission, after_submission };
