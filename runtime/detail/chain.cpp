@@ -199,7 +199,7 @@ bool chain::judge() noexcept {
   for (std::size_t index = 0; index < count_; ++index) {
     chain_member& each = members_[index];
     const bool never_ran = each.op->res() == -ECANCELED || each.is_lost;
-    if (never_ran || each.op->res() == -EINVAL) close_left_open(each);  // a close that was refused has closed nothing
+    if (never_ran || each.op->has(unpolled)) close_left_open(each);  // which is refused before it does anything
     if (never_ran && !each.is_lost && was_never_run(index)) each.is_broken = true;
   }
   bool is_stopped = false;
