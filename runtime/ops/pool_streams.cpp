@@ -279,8 +279,7 @@ recvmsg_stream::recvmsg_stream(fd_ref socket, const buffer_pool& pool, const rec
     : state_{new receiving_messages{socket, fit_for_messages(pool, options), options}} {}
 
 // What was there may be longer than its room: that much was asked for, and no more lies in the buffer.
-leased_message::parts_of_it leased_message::parts_in(std::span<const std::byte> bytes,
-                                                         const layout& room) noexcept {
+leased_message::parts_of_it leased_message::parts_in(std::span<const std::byte> bytes, const layout& room) noexcept {
   io_uring_recvmsg_out head{};
   const std::size_t control_at = sizeof head + room.name_bytes;
   const std::size_t payload_at = control_at + room.control_bytes;
