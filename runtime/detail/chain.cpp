@@ -120,7 +120,11 @@ void chain::lose(completion_handler& lost) noexcept {
 void chain::take_completion(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept {
   auto& member = static_cast<chain_member&>(self);
   chain& mine = *member.of;
-  if (!std::exchange(member.has_answer, true)) {
+  const auto note = member.op->its_kind().note_or_null;
+  const bool is_first = !std::exchange(member.has_answer, true);
+  if (note != nullptr) {
+    member.op->answer_ = {note(*member.op, {res, flags}), flags};
+  } else if (is_first) {
     member.op->answer_ = {res, flags};
     if (mine.loop().ring().modes().big) ops::raw_command::note_rest(*member.op, mine.loop().ring());
   }

@@ -13,6 +13,7 @@
 #include <gyre/runtime/ops/path.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/ops/timeout.hpp>
+#include <gyre/runtime/ops/zero_copy.hpp>
 #include <gyre/runtime/task_group.hpp>
 #include <gyre/runtime/when_all.hpp>
 
@@ -20,6 +21,7 @@
 #include "../../support/outcome.hpp"
 #include "../../support/scripted.hpp"
 #include "../../support/socket_pair.hpp"
+#include "../../support/tcp_pair.hpp"
 #include "../../support/temp_folder.hpp"
 #include "../../support/turning.hpp"
 
@@ -662,6 +664,23 @@ TEST_CASE("writes of several tasks, and then one fsync that is drained, on the k
 
   CHECK(synced_after == 20);
   CHECK(written_count == 40);
+}
+
+TEST_CASE("a send without a copy is a member like others: its answer is what was sent, and not what its second says") {
+  if (!executor{}.ring().knows(IORING_OP_SEND_ZC)) {
+    MESSAGE("skipped: this kernel has no zero-copy sends");
+    return;
+  }
+  const tcp_pair pair;
+  std::array<std::byte, 4> back{};
+  run_now([&]() -> task<> {
+    const auto [sent, received] =
+        co_await ops::link(ops::send_zc(pair.here, bytes_of("data")), ops::recv(pair.there, back));
+    CHECK(sent.value().bytes == 4);
+    CHECK(sent.value().copied == true);
+    CHECK(received.value() == 4);
+  }());
+  CHECK(text_of(back) == "data");
 }
 
 }  // namespace gyre
