@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <vector>
@@ -30,12 +31,15 @@ struct tcp_pair {
   }
 
   /// So that nothing more can be sent from here. Buffers of a fixed size: others grow when they are full for a while.
+  /// What is full has room again when the peer's end acknowledges what it took meanwhile: it is filled until it stays so.
   void fill() const {
     constexpr int buffer_bytes = 1 << 16;
     REQUIRE(::setsockopt(here.get(), SOL_SOCKET, SO_SNDBUF, &buffer_bytes, sizeof buffer_bytes) == 0);
     REQUIRE(::setsockopt(there.get(), SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes) == 0);
     const std::vector<char> bytes(1 << 16);
-    while (::send(here.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {
+    for (int full_count = 0; full_count < 10; ++full_count) {
+      while (::send(here.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) full_count = 0;
+      ::poll(nullptr, 0, /*timeout=*/5);
     }
   }
 
