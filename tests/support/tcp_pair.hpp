@@ -31,7 +31,8 @@ struct tcp_pair {
   }
 
   /// So that nothing more can be sent from here. Buffers of a fixed size: others grow when they are full for a while.
-  /// What is full has room again when the peer's end acknowledges what it took meanwhile: it is filled until it stays so.
+  /// What is full has room again when the peer's end acknowledges what it took meanwhile: so it is filled until it
+  /// stays full.
   void fill() const {
     constexpr int buffer_bytes = 1 << 16;
     REQUIRE(::setsockopt(here.get(), SOL_SOCKET, SO_SNDBUF, &buffer_bytes, sizeof buffer_bytes) == 0);
