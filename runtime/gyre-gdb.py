@@ -195,6 +195,13 @@ class Opener:
         return int(at('gyre::detail::awaiting_several', self.where)['running_count'])
 
 
+def address_of_function(name):
+    try:
+        return address(gdb.parse_and_eval(f'&{name}'))
+    except gdb.error:
+        return None  # a program without it
+
+
 @functools.lru_cache(None)
 def class_of_constant(where):
     symbol = gdb.execute(f'info symbol {where}', to_string=True)
@@ -230,9 +237,14 @@ class Waiter:
         return self.kind()['name'].string()
 
     def itself(self):
-        """The object of its own class: the constant that is its kind is a member of that class."""
+        """The object of its own class: the constant that is its kind is a member of that class. What reads a stream is
+        about the stream's request, of which it knows."""
         try:
-            return self.value.address.cast(pointer_to(class_of_constant(address(self.value['kind'])))).dereference()
+            if address(self.kind()['describe']) == address_of_function('gyre::detail::multishot_reader::describe'):
+                request = at('gyre::detail::multishot_reader', self.where)['from_'].dereference()
+                return request.cast(request.dynamic_type)
+            itself = self.value.address.cast(pointer_to(class_of_constant(address(self.value['kind'])))).dereference()
+            return itself if is_structure(itself) else None
         except gdb.error:
             return None
 
