@@ -182,7 +182,6 @@ TEST_CASE("a send without a copy goes through a direct descriptor as well") {
   });
 }
 
-// Soon after the socket was filled: later TCP finds room for what it probes with.
 TEST_CASE("a send without a copy that waits for room is stopped, and ended by its deadline") {
   if (!kernel_sends_without_copies()) return;
   for (const auto kept_by_kernel_max : {1s, 0s}) {
