@@ -402,7 +402,8 @@ int kernel_ring::register_buffer_ring(const buffer_ring_request& asked) noexcept
   told.ring_addr = reinterpret_cast<std::uint64_t>(asked.entries);
   told.ring_entries = asked.count;
   told.bgid = asked.group;
-  return -io_uring_register_buf_ring(ring_.get(), &told, asked.incremental ? IOU_PBUF_RING_INC : 0U);
+  const unsigned flags = asked.incremental ? static_cast<unsigned>(IOU_PBUF_RING_INC) : 0U;
+  return -io_uring_register_buf_ring(ring_.get(), &told, flags);
 }
 
 void kernel_ring::unregister_buffer_ring(std::uint16_t group) noexcept {
