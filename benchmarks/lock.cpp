@@ -25,7 +25,7 @@ namespace {
 // ----------------------------------------------------------------------------------------------------- it is free
 void free_mutex_floor(benchmark::State& state) {
   std::atomic<std::uint32_t> word = 0;
-  auto* const address = &word;
+  auto* address = &word;
   benchmark::DoNotOptimize(address);  // somebody else may look
   for ([[maybe_unused]] auto _ : state) {
     word.store(2, std::memory_order_relaxed);

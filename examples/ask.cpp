@@ -27,8 +27,8 @@ gyre::task<> ask(const char* host, std::uint16_t port, std::span<char*> lines) {
 
   gyre::buffered_writer writer{server};
   for (const std::string_view line : lines) {
-    co_await writer.write(line);
-    co_await writer.write("\r\n");
+    co_await gyre::with_timeout(10s, writer.write(line));
+    co_await gyre::with_timeout(10s, writer.write("\r\n"));
   }
   co_await gyre::with_timeout(10s, writer.flush());
   server.shutdown_write();

@@ -3,6 +3,7 @@
 #include <gyre/net/resolver.hpp>
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/suspension.hpp>
+#include <gyre/runtime/this_task.hpp>
 
 #include <netdb.h>
 #include <pthread.h>
@@ -171,6 +172,7 @@ resolver::resolver(resolver_options options) : options_{std::move(options)}, pro
 resolver::~resolver() {
   if (process_ != ::getpid()) {  // the child of a fork has no such threads
     for (std::thread& each : threads_) each.detach();
+    std::construct_at(&has_work_);  // pthread_cond_destroy(3) would wait for those of the parent's that wait in it
     return;
   }
   {
@@ -204,6 +206,7 @@ task<std::vector<address>> resolver::resolve(std::string host, std::uint16_t por
 task<std::vector<address>> resolver::resolve(std::string host, std::string service) {
   if (host.find('\0') != std::string::npos || service.find('\0') != std::string::npos)
     throw std::system_error{std::make_error_code(std::errc::invalid_argument), "resolving a name with a zero in it"};
+  co_await this_task::checkpoint();  // in a scope that is cancelled nobody is asked
   const asking asked{*this, host, service};
   co_await answer_wait{*this, asked.its_query()};
   if (asked.its_query().error) throw std::system_error{asked.its_query().error, "resolving " + host};

@@ -107,7 +107,8 @@ class buffered_reader {
 
   /// Reads a line, which ends with "\n", with "\r\n", or with the stream.
   ///
-  /// @param limit   Of bytes, the end of the line among them; no more than capacity() count.
+  /// @param limit   Of bytes, the end of the line among them, and counted as one where the stream ends it; no more than
+  ///                capacity() count.
   /// @return        The line without its end; nothing at the end of the stream.
   /// @errors        message_size: the line is longer. As the stream's read(). In each case nothing is taken.
   /// @cancellation  Safe: nothing is taken.

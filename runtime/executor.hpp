@@ -166,13 +166,14 @@ struct executor_options {
   /// IORING_REGISTER_FILES2, Linux 5.19.
   unsigned direct_descriptors = 0;
 
+  /// So many of them, the first, have numbers of the program's choice: numbered_fd.hpp. The others are the kernel's to
+  /// give away. Less than direct_descriptors. IORING_REGISTER_FILE_ALLOC_RANGE, Linux 6.0.
+  unsigned numbered_descriptors = 0;
+
   /// Entries of 128 bytes, and completions of 32: what ops::raw_command needs, and nothing else. Costs twice the
   /// memory, and completions are taken one a turn. Refused where it is not to be had, and with sq_entries_max or
   /// cq_entries_max. IORING_SETUP_SQE128, IORING_SETUP_CQE32, Linux 5.19.
   bool big_entries = false;
-  /// So many of them, the first, have numbers of the program's choice: numbered_fd.hpp. The others are the kernel's to
-  /// give away. Less than direct_descriptors. IORING_REGISTER_FILE_ALLOC_RANGE, Linux 6.0.
-  unsigned numbered_descriptors = 0;
 
   /// So many registered buffers can there be at a time, in a table of the ring's; 0: there is no table. Reads and
   /// writes of registered memory are spared the look-up of its pages: registered_buffer.hpp. Costs some 50 bytes each,

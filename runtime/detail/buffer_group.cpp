@@ -282,6 +282,13 @@ void buffer_group::tell_tail() noexcept { std::atomic_ref{entries_->tail}.store(
 
 // ----------------------------------------------------------------------------------------------------- who wants one
 
+unsigned buffer_group::sure_count() const noexcept {
+  if (in_ring_count_ > singles_count_) return in_ring_count_ - singles_count_;
+  if (in_ring_count_ == 0) return 0;
+  const auto left = ask_kernel();
+  return left ? static_cast<unsigned>(*left) : 0;
+}
+
 void buffer_group::wait(buffer_waiter& hungry) noexcept {
   hungry_.push_back(hungry);
   if (has_one()) look_again_soon();
@@ -311,7 +318,7 @@ void buffer_group::second_look::run_look(runnable& self) noexcept {
   auto& look = static_cast<second_look&>(self);
   buffer_group& group = look.group;
   if (--look.turns_left > 0) return group.loop_.make_ready(look);
-  if (group.has_one() && !group.hungry_.empty()) group.serve(group.in_ring_count_ - group.singles_count_);
+  if (const unsigned count = group.sure_count(); count > 0 && !group.hungry_.empty()) group.serve(count);
   group.leave();
 }
 

@@ -136,8 +136,10 @@ class buffer_group {
   void single_begins() noexcept;
   void single_ends() noexcept;
 
-  /// Whether there is a buffer for sure.
-  [[nodiscard]] bool has_one() const noexcept { return in_ring_count_ > singles_count_; }
+  /// How many buffers there are for sure. Single requests may be waiting and have none, for ever: where there are as
+  /// many as buffers, the kernel is asked. One before Linux 6.8 cannot say, and then there are none for sure.
+  [[nodiscard]] unsigned sure_count() const noexcept;
+  [[nodiscard]] bool has_one() const noexcept { return sure_count() > 0; }
 
   /// Whether a request is worth trying: there seems to be a buffer, and nobody waits for one.
   [[nodiscard]] bool may_try() noexcept { return in_ring_count_ > 0 && hungry_.empty(); }

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 namespace gyre {
@@ -56,6 +57,7 @@ void chain::start(std::coroutine_handle<> awaiter, boundary& bound, std::span<ch
     each.of = this;
     if (each.op == this) continue;
     each.op->set_coroutine(awaiter);
+    if (has(personal) && !each.op->has(personal)) each.op->take_rights_of(personality_);
     if (!has(foreign)) continue;
     each.op->add(foreign);
     each.op->be_lowest_of(bound);
@@ -108,7 +110,7 @@ void chain::lay(chain_member& described, io_uring_sqe& sqe) noexcept {
 void chain::lose(completion_handler& lost) noexcept {
   auto& member = static_cast<chain_member&>(lost);
   const bool is_first = !(&member)[-1].is_lost;  // one before it was taken
-  member.op->set_res(is_first ? -ENOMEM : -ECANCELED);
+  member.op->answer_ = {is_first ? -ENOMEM : -ECANCELED, 0};
   member.is_broken = !is_first;
   member.is_lost = member.has_ended = true;
   member.where = completion_handler::place::none;
@@ -134,6 +136,8 @@ void chain::take_completion(completion_handler& self, std::int32_t res, std::uin
   }
   member.has_ended = true;
   --mine.running_count_;
+  mine.misses_count_ = 0;
+  mine.loop().timers().disarm(mine.late_asking_);
   mine.go_on();
 }
 
@@ -151,6 +155,15 @@ chain_member* chain::first_running() const noexcept {
   return found == end ? nullptr : found;
 }
 
+chain_member* chain::first_to_ask() const noexcept {
+  chain_member* const end = members_ + count_;
+  chain_member* const found = std::find_if(members_, end, [](const chain_member& each) {
+    const bool waits_for_memory = each.is_notified && each.has_answer;
+    return !each.has_ended && !waits_for_memory;
+  });
+  return found == end ? nullptr : found;
+}
+
 // ------------------------------------------------------------------------------------------------------ cancels
 
 void chain::ask_to_stop() noexcept {
@@ -160,7 +173,7 @@ void chain::ask_to_stop() noexcept {
 
 void chain::ask_next() noexcept {
   if (cancel_.where != completion_handler::place::none) return;
-  chain_member* const first = first_running();
+  chain_member* const first = first_to_ask();
   if (first == nullptr || first == asked_for_) return;
   if (first->op->its_kind().where_it_runs == runs_in::worker_unasked) return;
   asked_for_ = first;
@@ -175,9 +188,21 @@ void chain::describe_cancel(completion_handler& self, io_uring_sqe& sqe) noexcep
 
 void chain::take_cancel(completion_handler& self, std::int32_t res, std::uint32_t) noexcept {
   chain& mine = static_cast<cancel_request&>(self).of;
-  if (res == -ENOENT) mine.asked_for_ = nullptr;
+  if (res == -ENOENT) {
+    constexpr std::uint8_t at_once_max = 8;
+    mine.asked_for_ = nullptr;
+    if (mine.running_count_ > 0 && ++mine.misses_count_ > at_once_max) {
+      mine.misses_count_ = at_once_max;
+      executor& loop = mine.loop();
+      return loop.timers().arm(mine.late_asking_, later(loop.now(), std::chrono::milliseconds{1}));
+    }
+  }
   mine.go_on();
 }
+
+constinit const timer_kind chain::kind_of_asking{&chain::ask_late};
+
+void chain::ask_late(timer& self) noexcept { static_cast<late_asking&>(self).of.ask_next(); }
 
 // ----------------------------------------------------------------------------------------------- what became of it
 

@@ -24,7 +24,9 @@
 //   has ended, untaken       -ENOENT           its completion is taken, and the next one is asked for
 //   has not begun            -ENOENT           what ended the one before it has left work to this thread in the kernel:
 //                                              it is asked for again in the next turn, when that was done
+//   is a device's            -ENOENT           direct I/O: no cancel finds it. After a few in vain one a millisecond
 //   has to be done           is not asked      ops::close: it ends soon, and the next one is asked for
+//   waits for its memory     is not asked      a send without a copy: only the network ends that
 //
 // tests/runtime/chain_order_test.cpp takes it through all of these, in each order of completions.
 #pragma once
@@ -123,6 +125,14 @@ class chain : public operation {
     chain& of;
   };
 
+  // Asks once more, when time has passed.
+  struct late_asking : timer {
+    explicit late_asking(chain& its_chain) noexcept : timer{kind_of_asking}, of{its_chain} {}
+    chain& of;
+  };
+  static void ask_late(timer& self) noexcept;
+  static const timer_kind kind_of_asking;
+
   static void take_completion(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept;
   static void describe_cancel(completion_handler& self, io_uring_sqe& sqe) noexcept;
   static void take_cancel(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept;
@@ -130,6 +140,7 @@ class chain : public operation {
   void ask_next() noexcept;
   void go_on() noexcept;
   [[nodiscard]] chain_member* first_running() const noexcept;
+  [[nodiscard]] chain_member* first_to_ask() const noexcept;
   [[nodiscard]] bool judge() noexcept;
   [[nodiscard]] bool was_never_run(std::size_t index) const noexcept;
   void end_unlaid() noexcept;
@@ -143,8 +154,10 @@ class chain : public operation {
   bool was_laid_ = false;
   bool was_judged_ = false;
   bool was_taken_ = false;
+  std::uint8_t misses_count_ = 0;  // cancels in a row that have found nobody
   chain_member* asked_for_ = nullptr;
   cancel_request cancel_{*this};
+  late_asking late_asking_{*this};
 };
 
 /// One that is several operations, or one that runs alone: it is no member of another.

@@ -166,6 +166,7 @@ void kernel_ring::wait_for_poller() noexcept {
     static_cast<void>(enter_beside_poller(0, for_ever));
     ::sched_yield();
   }
+  if (modes_.sqpoll) hold_back();  // that has begun a run of entries, and a drain may be waiting
 }
 
 int kernel_ring::enter_within(clock_ns wait_max, unsigned entries_count, unsigned wait_count, unsigned flags) noexcept {

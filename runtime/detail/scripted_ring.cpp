@@ -593,13 +593,16 @@ void scripted_ring::deliver_selected(const request& done, std::string_view bytes
   complete(selecting, static_cast<std::int32_t>(moved), flags);
 }
 
-void scripted_ring::complete_with_buffer(const request& done, std::int32_t res) {
-  const request selecting = find(done.id);
-  buffer_ring& from = ring_selected_by(selecting);
+std::uint32_t scripted_ring::take_buffer_for(const request& selecting) {
+  buffer_ring& from = ring_selected_by(find(selecting.id));
   GYRE_ASSERT(buffers_in(selecting.group) > 0, "the script takes a buffer where there is one");
   const auto& entries = *static_cast<const io_uring_buf_ring*>(from.given.entries);
   const auto id = static_cast<std::uint32_t>(entries.bufs[from.head++ & (from.given.count - 1)].bid);
-  complete(selecting, res, IORING_CQE_F_BUFFER | id << IORING_CQE_BUFFER_SHIFT);
+  return IORING_CQE_F_BUFFER | id << IORING_CQE_BUFFER_SHIFT;
+}
+
+void scripted_ring::complete_with_buffer(const request& done, std::int32_t res) {
+  complete(done, res, take_buffer_for(done));
 }
 
 void scripted_ring::complete_on_enter(const request& done, std::int32_t res, std::uint32_t cqe_flags) {

@@ -120,6 +120,9 @@ class scripted_ring final : public ring {
   /// is no buffer it ends with -ENOBUFS.
   void deliver_selected(const request& done, std::string_view bytes, bool more = true);
 
+  /// Takes a buffer for a request that goes on. Returns the flags that its completion has then.
+  [[nodiscard]] std::uint32_t take_buffer_for(const request& selecting);
+
   /// Ends a request that selects a buffer with `res`, and a buffer that was taken for nothing.
   void complete_with_buffer(const request& done, std::int32_t res);
 

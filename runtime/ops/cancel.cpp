@@ -12,10 +12,12 @@ namespace {
 
 unsigned flags_of(how_many which) noexcept { return which == how_many::all ? IORING_ASYNC_CANCEL_ALL : 0U; }
 
-// Where one is asked for the kernel says 0 when it was found.
+// Where one is asked for the kernel says 0 when it was found, and -EALREADY when a worker runs it, which it counts
+// where all are asked for.
 std::int32_t count_from(std::int32_t res, how_many which) noexcept {
   if (res == -ENOENT) return 0;
-  return res == 0 && which == how_many::one ? 1 : res;
+  const bool is_found = res == 0 || res == -EALREADY;
+  return is_found && which == how_many::one ? 1 : res;
 }
 
 }  // namespace

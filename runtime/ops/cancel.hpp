@@ -9,6 +9,7 @@
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/operation.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 
@@ -120,11 +121,15 @@ class [[nodiscard]] cancel_any final : public operation_of<cancel_any, std::size
 ///                has ended.
 /// @errors        connection_already_in_progress   found, and too late to stop: a kernel worker has begun it
 /// @cancellation  Safe.
+/// @limits        Members of link(), hard_link() and drain() are not found; raw() and these themselves are not taken:
+///                cancel the scope of who awaits them.
 /// @source        io_uring_prep_cancel(3). Linux 5.5.
 class [[nodiscard]] cancel_operation final : public operation_of<cancel_operation, bool> {
  public:
-  explicit cancel_operation(const operation& running) noexcept
-      : operation_of{opcode}, user_data_{reinterpret_cast<std::uint64_t>(&running)} {}
+  template <std::derived_from<operation> Op>
+    requires(!std::derived_from<Op, gyre::detail::chain>)
+  explicit cancel_operation(const Op& running) noexcept
+      : operation_of{opcode}, user_data_{reinterpret_cast<std::uint64_t>(static_cast<const operation*>(&running))} {}
 
   bool await_resume() {
     take_found();

@@ -122,7 +122,7 @@ class [[nodiscard]] openat2_direct final : public operation_of<openat2_direct, d
 ///                address_family_not_supported, …     as for socket
 /// @cancellation  Safe: nothing is leaked.
 /// @limits        As many at a time as executor_options::direct_descriptors says. bind(2) and listen(2) know plain
-///                descriptors only: for a listener make a plain one.
+///                descriptors only; ops::bind and ops::listen take direct ones.
 /// @source        io_uring_prep_socket_direct_alloc(3). Linux 5.19.
 class [[nodiscard]] socket_direct final : public operation_of<socket_direct, direct_fd> {
  public:

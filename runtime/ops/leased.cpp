@@ -17,13 +17,15 @@ void buffer_choice::begin_in(io_uring_sqe& sqe) noexcept {
   from_->single_begins();
 }
 
-// An error can come with a buffer: a read of a directory. So can an end that has no bytes.
+// An error can come with a buffer: a read of a directory, or one that a worker was to do and that was stopped. So can
+// an end that has no bytes. What the kernel never saw has no flags at all.
 buffer_lease buffer_choice::take(std::int32_t res, std::uint32_t flags) noexcept {
   buffer_lease taken;
+  if (!begun_) return taken;
   if (res > 0) taken = buffer_lease{*from_, from_->take(res, flags)};
   else from_->drop(res, flags);
   if (res == -ENOBUFS) from_->count_shortage();
-  if (begun_) end();
+  end();
   return taken;
 }
 

@@ -22,9 +22,6 @@ class buffer_choice {
   explicit buffer_choice(buffer_group& from) noexcept : from_{&from} {}
   /// Of one that has not begun.
   buffer_choice(buffer_choice&& other) noexcept : from_{other.from_} {}
-  ~buffer_choice() {
-    if (begun_) end();
-  }
 
   [[nodiscard]] buffer_group& from() const noexcept { return *from_; }
 
@@ -33,6 +30,11 @@ class buffer_choice {
 
   /// The end: what the completion has brought, on loan; nothing where there were no bytes.
   [[nodiscard]] buffer_lease take(std::int32_t res, std::uint32_t flags) noexcept;
+
+  /// The same where nobody asks for it: who awaited was stopped.
+  void give_up(std::int32_t res, std::uint32_t flags) noexcept {
+    if (begun_) take(res, flags).reset();
+  }
 
  private:
   void end() noexcept {
@@ -63,6 +65,8 @@ class [[nodiscard]] recv_leased final : public operation_of<recv_leased, buffer_
  public:
   recv_leased(fd_ref socket, const buffer_pool& pool, int flags = 0) noexcept
       : operation_of{opcode}, socket_{socket}, flags_{flags}, buffer_{pool.group()} {}
+  recv_leased(recv_leased&&) noexcept = default;
+  ~recv_leased() { buffer_.give_up(res(), cqe_flags()); }
 
  private:
   friend operation_of;
@@ -93,6 +97,8 @@ class [[nodiscard]] read_leased final : public operation_of<read_leased, buffer_
  public:
   read_leased(fd_ref fd, const buffer_pool& pool, std::uint64_t offset = current_position) noexcept
       : operation_of{opcode}, fd_{fd}, offset_{offset}, buffer_{pool.group()} {}
+  read_leased(read_leased&&) noexcept = default;
+  ~read_leased() { buffer_.give_up(res(), cqe_flags()); }
 
  private:
   friend operation_of;

@@ -140,9 +140,10 @@ class [[nodiscard]] sendmsg final : public operation_of<sendmsg, std::size_t> {
 /// @param first    Poll where the socket is known to have nothing.
 /// @return        What came; 0 bytes of a stream: the peer has shut down its side. Descriptors that came with it are
 ///                owned by it: those that nobody takes are closed.
-/// @errors        message_size  more than IOV_MAX parts
-///                connection_reset, not_connected, …: recvmsg(2); std::bad_alloc: no room for descriptors, which are
-///                then closed
+/// @errors        message_size       more than IOV_MAX parts
+///                not_enough_memory  for the descriptors that came, which are then closed; std::bad_alloc where it is
+///                                   awaited without as_result()
+///                connection_reset, not_connected, …: recvmsg(2)
 /// @cancellation  Safe: a message is delivered, or stays in the socket.
 /// @limits        As read(2): 0x7fff'f000 bytes. What does not fit is lost of a datagram, and of control data:
 ///                flags says so.
@@ -151,6 +152,14 @@ class [[nodiscard]] recvmsg final : public operation_of<recvmsg, received_messag
  public:
   explicit recvmsg(fd_ref socket, const incoming_message& message, int flags = 0,
                    first_step first = first_step::transfer) noexcept;
+
+  [[nodiscard]] result<received_message> await_result() {
+    try {
+      return operation_of::await_result();
+    } catch (const std::bad_alloc&) {
+      return std::make_error_code(std::errc::not_enough_memory);
+    }
+  }
 
  private:
   friend operation_of;

@@ -102,7 +102,7 @@ class [[nodiscard]] timeout_or_count final : public operation_of<timeout_or_coun
 /// @param when      On any clock. Where it is another clock than the timeout's, what is left on it is counted.
 /// @return        Whether it came in time: not before the timeout was awaited, nor when that has ended, or ends now.
 /// @cancellation  Safe: it always completes at once, so that a cancel finds it done.
-/// @limits        Linear in the kernel timeouts that the executor has.
+/// @limits        Linear in the kernel timeouts that the executor has. A member of link() is not found.
 /// @source        io_uring_prep_timeout_update(3). Linux 5.11.
 class [[nodiscard]] timeout_update final : public operation_of<timeout_update, bool> {
  public:
@@ -135,7 +135,7 @@ class [[nodiscard]] timeout_update final : public operation_of<timeout_update, b
 /// @param running  Exists until this is awaited; what becomes of it then is its own affair.
 /// @return        Whether it came in time, as for timeout_update.
 /// @cancellation  Safe: it always completes at once, so that a cancel finds it done.
-/// @limits        Linear in the kernel timeouts that the executor has.
+/// @limits        Linear in the kernel timeouts that the executor has. A member of link() is not found.
 /// @source        io_uring_prep_timeout_remove(3). Linux 5.5.
 class [[nodiscard]] timeout_remove final : public operation_of<timeout_remove, bool> {
  public:

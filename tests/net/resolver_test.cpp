@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Names to addresses: literals, getaddrinfo, errors, names that take long, queries that are shared, those who leave.
 #include <gyre/net/resolver.hpp>
+#include <gyre/runtime/cancel_scope.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/on.hpp>
 
+#include "../support/child.hpp"
 #include "../support/executor_thread.hpp"
 #include "../support/gate.hpp"
 #include "../support/outcome.hpp"
@@ -16,6 +18,7 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -195,21 +198,18 @@ TEST_CASE("a name that nobody waits for any more leaves the queue, and is never 
 
 TEST_CASE("in a scope that is cancelled already no name is asked for") {
   names of;
-  resolver subject{of.options({.threads_max = 1})};
-  executor loop{options_under_test()};
-  addresses found;
-  auto busy = loop.start(resolve_into(subject, "slow", found));
-  loop.run_ready();
-  of.slow_ones.wait_for_arrivals(1);
-  outcome noted;
-  auto root = loop.start(observe(subject.resolve("unwanted", 80), noted));
-  root.cancel();
-  loop.run_ready();
-  CHECK(noted.how != ended::with_value);
-  CHECK(subject.statistics().queued == 0);
-  of.slow_ones.open();
-  turn_until_done(loop, busy);
-  turn_until_done(loop, root);
+  {
+    resolver subject{of.options()};
+    run_now([&]() -> task<> {
+      addresses found;
+      co_await resolve_into(subject, "wanted", found);  // a thread is idle from here on
+      co_await with_cancel_scope([&](cancel_scope& scope) -> task<> {
+        scope.cancel();
+        co_await resolve_into(subject, "unwanted", found);
+      });
+    }());
+  }
+  CHECK(of.looked_up_count == 1);
 }
 
 TEST_CASE("a full queue refuses, and says what to change") {
@@ -246,6 +246,17 @@ TEST_CASE("answers and stops that cross end as one or the other, and nothing is 
     CHECK((noted.how == ended::stopped || noted.how == ended::with_value));
   }
   while (subject.statistics().running + subject.statistics().queued > 0) std::this_thread::yield();
+}
+
+TEST_CASE("the child of a fork leaves the resolvers of its parent alone") {
+  names of;
+  auto subject = std::make_unique<resolver>(of.options());
+  CHECK(!run_now(subject->resolve("quick", 80)).empty());  // its thread is idle, and waits
+  child forked{[&] {
+    subject.reset();
+    return 0;
+  }};
+  CHECK(forked.wait().exit_status == 0);
 }
 
 TEST_CASE("the child of a fork has a common resolver of its own") {

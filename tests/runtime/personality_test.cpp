@@ -3,6 +3,7 @@
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/link.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/path.hpp>
 #include <gyre/runtime/ops/socket.hpp>
@@ -18,6 +19,7 @@
 #include <sys/fsuid.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -26,6 +28,7 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace gyre {
 namespace {
@@ -121,6 +124,28 @@ TEST_CASE("each request of an operation names the personality, and none of anoth
   CHECK(other.personality == 0);
   on.script.complete(other, 0);
   on.loop.run_ready();
+}
+
+TEST_CASE("the members of a chain take its rights on, but for one that has its own") {
+  scripted_executor on;
+  const personality rights{on.loop};
+  const personality others{on.loop};
+  auto chained = on.loop.start([](const personality& by, const personality& own) -> task<> {
+    co_await with_personality(by, ops::link(ops::nop(), with_personality(own, ops::nop()), ops::nop()));
+    co_await with_personality(by, ops::drain(ops::nop()));
+  }(rights, others));
+  on.loop.run_ready();
+  std::vector<std::uint16_t> seen;
+  while (!on.script.in_flight().empty()) {
+    const auto asked = on.script.in_flight().front();
+    seen.push_back(asked.personality);
+    on.script.complete(asked, 0);
+    on.loop.run_ready();
+  }
+  CHECK(chained.done());
+  CHECK(seen.size() == 4);
+  CHECK(std::count(seen.begin(), seen.end(), rights.number()) == 3);
+  CHECK(std::count(seen.begin(), seen.end(), others.number()) == 1);
 }
 
 TEST_CASE("an operation by other rights is stopped before, during and after, on the scripted ring") {

@@ -6,6 +6,7 @@
 #include <gyre/runtime/ops/leased.hpp>
 #include <gyre/runtime/ops/pool_streams.hpp>
 #include <gyre/runtime/ops/provide.hpp>
+#include <gyre/runtime/this_task.hpp>
 
 #include "../../support/bytes.hpp"
 #include "../../support/modes.hpp"
@@ -154,10 +155,11 @@ TEST_CASE("a stream that found no buffer while a read may have taken it tries ag
     auto streaming = on.loop.start(observe(incoming.next(), of_stream));
     on.loop.run_ready();
 
-    on.script.complete(on.script.only(IORING_OP_RECV), -ENOBUFS);  // the read has it, and has not ended
+    const std::uint32_t has_a_buffer = on.script.take_buffer_for(on.script.only(IORING_OP_READ));
+    on.script.complete(on.script.only(IORING_OP_RECV), -ENOBUFS);
     for (int i = 0; i < 5; ++i) on.loop.turn(/*may_park=*/false);
     CHECK(on.script.taken_count(IORING_OP_RECV) == 1);
-    on.script.complete(on.script.only(IORING_OP_READ), -EIO);
+    on.script.complete(on.script.only(IORING_OP_READ), -EIO, has_a_buffer);
     on.loop.run_ready();
 
     CHECK(of_read.error == std::errc::io_error);
@@ -168,6 +170,79 @@ TEST_CASE("a stream that found no buffer while a read may have taken it tries ag
   on.script.complete(on.script.only(IORING_OP_ASYNC_CANCEL), 0);
   on.script.complete(on.script.only(IORING_OP_RECV), -ECANCELED);
   on.loop.run_ready();
+}
+
+TEST_CASE("a stream that found no buffer tries again when one is back, though a receive waits that may never take it") {
+  scripted_executor on{by_hand};
+  {
+    const buffer_pool pool{on.loop, {.buffers_count = 1, .buffer_bytes = 8}};
+    const auto group = on.script.buffer_groups().front();
+    ops::recv_stream incoming{some_socket, pool};
+    outcome of_idle;
+    outcome of_stream;
+    auto idle = on.loop.start(observe(ops::recv_leased(some_socket + 1, pool), of_idle));
+    auto streaming = on.loop.start(observe(incoming.next(), of_stream));
+    on.loop.run_ready();
+    const auto receiving = on.script.in_flight(IORING_OP_RECV).back();
+    CHECK(on.script.buffers_in(group) == 1);
+    on.script.complete(receiving, -ENOBUFS);  // told late: the buffer is back
+    for (int i = 0; i < 5; ++i) on.loop.turn(/*may_park=*/false);
+    CHECK(on.script.taken_count(IORING_OP_RECV) == 3);
+
+    on.stop(streaming);
+    on.stop(idle);
+    for (const auto& each : on.script.in_flight(IORING_OP_RECV)) on.script.complete(each, -ECANCELED);
+    for (const auto& each : on.script.in_flight(IORING_OP_ASYNC_CANCEL)) on.script.complete(each, 0);
+    on.loop.run_ready();
+  }
+  for (const auto& each : on.script.in_flight(IORING_OP_RECV)) on.script.complete(each, -ECANCELED);
+  for (const auto& each : on.script.in_flight(IORING_OP_ASYNC_CANCEL)) on.script.complete(each, 0);
+  on.loop.run_ready();
+}
+
+TEST_CASE("one that is stopped when it has a buffer gives it back, whoever awaits") {
+  for (const bool as_error : {false, true}) {
+    scripted_executor on{by_hand};
+    const buffer_pool pool{on.loop, {.buffers_count = 2, .buffer_bytes = 8}};
+    const auto group = on.script.buffer_groups().front();
+    outcome noted;
+    auto root = on.loop.start([](const buffer_pool& from, outcome& to, bool told) -> task<> {
+      if (told) co_await observe(stopped_as_error(ops::read_leased(some_socket, from, 0)), to);
+      else co_await observe(ops::read_leased(some_socket, from, 0), to);
+    }(pool, noted, as_error));
+    on.loop.run_ready();
+    root.cancel();
+    on.loop.run_ready();
+    on.script.complete_with_buffer(on.script.only(IORING_OP_READ), -ECANCELED);
+    on.script.complete(on.script.only(IORING_OP_ASYNC_CANCEL), 0);
+    on.loop.run_ready();
+    CHECK(root.done());
+    CHECK(on.script.buffers_in(group) == 2);
+    CHECK(pool.statistics().on_loan == 0);
+  }
+}
+
+TEST_CASE("one that the kernel never saw gives back no buffer, whatever lay in its place before") {
+  scripted_executor on{by_hand};
+  const buffer_pool pool{on.loop, {.buffers_count = 2, .buffer_bytes = 8}};
+  const auto group = on.script.buffer_groups().front();
+  std::error_code error;
+  auto root = on.loop.start([](const buffer_pool& from, std::error_code& to) -> task<> {
+    std::vector<buffer_lease> kept;
+    for (int i = 0; i < 2; ++i) {  // in the same place of the frame
+      auto received = co_await as_result(stopped_as_error(ops::recv_leased(some_socket, from)));
+      if (received) kept.push_back(std::move(*received));
+      else to = received.error();
+      if (received) (co_await this_task::scope()).cancel();
+    }
+  }(pool, error));
+  on.loop.run_ready();
+  on.script.deliver_selected(on.script.only(IORING_OP_RECV), "kept", /*more=*/false);
+  on.loop.run_ready();
+  CHECK(root.done());
+  CHECK(error == std::errc::operation_canceled);
+  CHECK(on.script.buffers_in(group) == 2);
+  CHECK(pool.statistics().free_buffers == 2);
 }
 
 TEST_CASE("buffers are provided and removed by requests, in a group that is no pool's") {

@@ -666,6 +666,32 @@ TEST_CASE("writes of several tasks, and then one fsync that is drained, on the k
   CHECK(written_count == 40);
 }
 
+TEST_CASE("a member that no cancel finds is asked for a few times, and then once a millisecond") {
+  scripted_executor on{{.on_cancel = scripted_ring::cancels::by_hand}, {.timer_slack = 0ns}};
+  std::array<std::byte, 1> buffer{};
+  auto root = on.loop.start(
+      [](std::span<std::byte> to) -> task<> { co_await ops::link(ops::recv(5, to), ops::recv(6, to)); }(buffer));
+  on.loop.run_ready();
+  root.cancel();
+  const auto answer_all = [&] {
+    on.loop.run_ready();
+    while (!on.script.in_flight(IORING_OP_ASYNC_CANCEL).empty()) {
+      on.script.complete(on.script.only(IORING_OP_ASYNC_CANCEL), -ENOENT);
+      on.loop.run_ready();
+    }
+  };
+  answer_all();
+  const std::size_t at_once_count = on.script.taken_count(IORING_OP_ASYNC_CANCEL);
+  CHECK(at_once_count < 12);
+  on.script.advance(1ms);
+  answer_all();
+  CHECK(on.script.taken_count(IORING_OP_ASYNC_CANCEL) == at_once_count + 1);
+
+  on.script.complete(on.script.in_flight(IORING_OP_RECV).front(), -ECANCELED);  // that breaks the link
+  answer_all();
+  CHECK(root.stopped());
+}
+
 TEST_CASE("a send without a copy is a member like others: its answer is what was sent, and not what its second says") {
   if (!executor{}.ring().knows(IORING_OP_SEND_ZC)) {
     MESSAGE("skipped: this kernel has no zero-copy sends");
