@@ -17,8 +17,10 @@ constexpr std::size_t few = 32;  // entries: to look at them all is cheap
 // A timer lies in who waits, and that in the frame of who is resumed, nearly always: that begins before it. What is not
 // there is not fetched, and does no harm.
 void prefetch_with_frame(const timer* expiring) noexcept {
-  const auto* const its = reinterpret_cast<const char*>(expiring);
-  for (int lines = 0; lines < 3; ++lines) __builtin_prefetch(its - std::ptrdiff_t{64} * lines, /*for writing=*/1);
+  constexpr std::uintptr_t line_bytes = 64;
+  const auto its = reinterpret_cast<std::uintptr_t>(expiring);  // a number: it may point to nothing that there is
+  for (unsigned lines = 0; lines < 3; ++lines)
+    __builtin_prefetch(reinterpret_cast<const void*>(its - line_bytes * lines), /*for writing=*/1);
 }
 
 }  // namespace

@@ -33,9 +33,10 @@ void msg_ring::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uri
 }
 
 result<void> send_message_without_ring(executor& other, ring_message& message, std::int32_t number) noexcept {
+  const int its_ring = other.ring().descriptor();  // the last look at it: who receives the message may end it
   message.sent_count_.fetch_add(1, std::memory_order_release);
   const int error = gyre::detail::post_to_ring(
-      other.ring().descriptor(), {.user_data = detail::tagged(message), .res = number, .flags = IORING_CQE_F_MORE});
+      its_ring, {.user_data = detail::tagged(message), .res = number, .flags = IORING_CQE_F_MORE});
   if (error != 0) return gyre::detail::errno_code(error);
   return {};
 }

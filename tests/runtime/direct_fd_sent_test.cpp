@@ -371,6 +371,7 @@ TEST_CASE("a thousand descriptors sent to another thread, many of them stopped o
   executor& other = there.loop();
   int used_count = 0;
   int stopped_count = 0;
+  int refused_count = 0;  // those that were stopped on the way have the slots there until they are closed
 
   here.run([&]() -> task<> {
     for (int i = 0; i < count; ++i) {
@@ -382,10 +383,11 @@ TEST_CASE("a thousand descriptors sent to another thread, many of them stopped o
       const auto sent = co_await as_result(with_timeout(i % 60 * 2us, send_to(other, std::move(made), use)));
       if (sent) ++used_count;
       else if (sent.error() == std::errc::timed_out) ++stopped_count;
+      else if (sent.error() == std::errc::too_many_files_open_in_system) ++refused_count;
     }
   });
 
-  CHECK(used_count + stopped_count == count);
+  CHECK(used_count + stopped_count + refused_count == count);
   while (used_slots_count(here) > 0) here.turn(/*may_park=*/false);
   const std::size_t left_there = here.run([&]() -> task<std::size_t> {
     co_return co_await on(other, []() -> task<std::size_t> {
