@@ -12,9 +12,9 @@ namespace {
 // A failure that the kernel does not call one: bytes were left to move, and none did.
 constexpr std::int32_t nothing_moved = INT32_MIN;
 
-std::size_t one_transfer(std::size_t bytes) noexcept { return std::min(bytes, transfer_bytes_max); }
-
 }  // namespace
+
+using gyre::detail::one_transfer;
 
 void socket::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_socket(3)
   auto& op = static_cast<socket&>(self);
