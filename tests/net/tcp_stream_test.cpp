@@ -2,6 +2,7 @@
 // TCP connections on loopback: made, refused and given up; read, written, half closed and closed; and peers that go
 // early.
 #include <gyre/net/address.hpp>
+#include <gyre/net/stream_socket.hpp>
 #include <gyre/net/tcp_listener.hpp>
 #include <gyre/net/tcp_stream.hpp>
 #include <gyre/runtime/as_result.hpp>

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// What all connections have in common, whatever they go over: bytes both ways, in order, until one side has sent all
+// that it will.
+//
+// Reading and writing are operations: one recv, one send. A connection may have one reader and one writer at once; two
+// of either would mix their bytes. None of this raises SIGPIPE.
+#pragma once
+
+#include <gyre/net/socket_options.hpp>
+#include <gyre/runtime/fd_ref.hpp>
+#include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/task.hpp>
+#include <gyre/runtime/unique_fd.hpp>
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+namespace gyre::net {
+
+/// The base of tcp_stream and unix_stream, and no type to be had by itself.
+class stream_socket {
+ public:
+  /// Reads what is there, or waits until something comes.
+  ///
+  /// @param buffer  Not empty.
+  /// @return        Bytes read, at most buffer.size(). 0: the peer has sent all that it will.
+  /// @errors        connection_reset, timed_out (keep-alive), …: recv(2)
+  /// @cancellation  Safe: bytes are delivered, or stay in the connection.
+  [[nodiscard]] ops::recv read(std::span<std::byte> buffer) noexcept { return ops::recv{fd_, buffer}; }
+
+  /// Fills the buffer.
+  ///
+  /// @errors        transfer_error, with the count of bytes that lie in the buffer: errc::end_of_stream, or as read().
+  /// @cancellation  Bytes that were read already are lost to the stream.
+  [[nodiscard]] ops::recv_all read_exactly(std::span<std::byte> buffer) noexcept { return ops::recv_all{fd_, buffer}; }
+
+  /// Writes some of the bytes.
+  ///
+  /// @return        Bytes that the connection took, at least 1 unless `bytes` is empty.
+  /// @errors        broken_pipe, connection_reset: the peer is gone
+  /// @cancellation  What was taken is reported.
+  [[nodiscard]] ops::send write(std::span<const std::byte> bytes) noexcept { return ops::send{fd_, bytes}; }
+
+  /// Writes all of the bytes.
+  ///
+  /// @errors        transfer_error, with the count of bytes that were taken: broken_pipe, connection_reset.
+  /// @cancellation  Some of the bytes may have gone: the stream is then broken.
+  [[nodiscard]] ops::send_all write_all(std::span<const std::byte> bytes) noexcept { return ops::send_all{fd_, bytes}; }
+
+  /// Tells the peer that nothing more will be written. Reading goes on. Never blocks.
+  ///
+  /// @errors  std::system_error: not_connected.
+  void shutdown_write();
+
+  /// Ends whatever is in flight on the connection, then closes it. What is ended throws operation_canceled; a
+  /// write_all() or read_exactly() that was half done throws broken_pipe or end_of_stream, with its count. The stream
+  /// is empty from then on: what is asked of it is bad_file_descriptor.
+  ///
+  /// A stream that is destroyed closes by itself; nothing may be in flight on it then.
+  ///
+  /// @cancellation  Safe: nothing is leaked.
+  [[nodiscard]] task<> close();
+
+  /// Sets an option of socket_options.hpp: `peer.set(net::keep_alive{.idle = 60s})`. Never blocks.
+  ///
+  /// @errors  std::system_error that names the option: invalid_argument, permission_denied, …: setsockopt(2)
+  template <socket_option Option>
+  void set(const Option& option) {
+    Option::apply(fd_, option);
+  }
+
+  /// What an option is: `peer.get<net::no_delay>().on`.
+  template <socket_option Option>
+  [[nodiscard]] Option get() const {
+    return Option::ask(fd_);
+  }
+
+  [[nodiscard]] fd_ref fd() const noexcept { return fd_; }
+
+  /// Gives the socket away.
+  [[nodiscard]] unique_fd release() noexcept { return std::move(fd_); }
+
+ protected:
+  explicit stream_socket(unique_fd connected) noexcept : fd_{std::move(connected)} {}
+  stream_socket(stream_socket&&) noexcept = default;
+  stream_socket& operator=(stream_socket&&) noexcept = default;
+  ~stream_socket() = default;
+
+ private:
+  unique_fd fd_;
+};
+
+}  // namespace gyre::net
