@@ -56,7 +56,8 @@ class buffered_reader {
   [[nodiscard]] task<std::span<const std::byte>> peek(std::size_t count) {
     const detail::single_use::holding in_use{reading_};
     refuse_beyond(capacity(), count, "peek");
-    while (buffer_.held().size() < count && co_await fill()) {
+    while (buffer_.held().size() < count) {
+      if (!co_await fill()) break;
     }
     co_return buffer_.held();
   }

@@ -312,6 +312,16 @@ def await_suspend_is_noexcept(project):
                               "make it noexcept: what it throws would leave a coroutine both suspended and running")
 
 
+# g++ 14 evaluates it in every case: docs/traps.md.
+@rule
+def no_loop_condition_awaits_behind_another(project):
+    for path in project.sources():
+        loop = r"\b(?:while|for)\s*\([^{};]*(?:;[^{};]*)?(?:&&|\|\||\?)[^{};]*\bco_await\b"
+        for line, _ in matches(project.code[path], loop):
+            yield Finding(path, line, "a loop's condition that awaits behind &&, || or ?",
+                          "await in the loop's body, and break: g++ 14 awaits there whatever stands before it")
+
+
 @rule
 def a_namespace_is_its_folder(project):
     for path in project.sources(".hpp", under=LIBRARY):
@@ -435,6 +445,8 @@ PLANTED = [
     (types_are_snake_case, "runtime/a.hpp", "template <class T> concept Awaitable = true;\n"),
     (macros_begin_with_gyre, "runtime/a.hpp", "#define ASSERT(x)\n"),
     (await_suspend_is_noexcept, "runtime/a.hpp", "struct w {\n  bool await_suspend(int h) {\n    return h;\n  }\n};\n"),
+    (no_loop_condition_awaits_behind_another, "runtime/a.cpp", "void f() {\n while (a &&\n co_await b()) c();\n}\n"),
+    (no_loop_condition_awaits_behind_another, "net/n.hpp", "void f() { for (; a || co_await b();) c(); }\n"),
     (a_namespace_is_its_folder, "fs/f.hpp", "namespace gyre {}\n"),
     (no_path_of_one_machine, "runtime/a.cpp", "// See /hom" "e/somebody/notes.\n"),
 ]

@@ -52,7 +52,10 @@ class connection {
     stream_.set_no_delay(true);  // an answer is written in one go: nothing to wait for
     (void)::setsockopt(stream_.fd().get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes_max, sizeof unsent_bytes_max);
     bool open = true;
-    while (open && !shared_.stop.requested() && co_await request_came()) open = co_await shared_.stop.finish(respond());
+    while (open && !shared_.stop.requested()) {
+      if (!co_await request_came()) break;
+      open = co_await shared_.stop.finish(respond());
+    }
   }
 
  private:

@@ -157,10 +157,11 @@ TEST_CASE("a lease that is dropped on another thread while its pool goes, or aft
       executor loop;
       const two_ends pair;
       REQUIRE(::send(pair.there.get(), "bytes", 5, 0) == 5);
-      std::optional<buffer_pool> pool{buffer_pool{loop, {.buffers_count = 1, .buffer_bytes = 64}}};
-      auto lease = loop.run([&]() -> task<buffer_lease> { co_return co_await ops::recv_leased(pair.here, *pool); });
-      other = std::thread{[mine = std::move(lease)] { CHECK(text_of(mine) == "bytes"); }};
-      pool.reset();
+      const auto receive = [&]() -> task<buffer_lease> {
+        const buffer_pool pool{loop, {.buffers_count = 1, .buffer_bytes = 64}};
+        co_return co_await ops::recv_leased(pair.here, pool);
+      };
+      other = std::thread{[mine = loop.run(receive)] { CHECK(text_of(mine) == "bytes"); }};
     }
     other.join();
   }
