@@ -228,6 +228,10 @@ void recv_tcp_single_floor(benchmark::State& state) { raw_receive<how::single, o
 void recv_tcp_single_gyre(benchmark::State& state) { gyre_receive<how::single, over::tcp>(state); }
 void recv_tcp_multishot_floor(benchmark::State& state) { raw_receive<how::multishot, over::tcp>(state); }
 void recv_tcp_multishot_gyre(benchmark::State& state) { gyre_receive<how::multishot, over::tcp>(state); }
+void recv_tcp_bundle_floor(benchmark::State& state) { raw_receive<how::bundle, over::tcp>(state); }
+void recv_tcp_bundle_gyre(benchmark::State& state) { gyre_receive<how::bundle, over::tcp>(state); }
+void recv_tcp_incremental_floor(benchmark::State& state) { raw_receive<how::incremental, over::tcp>(state); }
+void recv_tcp_incremental_gyre(benchmark::State& state) { gyre_receive<how::incremental, over::tcp>(state); }
 
 BENCHMARK(recv_single_floor)->Arg(1)->Arg(32);
 BENCHMARK(recv_single_gyre)->Arg(1)->Arg(32);
@@ -237,10 +241,14 @@ BENCHMARK(recv_bundle_floor)->Arg(1)->Arg(32);
 BENCHMARK(recv_bundle_gyre)->Arg(1)->Arg(32);
 BENCHMARK(recv_incremental_floor)->Arg(1)->Arg(32);
 BENCHMARK(recv_incremental_gyre)->Arg(1)->Arg(32);
-BENCHMARK(recv_tcp_single_floor)->Arg(1);
-BENCHMARK(recv_tcp_single_gyre)->Arg(1);
-BENCHMARK(recv_tcp_multishot_floor)->Arg(1);
-BENCHMARK(recv_tcp_multishot_gyre)->Arg(1);
+BENCHMARK(recv_tcp_single_floor)->Arg(1)->Arg(32);
+BENCHMARK(recv_tcp_single_gyre)->Arg(1)->Arg(32);
+BENCHMARK(recv_tcp_multishot_floor)->Arg(1)->Arg(32);
+BENCHMARK(recv_tcp_multishot_gyre)->Arg(1)->Arg(32);
+BENCHMARK(recv_tcp_bundle_floor)->Arg(1)->Arg(32);
+BENCHMARK(recv_tcp_bundle_gyre)->Arg(1)->Arg(32);
+BENCHMARK(recv_tcp_incremental_floor)->Arg(1)->Arg(32);
+BENCHMARK(recv_tcp_incremental_gyre)->Arg(1)->Arg(32);
 
 }  // namespace
 

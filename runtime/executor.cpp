@@ -244,6 +244,17 @@ void executor::expire_timers() noexcept {
 
 // ------------------------------------------------------------------------------------------- who begins to wait
 
+bool executor::begin_plainly(detail::waiter& entering, std::coroutine_handle<> awaiter,
+                             detail::boundary& bound) noexcept {
+  const executor* const loop = detail::current_executor;
+  if (loop != bound.undisturbed_on || !entering.is_plainly(detail::waiter::stage::idle)) [[unlikely]]
+    return false;
+  entering.set_coroutine(awaiter);
+  entering.set_plainly(detail::waiter::stage::waiting, loop->clock_.last_look_ms());
+  bound.waiting = &entering;
+  return true;
+}
+
 executor& executor::begin(detail::waiter& entering, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
   executor& loop = bound.scope->executor();
   GYRE_ASSERT(detail::current_executor == &loop,
@@ -270,24 +281,46 @@ void operation::start_with_care(std::coroutine_handle<> awaiter, detail::boundar
 [[gnu::always_inline]] inline void executor::take_completions() noexcept {
   const auto batch = ring_->oldest_completions(options_.turn_budget);
   if (batch.empty()) return;
-  const std::size_t resumed_count = ready_.empty() ? resume_plain_ones(batch) : 0;
-  if (resumed_count < batch.size()) [[unlikely]]
-    queue_completed(batch.subspan(resumed_count));
+  const std::size_t dealt_with = ready_.empty() ? resume_completed(batch) : 0;
+  if (dealt_with < batch.size()) [[unlikely]]
+    queue_completed(batch.subspan(dealt_with));
   ring_->free_oldest(static_cast<unsigned>(batch.size()));
 }
 
-// Up to the first that is not plain; returns how many.
-std::size_t executor::resume_plain_ones(std::span<const detail::completion> batch) noexcept {
+// Up to the first that has to wait for others; returns how many completions it has dealt with.
+std::size_t executor::resume_completed(std::span<const detail::completion> batch) noexcept {
   const detail::completion* done = batch.data();
+  std::size_t careful_count = 0;
   for (const detail::completion* const end = done + batch.size(); done != end; ++done) {
-    operation* const op = plainly_completed(*done);
-    if (op == nullptr) [[unlikely]]
+    if (operation* const op = plainly_completed(*done)) [[likely]] {
+      op->resume();  // `op` no longer exists after this line
+      continue;
+    }
+    ++careful_count;
+    if (!complete_in_place(*done)) {
+      ++done;
       break;
-    op->resume();  // `op` no longer exists after this line
+    }
   }
   const auto count = static_cast<std::size_t>(done - batch.data());
-  resumes_ += count;
+  resumes_ += count - careful_count;
   return count;
+}
+
+// Resumes whom it concerns, unless that is nobody. Returns false where more is to be done than that: then it is queued,
+// and whoever completed after it comes after it.
+bool executor::complete_in_place(const detail::completion& done) noexcept {
+  const bool others_are_ready = !ready_.empty();
+  if ((done.user_data & detail::handler_tag) != 0) complete_tagged(done);
+  else complete_with_care(done);
+  if (others_are_ready) return false;
+  detail::runnable* const first = ready_.front();
+  if (first == nullptr) return true;
+  if (first->next != nullptr || !first->is_coroutine()) return false;
+  ready_.pop_front();
+  ++resumes_;
+  first->run();  // `first` may no longer exist after this line
+  return true;
 }
 
 void executor::queue_completed(std::span<const detail::completion> batch) noexcept {
@@ -326,16 +359,17 @@ void executor::complete_with_care(const detail::completion& done) noexcept {
 }
 
 void executor::complete_tagged(const detail::completion& done) noexcept {
-  const bool ends_a_request = done.user_data != detail::nobody && (done.flags & IORING_CQE_F_MORE) == 0;
-  if (!ends_a_request) submission_.note_no_end();
-  if (done.user_data == detail::nobody) return;
-  complete(detail::untagged(done.user_data), done);
+  if (done.user_data == detail::nobody) return submission_.note_no_end();
+  detail::completion_handler& handler = detail::untagged(done.user_data);
+  const bool is_last = (done.flags & IORING_CQE_F_MORE) == 0;  // a message from another ring is not: ops::msg_ring
+  if (is_last) return complete_last(handler, done);
+  submission_.note_no_end();
+  handler.complete(handler, done.res, done.flags);
 }
 
-void executor::complete(detail::completion_handler& handler, const detail::completion& done) noexcept {
-  const bool is_last = (done.flags & IORING_CQE_F_MORE) == 0;  // a message from another ring is not: ops::msg_ring
-  if (is_last) submission_.end_request(handler);
-  const bool refused = is_last && done.res == -EINVAL && ring_->modes().iopoll;  // it takes no request of a handler's
+void executor::complete_last(detail::completion_handler& handler, const detail::completion& done) noexcept {
+  submission_.end_request(handler);
+  const bool refused = done.res == -EINVAL && ring_->modes().iopoll;  // it takes no request of a handler's
   handler.complete(handler, refused ? -EOPNOTSUPP : done.res, done.flags);
 }
 

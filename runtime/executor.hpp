@@ -412,6 +412,10 @@ class executor {
   /// Queues `work` for the next time ready things are run.
   void make_ready(detail::runnable& work) noexcept { ready_.push_back(work); }
 
+  /// The same as begin(), where nothing is out of the ordinary. Otherwise returns false, and nothing has happened.
+  [[nodiscard]] static bool begin_plainly(detail::waiter& entering, std::coroutine_handle<> awaiter,
+                                          detail::boundary& bound) noexcept;
+
   /// Notes that `awaiter` begins to wait in `entering`, below `bound`. Returns the executor.
   static executor& begin(detail::waiter& entering, std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept;
 
@@ -469,12 +473,13 @@ class executor {
   [[gnu::noinline]] void take_posted() noexcept;
   [[gnu::noinline]] void expire_timers() noexcept;
   void take_completions() noexcept;
-  std::size_t resume_plain_ones(std::span<const detail::completion> batch) noexcept;
+  std::size_t resume_completed(std::span<const detail::completion> batch) noexcept;
+  [[gnu::noinline]] bool complete_in_place(const detail::completion& done) noexcept;
   [[gnu::cold]] void queue_completed(std::span<const detail::completion> batch) noexcept;
   operation* plainly_completed(const detail::completion& done) noexcept;
   void complete_with_care(const detail::completion& done) noexcept;
   void complete_tagged(const detail::completion& done) noexcept;
-  void complete(detail::completion_handler& handler, const detail::completion& done) noexcept;
+  [[gnu::noinline]] void complete_last(detail::completion_handler& handler, const detail::completion& done) noexcept;
   void send_guests_home() noexcept;
   void drain() noexcept;
   void cancel_all_in_kernel() noexcept;

@@ -248,19 +248,22 @@ void buffer_group::return_loan(std::uint16_t first, std::uint16_t count) noexcep
   if (is_gone) delete this;
 }
 
+void buffer_group::begin_anew(pieces& of_one) noexcept {
+  of_one.owners_count.store(1, std::memory_order_relaxed);
+  of_one.used_bytes = 0;
+  of_one.in_ring = true;
+}
+
 void buffer_group::put_back(std::uint16_t first, std::uint16_t count) noexcept {
   on_loan_count_ -= count;
+  if (is_incremental()) begin_anew(pieces_[first]);  // no bundle
   std::uint16_t id = first;
-  for (unsigned left = count; left > 0; --left) {
+  for (unsigned left = count; left > 1; --left) {
     const std::uint16_t next = after(id);  // add() says anew what follows
-    if (is_incremental()) {
-      pieces_[id].owners_count.store(1, std::memory_order_relaxed);
-      pieces_[id].used_bytes = 0;
-      pieces_[id].in_ring = true;
-    }
     add(id);
     id = next;
   }
+  add(id);
   tell_tail();
   if (!hungry_.empty()) [[unlikely]]
     serve(count);

@@ -208,6 +208,7 @@ class buffer_group {
   void register_ring(bool incremental);
   void close() noexcept;
   void leave_ring(std::uint16_t id) noexcept;
+  static void begin_anew(pieces& of_one) noexcept;
   void put_back(std::uint16_t first, std::uint16_t count) noexcept;
   void add(std::uint16_t id) noexcept;
   void tell_tail() noexcept;

@@ -25,10 +25,13 @@ class runnable {
 
   /// Runs it: resumes the coroutine that it stands for, or does what its kind says.
   void run() noexcept {
-    if ((resumed_ & through_kind) == 0) [[likely]]
+    if (is_coroutine()) [[likely]]
       coroutine().resume();
     else kind->run(*this);
   }
+
+  /// Whether to run it is to resume a coroutine, and nothing besides.
+  [[nodiscard]] bool is_coroutine() const noexcept { return (resumed_ & through_kind) == 0; }
 
   const runnable_kind* kind;
   runnable* next;  // link in the one queue that it is in

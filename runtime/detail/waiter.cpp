@@ -9,7 +9,10 @@ namespace gyre::detail {
 
 gyre::executor& waiter::loop() const noexcept { return bound().scope->executor(); }
 
+// The first lines are the way of nearly every wait. An undisturbed boundary has nobody below it who waits.
 bool waiter::begin_below(std::coroutine_handle<> awaiter, boundary& bound) noexcept {
+  if (gyre::executor::begin_plainly(*this, awaiter, bound)) [[likely]]
+    return true;
   gyre::executor::begin(*this, awaiter, bound);
   set(stage::waiting);
   if (!bound.scope->stop_requested()) [[likely]]
@@ -60,6 +63,12 @@ boundary& waiter::bound_of_stack() const noexcept {
 }
 
 void waiter::settle(bool as_stopped) noexcept {
+  if (!as_stopped && is_plainly(stage::waiting)) [[likely]] {
+    boundary& left = *promise_of(coroutine()).bound;
+    left.waiting = nullptr;
+    set(stage::ready);
+    return left.scope->executor().make_ready(*this);
+  }
   GYRE_ASSERT(is_waiting(), "a wait ends once");
   leave_boundary();
   set(stage::ready);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The turn: what is lost when queues are full or the kernel refuses (nothing), what is counted, who runs when.
+#include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
@@ -16,6 +17,7 @@
 #include <doctest/doctest.h>
 #include <liburing.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -350,6 +352,83 @@ TEST_CASE("what becomes ready in a turn runs in the next one") {
   on.loop.turn(/*may_park=*/false);
   CHECK(order == std::vector<std::string>{"body", "child"});
   on.loop.run_ready();
+}
+
+namespace {
+
+using names = std::vector<std::string>;
+
+// What completes in each way that there is, each with a name.
+struct all_ways {
+  task<> receive(std::string name) {
+    std::array<std::byte, 4> buffer;
+    const auto received = co_await as_result(ops::recv(some_socket, buffer));
+    order.push_back(received ? name : name + " failed");
+    if (name == starter) started.emplace(on.loop, note("child"));
+  }
+  task<> note(std::string name) {
+    order.push_back(name);
+    co_return;
+  }
+  task<> accept_all() {
+    ops::accept_stream incoming{some_socket};
+    while (co_await incoming.next()) order.push_back("accepted");
+    order.push_back("end");
+  }
+  void start_all() {
+    for (const char* const name : {"first", "second", "third"})
+      roots.push_back(std::make_unique<root_task<void>>(on.loop, receive(name)));
+    roots.push_back(std::make_unique<root_task<void>>(on.loop, accept_all()));
+    on.loop.run_ready();
+  }
+  void receives(std::size_t which, int res) { on.script.complete(received.at(which), res); }
+  void accepts() { on.script.complete(on.script.only(IORING_OP_ACCEPT), ::dup(STDERR_FILENO), IORING_CQE_F_MORE); }
+
+  scripted_executor on;
+  std::string starter{};
+  names order{};
+  std::optional<root_task<void>> started{};
+  std::vector<std::unique_ptr<root_task<void>>> roots{};
+  std::vector<detail::scripted_ring::request> received{};
+};
+
+}  // namespace
+
+TEST_CASE("a stream, a failure and a success are resumed in the order of their completions, and in the same turn") {
+  all_ways all;
+  all.start_all();
+  all.received = all.on.script.in_flight(IORING_OP_RECV);
+  const auto before = all.on.loop.statistics().resumes;
+  all.accepts();
+  all.receives(1, -ECONNRESET);
+  all.receives(0, 4);
+  all.accepts();
+  all.receives(2, 4);
+
+  all.on.loop.turn(/*may_park=*/false);
+
+  CHECK(all.order == names{"accepted", "second failed", "first", "accepted", "third"});
+  CHECK(all.on.loop.statistics().resumes - before == 5);
+  all.on.script.complete(all.on.script.only(IORING_OP_ACCEPT), -EINVAL);  // it was shut down
+  all.on.loop.run_ready();
+  CHECK(all.order.back() == "end");
+}
+
+TEST_CASE("what a completion's coroutine makes ready comes before the stream whose completion lies behind it") {
+  all_ways all;
+  all.starter = "first";
+  all.start_all();
+  all.received = all.on.script.in_flight(IORING_OP_RECV);
+  all.receives(0, 4);
+  all.receives(1, 4);
+  all.accepts();
+  all.receives(2, 4);
+
+  all.on.loop.turn(/*may_park=*/false);
+
+  CHECK(all.order == names{"first", "second", "child", "accepted", "third"});
+  all.on.script.complete(all.on.script.only(IORING_OP_ACCEPT), -EINVAL);
+  all.on.loop.run_ready();
 }
 
 TEST_CASE("a coroutine that is always ready does not keep others from running") {

@@ -227,6 +227,7 @@ TEST_CASE("a raw send without a copy sends, and waits for its notification") {
   const unique_fd socket{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   REQUIRE(::connect(socket.get(), generic, size) == 0);
   executor loop{options_under_test()};
+  bool was_sent = false;
 
   loop.run([&]() -> task<> {
     const auto sent = co_await as_result(
@@ -237,8 +238,9 @@ TEST_CASE("a raw send without a copy sends, and waits for its notification") {
     }
     CHECK(sent.value().res == 4);
     CHECK((sent.value().flags & IORING_CQE_F_MORE) != 0);
-    CHECK(loop.statistics().cqes >= 2);
+    was_sent = true;
   });
+  if (was_sent) CHECK(loop.statistics().cqes >= 2);
 }
 
 // ---------------------------------------------------------------------------------------------------- 128-byte entries
