@@ -3,10 +3,13 @@
 // around each, and each says how it ended. What else a test does to them is its own.
 #pragma once
 
+#include <gyre/runtime/buffer_pool.hpp>
 #include <gyre/runtime/cancel_scope.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/error.hpp>
+#include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
+#include <gyre/runtime/ops/pool_streams.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/stream.hpp>
@@ -249,6 +252,12 @@ inline task<> connection(stage& at) {
   co_await tell(at, incoming.next());
 }
 
+inline task<> chunk(stage& at) {
+  const buffer_pool pool{executor::current(), {.buffers_count = 4, .buffer_bytes = 8}};
+  ops::recv_stream incoming{at.socket, pool};
+  co_await tell(at, incoming.next());
+}
+
 inline task<> all_of_two(stage& at) { co_await tell(at, when_all(receive(at), receive(at))); }
 
 inline task<> any_of_two(stage& at) { co_await tell(at, when_any(receive(at), sleep_for(never))); }
@@ -261,10 +270,11 @@ struct subject {
   task<> (*wait)(stage& at);
   unsigned opcode = IORING_OP_RECV;  // of its requests
   bool is_begun = false;             // four bytes have been moved already
+  bool is_multishot = false;         // its request stays when the wait has ended
   std::chrono::nanoseconds linked_timeout_max{0};
 
   [[nodiscard]] bool waits_for_time() const noexcept { return opcode == IORING_OP_LAST; }
-  [[nodiscard]] bool is_multishot() const noexcept { return opcode == IORING_OP_ACCEPT; }
+  [[nodiscard]] bool accepts() const noexcept { return opcode == IORING_OP_ACCEPT; }
 };
 
 inline constexpr auto by_kernel = std::chrono::nanoseconds::max();
@@ -288,10 +298,11 @@ inline constexpr std::array subjects{
     subject{.name = "channel", .wait = &item_of_channel},
     subject{.name = "select", .wait = &item_of_selected_channel},
     subject{.name = "group", .wait = &group_of_two},
-    // The second item of a stream, in the midst of its coroutine; of two streams; and of a multishot request.
+    // The second item of a stream, in the midst of its coroutine; of two streams; and of multishot requests.
     subject{.name = "stream", .wait = &item_of_stream},
     subject{.name = "merged_streams", .wait = &item_of_merged_streams},
-    subject{.name = "accept_stream", .wait = &connection, .opcode = IORING_OP_ACCEPT},
+    subject{.name = "accept_stream", .wait = &connection, .opcode = IORING_OP_ACCEPT, .is_multishot = true},
+    subject{.name = "recv_stream", .wait = &chunk, .is_multishot = true},
     // Two receives; a receive, and a sleep that does not end.
     subject{.name = "when_all", .wait = &all_of_two},
     subject{.name = "when_any", .wait = &any_of_two},
