@@ -13,7 +13,9 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdio>
 #include <span>
+#include <system_error>
 
 using namespace std::chrono_literals;
 
@@ -24,8 +26,12 @@ gyre::task<> echo(gyre::net::tcp_stream client) {
 }
 
 int main() {
-  gyre::runtime all;
-  return all.run([&](std::size_t index) -> gyre::task<> {
-    if (index == 0) co_await spread(all, gyre::net::tcp_listener::bind({.port = 7000}), echo);
-  });
+  try {
+    gyre::runtime all;
+    return all.run([&](std::size_t index) -> gyre::task<> {
+      if (index == 0) co_await spread(all, gyre::net::tcp_listener::bind({.port = 7000}), echo);
+    });
+  } catch (const std::system_error& error) {  // the port is taken, perhaps
+    return std::fprintf(stderr, "echo_on_all_cores: %s\n", error.what()), 1;
+  }
 }
