@@ -182,7 +182,7 @@ struct deaf_listener {
 
 }  // namespace
 
-// ----------------------------------------------------------------------------------------------------- it never answers
+// ---------------------------------------------------------------------------------------------------- it never answers
 
 TEST_CASE("a connect to a port where nobody listens is refused") {
   over_both_families([](executor& loop, const address& at) {
