@@ -92,7 +92,7 @@ class report {
   double cpu_ns_ = 0;
 };
 
-// -------------------------------------------------------------------------------------------------------------- liburing
+// ------------------------------------------------------------------------------------------------------------ liburing
 struct raw_connection {
   int fd;
   bool was_accepted;  // else it is what waits for connections
@@ -176,7 +176,7 @@ void serve_raw(gyre::net::tcp_listener listener, waiting what, report& told) {
   told.all_wait();
 }
 
-// ------------------------------------------------------------------------------------------------------------------ gyre
+// ---------------------------------------------------------------------------------------------------------------- gyre
 gyre::task<> wait_in_read(gyre::net::tcp_stream client) {
   std::array<std::byte, own_buffer_bytes> buffer;
   while (co_await client.read(buffer) > 0) {
@@ -219,7 +219,7 @@ void serve_gyre(gyre::net::tcp_listener listener, waiting what, report& told) {
   std::_Exit(EXIT_SUCCESS);  // with all of them waiting
 }
 
-// --------------------------------------------------------------------------------------------------------- both processes
+// ------------------------------------------------------------------------------------------------------ both processes
 using server = void (*)(gyre::net::tcp_listener, waiting, report&);
 
 // A server in a process of its own.
