@@ -5,8 +5,8 @@
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
 NAME is one of nop, buffers, task, when, timer, deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross,
-offload, spread, recv_stream, send_zc, idle_connections, echo, short, instructions;
-without one, all run.
+offload, spread, recv_stream, send_zc, idle_connections, echo, short, transfer,
+instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -22,6 +22,7 @@ import sys
 import instructions
 from echo import echo, short
 from support import harness, micro
+from transfer import transfer
 
 BENCHMARKS = {
     'nop': ('An operation that does nothing: what is awaiting it, above the ring?',
@@ -52,6 +53,7 @@ BENCHMARKS = {
                          lambda build, quick: micro.measure(build, 'idle_connections', quick)),
     'echo': ('Echo of 64 bytes: the server\'s CPU time for a message', echo.measure),
     'short': ('Short connections: the server\'s CPU time for each', short.measure),
+    'transfer': ('Large transfers over one connection, 64 KiB at a time', transfer.measure),
     'instructions': (f'Echo of 64 bytes, {instructions.CONNECTIONS} connections: what a message costs, counted',
                      instructions.measure),
 }
