@@ -140,6 +140,38 @@ std::size_t count_of(std::string_view text, std::string_view part) {
   return count;
 }
 
+// ---------------------------------------------------------------------- how many at a time, by the server's own choice
+
+constexpr std::size_t served_at_once = 10;
+
+// Says how many are served at a time, itself among them.
+class counted {
+ public:
+  explicit counted(std::size_t& now, std::size_t& most) : now_{now} { most = std::max(most, ++now); }
+  counted(const counted&) = delete;
+  counted& operator=(const counted&) = delete;
+  ~counted() { --now_; }
+
+ private:
+  std::size_t& now_;
+};
+
+task<> echo_counted(tcp_stream client, std::size_t& now, std::size_t& most) {
+  const counted myself{now, most};
+  co_await echo(std::move(client));
+}
+
+// Waits for room before it takes a connection, which so stays in the backlog.
+task<> serve_with_room(tcp_listener& listener, std::size_t count, std::size_t& most) {
+  std::size_t now = 0;
+  co_await with_task_group({.max_tasks = served_at_once}, [&](task_group& clients) -> task<> {
+    for (std::size_t i = 0; i < count; ++i) {
+      co_await clients.room();
+      clients.start(echo_counted(co_await listener.accept(), now, most));
+    }
+  });
+}
+
 // ----------------------------------------------------------------------------------------- one short one after another
 
 constexpr std::size_t clients_at_once = 32;
@@ -215,6 +247,31 @@ TEST_CASE("1,000 clients of a server with 64 descriptors: all are served, it sle
       CHECK(text_of(clients[i].received()) == "client " + std::to_string(i));
     }
   }
+}
+
+TEST_CASE("a server that waits for room before it accepts has so many connections open, and serves all") {
+  constexpr std::size_t clients_count = 200;
+  executor loop;
+  auto listener = tcp_listener::bind({.at = address::loopback(0)});
+  std::vector<plain_peer> clients;
+  for (std::size_t i = 0; i < clients_count; ++i) clients.emplace_back(listener.local_address());
+  const std::size_t open_before = open_descriptors_count();
+  std::size_t most_at_once = 0;
+
+  auto serving = loop.start(serve_with_room(listener, clients_count, most_at_once));
+  loop.run_ready();
+  CHECK(open_descriptors_count() == open_before + served_at_once);
+  for (const auto& each : clients) {
+    CHECK(each.send(bytes_of("hello")) == 5);
+    each.shutdown_write();
+  }
+  turn_until_done(loop, serving);
+  serving.get();
+  hear_all(clients);
+
+  CHECK(most_at_once == served_at_once);
+  for (const auto& each : clients) CHECK(text_of(each.received()) == "hello");
+  CHECK(open_descriptors_count() == open_before);
 }
 
 TEST_CASE("a shortage is news when none was for a minute, however long the storm of those before has lasted") {

@@ -169,6 +169,15 @@ bool peer_is_gone(std::error_code error) {
   return error == std::errc::connection_reset || error == std::errc::broken_pipe;
 }
 
+bool has_no_peer(const tcp_stream& stream) {
+  try {
+    static_cast<void>(stream.peer_address());
+  } catch (const std::system_error& error) {
+    return error.code() == std::errc::not_connected;
+  }
+  return false;
+}
+
 // A listener that answers nobody: its backlog is full.
 struct deaf_listener {
   explicit deaf_listener(const address& at) : listener{tcp_listener::bind({.at = at, .backlog = 0})} {
@@ -241,6 +250,7 @@ TEST_CASE("a peer that reset while nobody waited: what it had written is read, t
     CHECK(heard.why == std::errc::connection_reset);
     CHECK(heard_after.bytes.empty());
     CHECK(!heard_after.why);  // the kernel tells an error once: from then on the connection is at its end
+    CHECK(has_no_peer(made.ours));
   });
 }
 
@@ -554,6 +564,23 @@ TEST_CASE("a write_all() to a peer that never reads ends at its deadline, having
     CHECK(made.peer.at_end());
     CHECK(made.peer.received().size() > 0);
     CHECK(made.peer.received().size() < bytes.size());
+    CHECK(is_prefix(made.peer.received(), bytes));
+  });
+}
+
+TEST_CASE("a deadline on write_all() itself tells in its count what the peer can still read") {
+  over_both_families([](executor& loop, const address& at) {
+    const auto bytes = unlike_bytes(big_bytes);
+    connection made{loop, at};
+    made.make_narrow();
+
+    const auto failed = loop.run(failure_of(with_timeout(5ms, made.ours.write_all(bytes))));
+    made.ours.shutdown_write();
+    made.peer.take_while_turning(loop);
+
+    CHECK(failed.why == std::errc::timed_out);
+    CHECK(failed.bytes > 0);
+    CHECK(made.peer.received().size() == failed.bytes);
     CHECK(is_prefix(made.peer.received(), bytes));
   });
 }
