@@ -5,7 +5,8 @@
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
 NAME is one of nop, buffers, task, when, timer, deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross,
-offload, spread, recv_stream, send_zc, echo, instructions; without one, all run.
+offload, spread, recv_stream, send_zc, idle_connections, echo, short, transfer,
+instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -19,8 +20,9 @@ import platform
 import sys
 
 import instructions
-from echo import echo
+from echo import echo, short
 from support import harness, micro
+from transfer import transfer
 
 BENCHMARKS = {
     'nop': ('An operation that does nothing: what is awaiting it, above the ring?',
@@ -47,7 +49,11 @@ BENCHMARKS = {
     'recv_stream': ('Messages into buffers of a pool',
                     lambda build, quick: micro.measure(build, 'recv_stream', quick)),
     'send_zc': ('A send without a copy, beside one with', lambda build, quick: micro.measure(build, 'send_zc', quick)),
+    'idle_connections': ('Connections that have nothing to say',
+                         lambda build, quick: micro.measure(build, 'idle_connections', quick)),
     'echo': ('Echo of 64 bytes: the server\'s CPU time for a message', echo.measure),
+    'short': ('Short connections: the server\'s CPU time for each', short.measure),
+    'transfer': ('Large transfers over one connection, 64 KiB at a time', transfer.measure),
     'instructions': (f'Echo of 64 bytes, {instructions.CONNECTIONS} connections: what a message costs, counted',
                      instructions.measure),
 }

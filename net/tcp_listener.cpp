@@ -40,15 +40,15 @@ bool is_shortage(std::error_code error) noexcept {
 }
 
 // Trying at once would fail at once: somebody has to close something first.
-task<> wait_out(std::error_code shortage, bool& told) {
-  if (!std::exchange(told, true))
+task<> wait_out(std::error_code shortage, detail::shortage_notice& notice) {
+  if (notice.is_news(std::chrono::steady_clock::now()))
     log::warning("accept: " + shortage.message() + "; new connections wait until there is room");
   co_await sleep_for(std::chrono::milliseconds{50});
 }
 
 // Goes on after an error that ends nothing, and throws any other.
-task<> outlive(std::error_code error, bool& told) {
-  if (is_shortage(error)) co_await wait_out(error, told);
+task<> outlive(std::error_code error, detail::shortage_notice& notice) {
+  if (is_shortage(error)) co_await wait_out(error, notice);
   else if (!concerns_one_peer(error)) throw std::system_error{error, "accept"};
 }
 
@@ -66,10 +66,10 @@ tcp_listener tcp_listener::bind(listen_options options) {
 }
 
 task<tcp_stream> tcp_listener::accept() {
-  for (bool told = false;;) {
+  for (;;) {
     auto accepted = co_await as_result(ops::accept{fd_});
     if (accepted) co_return tcp_stream{std::move(*accepted)};
-    co_await outlive(accepted.error(), told);
+    co_await outlive(accepted.error(), notice_);
   }
 }
 
@@ -78,11 +78,11 @@ incoming_connections tcp_listener::incoming() { return incoming_connections{fd_}
 address tcp_listener::local_address() const { return detail::local_address_of(fd_); }
 
 task<std::optional<tcp_stream>> incoming_connections::next() {
-  for (bool told = false;;) {
+  for (;;) {
     auto accepted = co_await as_result(accepted_.next());
     if (accepted && !*accepted) co_return std::nullopt;
     if (accepted) co_return tcp_stream{std::move(*accepted)};
-    co_await outlive(accepted.error(), told);
+    co_await outlive(accepted.error(), notice_);
   }
 }
 

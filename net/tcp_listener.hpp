@@ -3,6 +3,7 @@
 #pragma once
 
 #include <gyre/net/address.hpp>
+#include <gyre/net/detail/shortage_notice.hpp>
 #include <gyre/net/socket_options.hpp>
 #include <gyre/net/tcp_stream.hpp>
 #include <gyre/runtime/as_result.hpp>
@@ -43,8 +44,8 @@ class tcp_listener {
   [[nodiscard]] static tcp_listener bind(listen_options options);
 
   /// Takes the next connection. Connections that were aborted before they were taken are passed over. While there is no
-  /// room for one more (descriptors, memory), it waits and tries again, and logs that once: the connection stays in the
-  /// backlog.
+  /// room for one more (descriptors, memory), it waits and tries again: the connection stays in the backlog. That is
+  /// logged once for a storm of it, and again when the last time was a minute ago.
   ///
   /// @errors        invalid_argument: the listener was shut down.
   /// @cancellation  Safe: a connection is delivered, or stays in the backlog.
@@ -77,6 +78,7 @@ class tcp_listener {
   explicit tcp_listener(unique_fd listening) noexcept : fd_{std::move(listening)} {}
 
   unique_fd fd_;
+  detail::shortage_notice notice_;
 };
 
 /// A stream of connections: `while (auto peer = co_await incoming.next())`.
@@ -94,6 +96,7 @@ class incoming_connections {
 
  private:
   ops::accept_stream accepted_;
+  detail::shortage_notice notice_;
 };
 
 }  // namespace gyre::net

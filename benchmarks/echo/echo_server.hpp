@@ -19,6 +19,7 @@ struct server_options {
   unsigned clients_count = 0;    // end when this many have come and gone; 0: serve until a signal
   bool deadline = false;         // 30 seconds on each read
   bool park_on_eventfd = false;  // else it sleeps in the ring
+  bool accept_stream = false;    // one request for all connections, and not one for each
   unsigned spin_us = 0;          // gyre's: executor_options::spin_before_park
 };
 
@@ -32,10 +33,13 @@ inline bool is_eventfd(const char* park) {
 }
 
 inline server_options parse_server_options(int argc, char** argv) {
-  static constexpr option names[] = {
-      {"port", required_argument, nullptr, 'p'}, {"clients", required_argument, nullptr, 'c'},
-      {"deadline", no_argument, nullptr, 'd'},   {"park", required_argument, nullptr, 's'},
-      {"spin", required_argument, nullptr, 'l'}, {}};
+  static constexpr option names[] = {{"port", required_argument, nullptr, 'p'},
+                                     {"clients", required_argument, nullptr, 'c'},
+                                     {"deadline", no_argument, nullptr, 'd'},
+                                     {"park", required_argument, nullptr, 's'},
+                                     {"spin", required_argument, nullptr, 'l'},
+                                     {"accept-stream", no_argument, nullptr, 'a'},
+                                     {}};
   server_options options;
   for (int name; (name = getopt_long(argc, argv, "", names, nullptr)) != -1;) {
     switch (name) {
@@ -51,11 +55,16 @@ inline server_options parse_server_options(int argc, char** argv) {
       case 's':
         options.park_on_eventfd = is_eventfd(optarg);
         break;
+      case 'a':
+        options.accept_stream = true;
+        break;
       case 'l':
         options.spin_us = static_cast<unsigned>(std::strtoul(optarg, nullptr, 10));
         break;
       default:
-        std::fprintf(stderr, "usage: %s [--port N] [--clients N] [--deadline] [--park eventfd|ring] [--spin US]\n",
+        std::fprintf(stderr,
+                     "usage: %s [--port N] [--clients N] [--deadline] [--accept-stream] [--park eventfd|ring] "
+                     "[--spin US]\n",
                      argv[0]);
         std::exit(2);
     }

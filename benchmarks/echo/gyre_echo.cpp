@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What does an echo cost when it is written the obvious way on gyre?
 //
-// The program is the README's: nothing in it is there for speed. With --deadline each read has 30 seconds, as there.
+// The program is the README's: nothing in it is there for speed. With --deadline each read has 30 seconds, as there;
+// with --accept-stream connections come by incoming().
 #include "echo_server.hpp"
 
 #include <array>
@@ -28,8 +29,15 @@ gyre::task<> echo_with_deadline(gyre::net::tcp_stream client) {
     co_await client.write_all(std::span{buffer}.first(size));
 }
 
+gyre::task<> serve_stream(gyre::net::tcp_listener& listener, unsigned clients_count, gyre::task_group& clients) {
+  auto incoming = listener.incoming();
+  for (unsigned accepted = 0; clients_count == 0 || accepted < clients_count; ++accepted)
+    clients.start(echo((co_await incoming.next()).value()));
+}
+
 gyre::task<> serve(gyre::net::tcp_listener listener, bench::server_options options) {
   auto accept_all = [&](gyre::task_group& clients) -> gyre::task<> {
+    if (options.accept_stream) co_return co_await serve_stream(listener, options.clients_count, clients);
     for (unsigned accepted = 0; options.clients_count == 0 || accepted < options.clients_count; ++accepted) {
       auto client = co_await listener.accept();
       clients.start(options.deadline ? echo_with_deadline(std::move(client)) : echo(std::move(client)));

@@ -37,6 +37,7 @@ struct server {
   bench::raw_ring ring;
   int listener = -1;
   bool has_deadline = false;
+  bool accept_stream = false;
   int event_fd = -1;       // to sleep on; none: it sleeps in the ring
   unsigned to_accept = 0;  // clients still to come, if `is_counted`
   bool is_counted = false;
@@ -57,7 +58,8 @@ long monotonic_seconds() {
 void start_accept(server& self) {
   if (self.is_counted && self.to_accept == 0) return;
   io_uring_sqe* sqe = self.ring.next_sqe();
-  io_uring_prep_accept(sqe, self.listener, nullptr, nullptr, SOCK_CLOEXEC);
+  if (self.accept_stream) io_uring_prep_multishot_accept(sqe, self.listener, nullptr, nullptr, SOCK_CLOEXEC);
+  else io_uring_prep_accept(sqe, self.listener, nullptr, nullptr, SOCK_CLOEXEC);
   io_uring_sqe_set_data64(sqe, accept_tag);
 }
 
@@ -95,7 +97,7 @@ void end(server& self, connection& client) {
   --self.live_count;
 }
 
-void accepted(server& self, int fd) {
+void accepted(server& self, int fd, bool more_will_come) {
   if (fd < 0) bench::die("accept", -fd);
   auto* client = static_cast<connection*>(std::malloc(sizeof(connection)));
   if (client == nullptr) bench::die("malloc", ENOMEM);
@@ -103,7 +105,7 @@ void accepted(server& self, int fd) {
   ++self.live_count;
   if (self.is_counted) --self.to_accept;
   start_read(self, *client);
-  start_accept(self);
+  if (!more_will_come) start_accept(self);
 }
 
 void completed(server& self, connection& client, int result) {
@@ -166,6 +168,7 @@ int main(int argc, char** argv) {
   self.is_counted = options.clients_count > 0;
   self.to_accept = options.clients_count;
   self.has_deadline = options.deadline;
+  self.accept_stream = options.accept_stream;
   self.oldest.earlier = self.oldest.later = &self.oldest;
   self.now = monotonic_seconds();
   self.listener = bench::listen_on_loopback(options.port, 0);
@@ -185,7 +188,7 @@ int main(int argc, char** argv) {
     unsigned count = 0;
     io_uring_for_each_cqe(self.ring.get(), head, cqe) {
       ++count;
-      if (cqe->user_data == accept_tag) accepted(self, cqe->res);
+      if (cqe->user_data == accept_tag) accepted(self, cqe->res, (cqe->flags & IORING_CQE_F_MORE) != 0);
       else completed(self, *static_cast<connection*>(io_uring_cqe_get_data(cqe)), cqe->res);
     }
     io_uring_cq_advance(self.ring.get(), count);

@@ -66,7 +66,7 @@ def run(command, core, in_turns=False):
     return output
 
 
-def echo_run(build, server, connections, load_arguments, wrapper=(), in_turns=False):
+def echo_run(build, server, connections, load_arguments, wrapper=(), in_turns=False, load_program='load'):
     """One run of an echo server under load. Returns what the load printed.
 
     server: the program and its arguments. wrapper: a tool that the server runs under. The server ends by itself when
@@ -83,7 +83,7 @@ def echo_run(build, server, connections, load_arguments, wrapper=(), in_turns=Fa
         announced = process.stdout.readline().split()
         if len(announced) != 2 or announced[0] != 'port':
             raise Failure(f'{program} did not say which port it serves')
-        load = [build / 'load', '--port', announced[1], '--connections', connections, *load_arguments]
+        load = [build / load_program, '--port', announced[1], '--connections', connections, *load_arguments]
         if not wrapper:
             load += ['--server-pid', process.pid]
         printed = json.loads(run(load, load_core, in_turns))
@@ -97,6 +97,14 @@ def echo_run(build, server, connections, load_arguments, wrapper=(), in_turns=Fa
     finally:
         stop(process)
         process.stdout.close()
+
+
+def there(build, servers):
+    """Those of the servers that were built: rivals are left out, with a word, where their libraries are not there."""
+    built = {name: server for name, server in servers.items() if (build / server[0]).exists()}
+    for name in servers.keys() - built.keys():
+        print(f'  left out: {name}, as {servers[name][0]} was not built; its library is not installed', flush=True)
+    return built
 
 
 def row(benchmark, unit, floor, gyre, target, ratio=None, samples=None):

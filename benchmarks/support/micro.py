@@ -93,6 +93,9 @@ LINES = {
     ('cancel', '100'): ('100 receiving tasks cancelled, each', None),
     ('cancel', '10000'): ('10,000 receiving tasks cancelled, each', None),
     ('cancel', '100000'): ('100,000 receiving tasks cancelled, each', ('gyre', 2000)),
+    ('idle_in_read', '10000'): ('10,000 idle connections in a read, accepted, processor time each', None),
+    ('idle_for_chunks', '10000'): ('the same for buffers of a pool', None),
+    ('idle_for_readiness', '10000'): ('the same in a poll', None),
     ('sleepers', '10000'): ('10,000 sleepers, processor time each', ('gyre', 3000)),
     ('sleepers', '100000'): ('100,000 sleepers, processor time each', ('gyre', 1000)),
     ('sleepers', '1000000'): ('1,000,000 sleepers, processor time each', None),
@@ -100,6 +103,9 @@ LINES = {
 
 # What a program counts besides: (name, argument, counter) -> what to call it, its unit, and the target.
 COUNTED = {
+    ('idle_in_read', '10000', 'bytes_each'): ('10,000 idle connections in a read, resident memory each', 'bytes', None),
+    ('idle_for_chunks', '10000', 'bytes_each'): ('the same for buffers of a pool', 'bytes', ('gyre', 1024)),
+    ('idle_for_readiness', '10000', 'bytes_each'): ('the same in a poll', 'bytes', None),
     ('sleepers', '10000', 'late_p50_us'): ('10,000 sleepers, late: half of them', 'us', ('gyre', 40)),
     ('sleepers', '10000', 'late_p99_us'): ('10,000 sleepers, late: 1 of 100', 'us', ('gyre', 250)),
     ('sleepers', '100000', 'late_p99_us'): ('100,000 sleepers, late: 1 of 100', 'us', ('gyre', 3000)),
