@@ -400,9 +400,9 @@ TEST_CASE("an IPv4 address goes into IPv6 and comes back, with its port") {
 TEST_CASE("addresses have an order, and can be kept in sets of both kinds") {
   const auto parsed = [](std::string_view text) { return address::parse(text).value(); };
   const std::vector<address> in_order{parsed("0.0.0.0:0"),     parsed("0.0.0.0:1"),   parsed("0.0.0.1:0"),
-                             parsed("255.0.0.0:0"),   parsed("[::]:0"),      parsed("[::1]:255"),
-                             parsed("[::1]:256"),     parsed("[::1%1]:256"), parsed("[::1%256]:256"),
-                             parsed("[ff00::]:65535")};
+                                      parsed("255.0.0.0:0"),   parsed("[::]:0"),      parsed("[::1]:255"),
+                                      parsed("[::1]:256"),     parsed("[::1%1]:256"), parsed("[::1%256]:256"),
+                                      parsed("[ff00::]:65535")};
   std::vector<address> shuffled(in_order.rbegin(), in_order.rend());
 
   std::ranges::sort(shuffled);
