@@ -3,138 +3,135 @@
 #include <gyre/net/address.hpp>
 #include <gyre/runtime/error.hpp>
 
-#include <arpa/inet.h>
 #include <net/if.h>
 
+#include <algorithm>
 #include <array>
-#include <charconv>
-#include <cstdio>
 #include <cstring>
 #include <optional>
 
 namespace gyre::net {
 namespace {
 
-struct host_and_port {
-  std::string host;
-  std::uint16_t port;
-};
-
-std::optional<std::uint16_t> parse_port(std::string_view text) noexcept {
-  std::uint16_t port = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return port;
-}
-
-// "[v6]:port", "[v6]", "v4:port", or an address alone; an IPv6 address alone has more than one colon.
-std::optional<host_and_port> split(std::string_view text, std::uint16_t default_port) {
-  std::string_view host = text;
-  std::string_view rest;
-  if (text.starts_with('[')) {
-    const auto end = text.find(']');
-    if (end == std::string_view::npos) return std::nullopt;
-    host = text.substr(1, end - 1);
-    rest = text.substr(end + 1);
-    if (host.find(':') == std::string_view::npos || (!rest.empty() && rest.front() != ':')) return std::nullopt;
-  } else if (const auto colon = text.find(':'); colon != std::string_view::npos && colon == text.rfind(':')) {
-    host = text.substr(0, colon);
-    rest = text.substr(colon);
-  }
-  if (host.find('\0') != std::string_view::npos) return std::nullopt;
-  if (rest.empty()) return host_and_port{std::string{host}, default_port};
-  const auto port = parse_port(rest.substr(1));
-  if (!port) return std::nullopt;
-  return host_and_port{std::string{host}, *port};
-}
-
-// RFC 5952. inet_ntop(3) follows it, but for the addresses below ::/96: it takes them for IPv4 addresses in IPv6, which
-// nobody has used for twenty years (RFC 4291, 2.5.5.1), and prints "::1:50" as "::0.1.0.80".
-void print_v6(const ::in6_addr& host, std::array<char, INET6_ADDRSTRLEN>& text) noexcept {
-  ::inet_ntop(AF_INET6, &host, text.data(), INET6_ADDRSTRLEN);
-  if (!IN6_IS_ADDR_V4COMPAT(&host) || std::strchr(text.data(), '.') == nullptr) return;
-  const auto last_two = ntohl(host.s6_addr32[3]);
-  std::snprintf(text.data(), text.size(), "::%x:%x", last_two >> 16, last_two & 0xffff);
-}
+using detail::v4_bytes;
+using detail::v6_bytes;
 
 // The scope of a link-local address: an interface's number or its name.
-std::optional<std::uint32_t> parse_scope(const std::string& text) {
-  std::uint32_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error == std::errc{} && end == text.data() + text.size()) return number;
-  number = ::if_nametoindex(text.c_str());
+std::optional<std::uint32_t> find_scope(std::string_view text) {
+  if (const auto number = detail::parse_number(text, UINT32_MAX)) return number;
+  if (text.find('\0') != std::string_view::npos) return std::nullopt;
+  const std::uint32_t number = ::if_nametoindex(std::string{text}.c_str());
   if (number == 0) return std::nullopt;
   return number;
 }
 
+std::string text_of_v4(std::span<const std::uint8_t> bytes) {
+  std::string text;
+  for (const std::uint8_t each : bytes) {
+    if (!text.empty()) text += '.';
+    text += std::to_string(each);
+  }
+  return text;
+}
+
+using v6_group_values = std::array<std::uint16_t, 8>;
+
+v6_group_values groups_of(std::span<const std::uint8_t> bytes) noexcept {
+  v6_group_values groups{};
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    groups[i] = static_cast<std::uint16_t>(bytes[2 * i] << 8U | bytes[2 * i + 1]);
+  return groups;
+}
+
+struct group_run {
+  std::size_t begin = 0;
+  std::size_t length = 0;
+};
+
+// RFC 5952, 4.2: "::" stands for the longest run of zeros, of equals the first, and not for a single one.
+group_run longest_run_of_zeros(const v6_group_values& groups) noexcept {
+  group_run longest;
+  group_run current;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    if (groups[i] != 0) current = {.begin = i + 1};
+    else if (++current.length > longest.length) longest = current;
+  }
+  return longest.length > 1 ? longest : group_run{.begin = groups.size()};
+}
+
+// RFC 5952, 4.1 and 4.3: no zeros before it, small letters.
+void append_group(std::string& text, std::uint16_t group) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  bool begun = false;
+  for (int shift = 12; shift >= 0; shift -= 4) {
+    const auto digit = static_cast<std::size_t>(group >> static_cast<unsigned>(shift)) & 0xfU;
+    begun = begun || digit != 0 || shift == 0;
+    if (begun) text += digits[digit];
+  }
+}
+
+std::string text_of_v6(std::span<const std::uint8_t> bytes) {
+  const auto groups = groups_of(bytes);
+  const group_run gap = longest_run_of_zeros(groups);
+  std::string text;
+  for (std::size_t i = 0; i < groups.size();) {
+    if (i == gap.begin) {
+      text += "::";
+      i += gap.length;
+      continue;
+    }
+    if (!text.empty() && text.back() != ':') text += ':';
+    append_group(text, groups[i++]);
+  }
+  return text;
+}
+
 }  // namespace
 
-address::address() noexcept : storage_{} { storage_.v4.sin_family = AF_INET; }
-
-address address::any(std::uint16_t port) noexcept { return address{}.with_port(port); }
-
-address address::loopback(std::uint16_t port) noexcept {
-  address made = any(port);
-  made.storage_.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return made;
-}
-
-address address::any_v6(std::uint16_t port) noexcept {
-  address made;
-  made.storage_.v6 = {};
-  made.storage_.v6.sin6_family = AF_INET6;
-  return made.with_port(port);
-}
-
 result<address> address::parse(std::string_view text, std::uint16_t default_port) {
-  const auto parts = split(text, default_port);
+  const auto parts = detail::split_endpoint(text, default_port);
   if (!parts) return make_error_code(errc::invalid_address);
-
-  address v4 = any(parts->port);
-  if (::inet_pton(AF_INET, parts->host.c_str(), &v4.storage_.v4.sin_addr) == 1) return v4;
-
-  address v6 = any_v6(parts->port);
-  const auto percent = parts->host.find('%');
-  if (::inet_pton(AF_INET6, parts->host.substr(0, percent).c_str(), &v6.storage_.v6.sin6_addr) != 1)
-    return make_error_code(errc::invalid_address);
-  if (percent != std::string::npos) {
-    const auto scope = parse_scope(parts->host.substr(percent + 1));
-    if (!scope) return make_error_code(errc::invalid_address);
-    v6.storage_.v6.sin6_scope_id = *scope;
-  }
-  return v6;
+  if (const auto bytes = detail::parse_v4(parts->host); bytes && !parts->scope) return v4(*bytes, parts->port);
+  const auto bytes = detail::parse_v6(parts->host);
+  if (!bytes) return make_error_code(errc::invalid_address);
+  if (!parts->scope) return v6(*bytes, parts->port);
+  const auto scope_id = find_scope(*parts->scope);
+  if (!scope_id) return make_error_code(errc::invalid_address);
+  return v6(*bytes, parts->port, *scope_id);
 }
 
 result<address> address::from_kernel(const ::sockaddr_storage& storage) noexcept {
   address made;
-  if (storage.ss_family == AF_INET) std::memcpy(&made.storage_.v4, &storage, sizeof made.storage_.v4);
-  else if (storage.ss_family == AF_INET6) std::memcpy(&made.storage_.v6, &storage, sizeof made.storage_.v6);
+  if (storage.ss_family == AF_INET) std::memcpy(&made.form_, &storage, offsetof(::sockaddr_in, sin_zero));
+  else if (storage.ss_family == AF_INET6) std::memcpy(&made.form_, &storage, sizeof made.form_);
   else return make_error_code(errc::invalid_address);
   return made;
 }
 
-std::uint16_t address::port() const noexcept { return ntohs(is_v4() ? storage_.v4.sin_port : storage_.v6.sin6_port); }
-
-address address::with_port(std::uint16_t port) const noexcept {
-  address changed = *this;
-  (is_v4() ? changed.storage_.v4.sin_port : changed.storage_.v6.sin6_port) = htons(port);
-  return changed;
+std::string address::host() const {
+  if (is_v4()) return text_of_v4(bytes());
+  // RFC 5952, 5. Other prefixes below which IPv4 addresses are, a network may choose: nobody can tell them.
+  std::string text = is_v4_mapped() ? "::ffff:" + text_of_v4(bytes().last(4)) : text_of_v6(bytes());
+  if (scope_id() != 0) text += '%' + std::to_string(scope_id());
+  return text;
 }
 
 std::string address::to_string() const {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (is_v4()) {
-    ::inet_ntop(AF_INET, &storage_.v4.sin_addr, text.data(), text.size());
-    return std::string{text.data()} + ':' + std::to_string(port());
-  }
-  print_v6(storage_.v6.sin6_addr, text);
-  std::string host = text.data();
-  if (storage_.v6.sin6_scope_id != 0) host += '%' + std::to_string(storage_.v6.sin6_scope_id);
-  return '[' + host + "]:" + std::to_string(port());
-}
-
-bool operator==(const address& left, const address& right) noexcept {
-  return left.size() == right.size() && std::memcmp(&left.storage_, &right.storage_, left.size()) == 0;
+  const std::string text = host();
+  return (is_v4() ? text : '[' + text + ']') + ':' + std::to_string(port());
 }
 
 }  // namespace gyre::net
+
+std::size_t std::hash<gyre::net::address>::operator()(const gyre::net::address& hashed) const noexcept {
+  // Length and bytes of the address, its port and its scope, in a row: equal addresses have equal rows.
+  std::array<char, 1 + 16 + 2 + 4> row{};
+  const auto bytes = hashed.bytes();
+  const auto port = hashed.port();
+  const auto scope_id = hashed.scope_id();
+  row[0] = static_cast<char>(bytes.size());
+  std::memcpy(row.data() + 1, bytes.data(), bytes.size());
+  std::memcpy(row.data() + 17, &port, sizeof port);
+  std::memcpy(row.data() + 19, &scope_id, sizeof scope_id);
+  return std::hash<std::string_view>{}({row.data(), row.size()});
+}

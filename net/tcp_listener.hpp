@@ -3,16 +3,16 @@
 #pragma once
 
 #include <gyre/net/address.hpp>
-#include <gyre/net/detail/shortage_notice.hpp>
+#include <gyre/net/detail/accepting.hpp>
 #include <gyre/net/socket_options.hpp>
 #include <gyre/net/tcp_stream.hpp>
-#include <gyre/runtime/as_result.hpp>
-#include <gyre/runtime/ops/accept_stream.hpp>
-#include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/task.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -22,7 +22,7 @@ namespace gyre::net {
 struct listen_options {
   /// The address to bind; its port is replaced by `port` when that is not 0. Default: 0.0.0.0, every IPv4 address of
   /// the machine, as servers are expected to: whoever can reach the machine can connect. address::loopback(0) is for
-  /// this machine alone, address::any_v6(0) for IPv6 as well.
+  /// this machine alone, address::any_v6(0) for IPv6 as well: see dual_stack.
   address at = address::any(0);
 
   /// 0: the kernel chooses; see tcp_listener::local_address().
@@ -33,7 +33,14 @@ struct listen_options {
 
   /// Whether several sockets, one an executor, may listen on the same port (SO_REUSEPORT).
   bool reuse_port = false;
+
+  /// Whether a listener on [::] takes IPv4 connections too, whose peers then look like ::ffff:192.0.2.1: see
+  /// address::unmapped(). Otherwise IPv6 alone, and another listener may have the port for IPv4. Whichever it is does
+  /// not depend on net.ipv6.bindv6only. Of no effect on an IPv4 address.
+  bool dual_stack = true;
 };
+
+class incoming_connections;
 
 class tcp_listener {
  public:
@@ -47,14 +54,22 @@ class tcp_listener {
   /// room for one more (descriptors, memory), it waits and tries again: the connection stays in the backlog. That is
   /// logged once for a storm of it, and again when the last time was a minute ago.
   ///
-  /// @errors        invalid_argument: the listener was shut down.
+  /// @errors        operation_canceled: the listener was closed. invalid_argument: it was shut down.
   /// @cancellation  Safe: a connection is delivered, or stays in the backlog.
   [[nodiscard]] task<tcp_stream> accept();
 
   /// The connections as they come, by one request that stays in the kernel: cheaper than accept() for a server.
   ///
   /// @cancellation  See ops::accept_stream.
-  [[nodiscard]] class incoming_connections incoming();
+  [[nodiscard]] incoming_connections incoming();
+
+  /// Takes no more connections: accept() throws operation_canceled and incoming() ends, at once, whatever they wait
+  /// for. Those that nobody has taken are reset. The port is free when it is over. A second close() does nothing.
+  ///
+  /// A listener that is destroyed closes by itself, when its last stream is gone too.
+  ///
+  /// @cancellation  Safe: it is closed in every case.
+  [[nodiscard]] task<> close();
 
   /// What it is bound to; tells the port that the kernel chose.
   [[nodiscard]] address local_address() const;
@@ -65,28 +80,31 @@ class tcp_listener {
   /// @errors  std::system_error that names the option: setsockopt(2)
   template <socket_option Option>
   void set(const Option& option) {
-    Option::apply(fd_, option);
+    Option::apply(fd(), option);
   }
   template <socket_option Option>
   [[nodiscard]] Option get() const {
-    return Option::ask(fd_);
+    return Option::ask(fd());
   }
 
-  [[nodiscard]] fd_ref fd() const noexcept { return fd_; }
+  [[nodiscard]] fd_ref fd() const noexcept { return socket_ ? socket_->fd() : fd_ref{-1}; }
 
  private:
-  explicit tcp_listener(unique_fd listening) noexcept : fd_{std::move(listening)} {}
+  explicit tcp_listener(unique_fd listening)
+      : socket_{std::make_shared<detail::listening_socket>(std::move(listening))} {}
 
-  unique_fd fd_;
-  detail::shortage_notice notice_;
+  [[nodiscard]] const std::shared_ptr<detail::listening_socket>& shared() const noexcept {
+    GYRE_ASSERT(socket_ != nullptr, "a listener that was moved away takes no connections");
+    return socket_;
+  }
+
+  std::shared_ptr<detail::listening_socket> socket_;  // its streams have it too
 };
 
 /// A stream of connections: `while (auto peer = co_await incoming.next())`.
 class incoming_connections {
  public:
-  explicit incoming_connections(fd_ref listener) : accepted_{listener} {}
-
-  /// The next connection; empty when the listener was shut down.
+  /// The next connection; empty when the listener was shut down, after those that had come, or closed, at once.
   ///
   /// @errors        As tcp_listener::accept(). Where memory is used up in the middle of a burst, connections that have
   ///                come are closed; that is logged as any other shortage.
@@ -95,8 +113,10 @@ class incoming_connections {
   [[nodiscard]] task<std::optional<tcp_stream>> next();
 
  private:
-  ops::accept_stream accepted_;
-  detail::shortage_notice notice_;
+  friend tcp_listener;
+  explicit incoming_connections(std::shared_ptr<detail::listening_socket> from) : from_{std::move(from)} {}
+
+  detail::incoming_descriptors from_;
 };
 
 }  // namespace gyre::net

@@ -609,6 +609,132 @@ TEST_CASE("a stream whose request somebody else ended says so, and goes on") {
   CHECK(noted.how == ended::with_value);
 }
 
+// ----------------------------------------------------------------------------------------------------------- close()
+
+TEST_CASE("closing a listener ends who waits in accept(), and who comes later") {
+  executor loop;
+  auto listener = on_loopback();
+  outcome waiting_one;
+  outcome late_one;
+  auto accepting = loop.start(accept_one(listener, waiting_one));
+  loop.run_ready();
+
+  loop.run(listener.close());
+  turn_until_done(loop, accepting);
+  loop.run(accept_one(listener, late_one));
+
+  CHECK(waiting_one.error == std::errc::operation_canceled);
+  CHECK(late_one.error == std::errc::operation_canceled);
+  CHECK(listener.fd().get() == -1);
+}
+
+TEST_CASE("closing a listener ends its stream at once, and with it those that nobody has taken are closed") {
+  executor loop;
+  const std::size_t open_before = open_descriptors_count();
+  {
+    auto listener = on_loopback();
+    auto incoming = listener.incoming();
+    std::vector<unique_fd> clients;
+    std::vector<tcp_stream> taken;
+    clients.push_back(connect_to(listener.local_address()));
+    clients.push_back(connect_to(listener.local_address()));
+    loop.run(take(incoming, taken, 1));
+
+    loop.run(listener.close());
+
+    CHECK(!loop.run(incoming.next()));
+    CHECK(!loop.run(incoming.next()));
+  }
+  CHECK(open_descriptors_count() == open_before);
+}
+
+TEST_CASE("who waits in a stream hears that its listener is closed") {
+  executor loop;
+  auto listener = on_loopback();
+  auto incoming = listener.incoming();
+  std::optional<bool> ended;
+  const auto wait_for_the_end = [&]() -> task<> { ended = !(co_await incoming.next()).has_value(); };
+  auto waiting = loop.start(wait_for_the_end());
+  loop.run_ready();
+  CHECK(!ended);
+
+  loop.run(listener.close());
+  turn_until_done(loop, waiting);
+
+  CHECK(ended == true);
+}
+
+TEST_CASE("who waits for a descriptor need not wait for it any more when the listener is closed") {
+  before_shortage subject;
+  auto& [logged, loop, listener, noted] = subject;
+  auto incoming = listener.incoming();
+  outcome of_the_stream;
+  const auto client = connect_to(listener.local_address());
+  auto accepting = loop.start(accept_one(listener, noted));
+  auto waiting = loop.start(take_one(incoming, of_the_stream));
+  const no_descriptor_left meanwhile;
+  while (loop.timers().size() < 2) loop.turn(/*may_park=*/true);
+
+  auto closing = loop.start(listener.close());
+  loop.run_ready();
+
+  CHECK(noted.error == std::errc::operation_canceled);
+  CHECK(of_the_stream.how == ended::with_value);
+  CHECK(loop.timers().empty());
+  turn_until_done(loop, closing);
+}
+
+TEST_CASE("the port of a listener that was closed is free, though its stream is still there") {
+  executor loop;
+  auto listener = on_loopback();
+  const auto where = listener.local_address();
+  auto incoming = listener.incoming();
+  outcome noted;
+  auto waiting = loop.start(take_one(incoming, noted));
+  loop.run_ready();
+
+  loop.run(listener.close());
+
+  CHECK(text_of_failed_bind({.at = where}) == "bound");
+  turn_until_done(loop, waiting);
+}
+
+TEST_CASE("a listener is closed in every case: twice, or by a close() that is stopped") {
+  executor loop;
+  const std::size_t open_before = open_descriptors_count();
+  for (int turns = 0; turns < 4; ++turns) {
+    auto listener = on_loopback();
+    outcome noted;
+    auto accepting = loop.start(accept_one(listener, noted));
+    loop.run_ready();
+
+    auto closing = loop.start(listener.close());
+    for (int i = 0; i < turns; ++i) loop.turn(/*may_park=*/false);
+    closing.cancel();
+    turn_until_done(loop, closing);
+    turn_until_done(loop, accepting);
+    loop.run(listener.close());
+
+    CHECK(noted.error == std::errc::operation_canceled);
+  }
+  loop.run_ready();
+  CHECK(open_descriptors_count() == open_before);
+}
+
+TEST_CASE("a stream keeps its listener's socket when the listener is destroyed") {
+  executor loop;
+  std::optional listener{on_loopback()};
+  const auto where = listener->local_address();
+  auto incoming = listener->incoming();
+  outcome noted;
+
+  listener.reset();
+  const auto client = connect_to(where);
+  loop.run(take_one(incoming, noted));
+
+  CHECK(noted.how == ended::with_value);
+}
+
 // -------------------------------------------------------------------------------------------------------------- IPv6
 
 TEST_CASE("a listener on IPv6 takes connections, and tells addresses of IPv6") {
@@ -621,6 +747,23 @@ TEST_CASE("a listener on IPv6 takes connections, and tells addresses of IPv6") {
 
   CHECK(listener.local_address().to_string().starts_with("[::1]:"));
   CHECK(accepted.peer_address().is_v6());
+}
+
+TEST_CASE("a listener on all addresses of IPv6 takes IPv4 connections as well, or leaves the port to another") {
+  if (!has_ipv6_loopback()) return;
+  executor loop;
+  auto both = tcp_listener::bind({.at = address::any_v6(0)});
+  const auto alone = tcp_listener::bind({.at = address::any_v6(0), .dual_stack = false});
+  const auto client = connect_to(address::loopback(both.local_address().port()));
+
+  const auto accepted = loop.run(both.accept());
+
+  CHECK(accepted.peer_address().is_v4_mapped());
+  CHECK(accepted.peer_address().unmapped().is_loopback());
+  CHECK(!both.get<v6_only>().on);
+  CHECK(alone.get<v6_only>().on);
+  CHECK(text_of_failed_bind({.at = address::any(alone.local_address().port())}) == "bound");
+  CHECK(contains(text_of_failed_bind({.at = address::any(both.local_address().port())}), "Address already in use"));
 }
 
 }  // namespace gyre::net
