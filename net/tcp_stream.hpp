@@ -19,9 +19,18 @@ class tcp_stream : public stream_socket {
 
   /// Connects to an address.
   ///
-  /// @errors        connection_refused, timed_out, network_unreachable, too_many_files_open, …: connect(2)
+  /// @errors        connection_refused, timed_out, network_unreachable, …: connect(2). what() names the address.
+  ///                too_many_files_open, …: socket(2)
   /// @cancellation  Safe: the socket is closed.
   [[nodiscard]] static task<tcp_stream> connect(address peer);
+
+  /// Ends the connection at once, by a reset: what lies in it either way is thrown away, and the peer hears
+  /// connection_reset, and no end that it could take for a good one. What is in flight here ends with
+  /// operation_canceled or connection_reset; the count of a transfer_error says what was moved before. The stream is
+  /// empty from then on, as after close().
+  ///
+  /// @cancellation  Safe: nothing is leaked, and it is a reset all the same.
+  [[nodiscard]] task<> reset();
 
   /// The addresses of the two ends. system_error when the connection is gone.
   [[nodiscard]] address local_address() const;
