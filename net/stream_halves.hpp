@@ -16,11 +16,14 @@
 
 #include <gyre/net/stream_socket.hpp>
 #include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/buffer_ref.hpp>
+#include <gyre/runtime/fd_ref.hpp>
 
 #include <sys/socket.h>
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -83,6 +86,10 @@ class writing_half {
   [[nodiscard]] auto write_all(std::span<const std::byte> bytes) noexcept { return whole_->write_all(bytes); }
   [[nodiscard]] auto write_all(std::string_view text) noexcept { return whole_->write_all(text); }
   [[nodiscard]] auto write_all(std::span<const ::iovec> parts) noexcept { return whole_->write_all(parts); }
+  [[nodiscard]] auto send_file(fd_ref file, std::uint64_t offset = 0, std::size_t count = SIZE_MAX) {
+    return whole_->send_file(file, offset, count);
+  }
+  [[nodiscard]] auto send_zero_copy(const_buffer_ref bytes) { return whole_->send_zero_copy(bytes); }
 
   /// Tells the peer now that nothing more will be written.
   ///

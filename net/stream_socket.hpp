@@ -16,6 +16,7 @@
 #include <gyre/runtime/unique_fd.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -108,6 +109,20 @@ class stream_socket {
   /// @errors        As of bytes: the count is that of all parts.
   /// @cancellation  As of bytes.
   [[nodiscard]] send_all_parts write_all(std::span<const ::iovec> parts) noexcept { return send_all_parts{fd_, parts}; }
+
+  /// Sends a part of a file, of a larger one without a copy in the program.
+  ///
+  /// @param file    A regular file, open to read. Stays open until then.
+  /// @param offset  Where in the file it begins.
+  /// @param count   How many bytes; without one all to the end of the file.
+  /// @return        Bytes that were sent: `count`, or fewer where the file ends before.
+  /// @errors        transfer_error, with the count of bytes that were sent: as write_all(), or of the file: io_error,
+  ///                is_a_directory, … std::bad_alloc
+  /// @cancellation  Some of the bytes may have gone: the stream is then broken.
+  /// @limits        No other thread or process uses the same socket meanwhile without waiting for it: it has O_NONBLOCK
+  ///                at times.
+  /// @source        io_uring_prep_splice(3); splice(2), pipe(7).
+  [[nodiscard]] task<std::size_t> send_file(fd_ref file, std::uint64_t offset = 0, std::size_t count = SIZE_MAX);
 
   /// Tells the peer that nothing more will be written. Reading goes on. Never blocks.
   ///
