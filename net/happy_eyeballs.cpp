@@ -17,7 +17,7 @@ namespace {
 // What the attempts of one connect have in common.
 struct race_of_attempts {
   std::optional<tcp_stream> won;
-  std::optional<std::system_error> first_failure;  // of the first address among those that have failed
+  std::error_code first_failure;  // of the first address among those that have failed
   std::size_t first_failed = SIZE_MAX;
   sync::local_auto_event one_failed;
 };
@@ -29,7 +29,8 @@ task<> attempt(race_of_attempts& race, task_group& all, address peer, std::size_
     race.won = std::move(made);
     all.cancel("another address has answered");
   } catch (const std::system_error& failed) {
-    if (index < std::exchange(race.first_failed, std::min(index, race.first_failed))) race.first_failure = failed;
+    if (index < std::exchange(race.first_failed, std::min(index, race.first_failed)))
+      race.first_failure = failed.code();
     race.one_failed.set();
   }
 }
@@ -40,6 +41,19 @@ task<> attempt_all(race_of_attempts& race, task_group& all, const std::vector<ad
     all.start(attempt(race, all, peers[index], index));
     co_await move_on_after(delay, race.one_failed.wait());
   }
+}
+
+// @param asked_for  What the addresses were found for, "example.org:80"; empty where somebody gave addresses.
+task<tcp_stream> first_of(std::vector<address> peers, std::chrono::nanoseconds delay, std::string asked_for) {
+  if (peers.empty())
+    throw std::system_error{std::make_error_code(std::errc::invalid_argument),
+                            "connecting to the first of no addresses"};
+  race_of_attempts race;
+  co_await with_task_group({}, [&](task_group& all) { return attempt_all(race, all, peers, delay); });
+  if (race.won) co_return std::move(*race.won);
+  const std::string failed = peers[race.first_failed].to_string();
+  const std::string what = asked_for.empty() ? failed : asked_for + " (" + failed + ")";
+  throw std::system_error{race.first_failure, "connect " + what};
 }
 
 }  // namespace
@@ -60,18 +74,14 @@ std::vector<address> interleaved(const std::vector<address>& peers) {
 }
 
 task<tcp_stream> connect_to_first(std::vector<address> peers, std::chrono::nanoseconds delay) {
-  if (peers.empty())
-    throw std::system_error{std::make_error_code(std::errc::invalid_argument),
-                            "connecting to the first of no addresses"};
-  race_of_attempts race;
-  co_await with_task_group({}, [&](task_group& all) { return attempt_all(race, all, peers, delay); });
-  if (!race.won) throw std::system_error{*race.first_failure};
-  co_return std::move(*race.won);
+  return first_of(std::move(peers), delay, {});
 }
 
 task<tcp_stream> connect(std::string host, std::uint16_t port, resolver& names) {
+  const bool has_name = !address::parse(host, port);
+  const std::string asked_for = has_name ? host + ":" + std::to_string(port) : "";
   const std::vector<address> found = co_await names.resolve(std::move(host), port);
-  co_return co_await connect_to_first(interleaved(found));
+  co_return co_await first_of(interleaved(found), connection_attempt_delay, asked_for);
 }
 
 }  // namespace gyre::net

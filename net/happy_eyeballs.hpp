@@ -28,7 +28,8 @@ inline constexpr std::chrono::nanoseconds connection_attempt_delay = std::chrono
 ///
 /// @param peers         One or more; invalid_argument for none.
 /// @param delay         From one attempt to the next, as long as none has failed.
-/// @errors              That of the first address, when all have failed: connection_refused, timed_out, …
+/// @errors              That of the first address, when all have failed: connection_refused, timed_out, …; what() names
+///                      the address
 /// @cancellation        Safe: every socket is closed.
 [[nodiscard]] task<tcp_stream> connect_to_first(std::vector<address> peers,
                                                 std::chrono::nanoseconds delay = connection_attempt_delay);
@@ -39,7 +40,7 @@ inline constexpr std::chrono::nanoseconds connection_attempt_delay = std::chrono
 ///
 /// @param host          A name, or an address without brackets.
 /// @param names         Who looks it up. Stays until then.
-/// @errors              As resolver::resolve() and connect_to_first().
+/// @errors              As resolver::resolve() and connect_to_first(); what() names the host as well.
 /// @cancellation        Safe, and at once.
 [[nodiscard]] task<tcp_stream> connect(std::string host, std::uint16_t port, resolver& names = resolver::common());
 

@@ -2,16 +2,84 @@
 // Opening a TCP connection, and asking about it.
 #include <gyre/net/detail/socket_calls.hpp>
 #include <gyre/net/tcp_stream.hpp>
+#include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/error.hpp>
+#include <gyre/runtime/ops/cancel.hpp>
+#include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/ops/zero_copy.hpp>
 
 #include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cstddef>
+#include <span>
+#include <system_error>
 
 namespace gyre::net {
 
 task<tcp_stream> tcp_stream::connect(address peer) {
   unique_fd socket = co_await ops::socket{peer.family(), SOCK_STREAM, IPPROTO_TCP};
-  co_await ops::connect{socket, peer.data(), peer.size()};
+  const auto connected = co_await as_result(ops::connect{socket, peer.data(), peer.size()});
+  if (!connected) throw std::system_error{connected.error(), "connect " + peer.to_string()};
   co_return tcp_stream{std::move(socket)};
+}
+
+namespace {
+
+// A send without a copy cannot be had on this socket, or on this kernel.
+bool is_refusal(std::error_code why) {
+  return why == std::errc::operation_not_supported || why == std::errc::invalid_argument;
+}
+
+}  // namespace
+
+// One that is cut short by the kernel goes on with the rest, by whichever way that is worth. MSG_WAITALL makes it one
+// request, and one notification, in nearly all cases.
+task<ops::zero_copy_sent> tcp_stream::send_zero_copy(const_buffer_ref bytes) {
+  ops::zero_copy_sent all{.bytes = 0, .copied = false};
+  bool out_of_memory = false;  // for pages that are lent to the network: what is sent meanwhile is copied
+  try {
+    while (all.bytes < bytes.size()) {
+      const const_buffer_ref rest = bytes.subspan(all.bytes);
+      if (out_of_memory || !zero_copy_.is_worth_it(rest.size())) {
+        co_await ops::send_all{fd(), std::span{rest.data(), rest.size()}};
+        co_return ops::zero_copy_sent{.bytes = bytes.size(), .copied = true};
+      }
+      constexpr ops::zero_copy_options in_full{.flags = MSG_WAITALL};
+      const auto sent = co_await as_result(ops::send_zc{fd(), rest, in_full});
+      if (sent) {
+        if (sent->bytes == 0) throw std::system_error{errc::no_progress};
+        zero_copy_.learn(sent->bytes, *sent->copied);
+        all = {.bytes = all.bytes + sent->bytes, .copied = *all.copied || *sent->copied};
+      } else if (is_refusal(sent.error())) {
+        zero_copy_.give_up();
+      } else if (sent.error() == std::errc::not_enough_memory) {
+        out_of_memory = true;
+      } else {
+        throw std::system_error{sent.error()};
+      }
+    }
+  } catch (const transfer_error& failed) {
+    throw transfer_error{failed.code(), all.bytes + failed.bytes(), "send_zero_copy"};
+  } catch (const std::system_error& failed) {
+    throw transfer_error{failed.code(), all.bytes, "send_zero_copy"};
+  }
+  co_return all;
+}
+
+task<> tcp_stream::reset() {
+  unique_fd resetting = release();
+  // However it comes to be closed, by a stop in one of these waits too.
+  const ::linger at_once{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(resetting.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  auto found = co_await ops::cancel_fd{resetting};
+  // As in close(): what goes on with its rest fails at once from here on. A shutdown would send an end before the
+  // reset; to be connected to nobody is tcp(7)'s way to reset a connection that stays a socket.
+  const ::sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
+  ::connect(resetting.get(), &nobody, sizeof nobody);
+  while (found > 0) found = co_await ops::cancel_fd{resetting};
+  co_await ops::close{std::move(resetting)};
 }
 
 address tcp_stream::local_address() const { return detail::local_address_of(fd()); }

@@ -17,6 +17,8 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 namespace gyre::net {
@@ -170,6 +172,26 @@ TEST_CASE("a host is connected to by its name, past an address that refuses") {
     const auto unknown = co_await as_result(net::connect("unknown.example", 80, names));
     CHECK(unknown.error() == resolver_errc::host_not_found);
   }());
+}
+
+TEST_CASE("a failure names the host that was asked for, and the address that stands for the rest") {
+  const address refused = tcp_listener::bind({.at = address::loopback(0)}).local_address();  // closed again
+  resolver names{{.look_up = [&](const std::string&, const std::string&) -> result<std::vector<address>> {
+    return std::vector<address>{refused};
+  }}};
+  const auto text_of_failure = [&](std::string host) -> task<std::string> {
+    try {
+      static_cast<void>(co_await net::connect(std::move(host), refused.port(), names));
+    } catch (const std::system_error& failed) {
+      co_return failed.what();
+    }
+    co_return "connected";
+  };
+
+  const std::string port = std::to_string(refused.port());
+  CHECK(run_now(text_of_failure("service.example")) ==
+        "connect service.example:" + port + " (127.0.0.1:" + port + "): Connection refused");
+  CHECK(run_now(text_of_failure("127.0.0.1")) == "connect 127.0.0.1:" + port + ": Connection refused");
 }
 
 }  // namespace gyre::net

@@ -13,6 +13,7 @@
 #include <gyre/runtime/task_group.hpp>
 
 #include "../support/bytes.hpp"
+#include "../support/connection.hpp"
 #include "../support/loopback.hpp"
 #include "../support/outcome.hpp"
 #include "../support/turning.hpp"
@@ -32,6 +33,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -42,81 +44,9 @@ namespace {
 using namespace std::chrono_literals;
 using namespace test;
 
-constexpr std::size_t big_bytes = std::size_t{8} << 20;
-
-// Bytes in which a piece that was lost, doubled or moved shows.
-std::vector<std::byte> telling_bytes(std::size_t count) {
-  std::vector<std::byte> made(count);
-  std::uint32_t state = 1;
-  for (auto& each : made) {
-    state = state * 1'664'525 + 1'013'904'223;
-    each = static_cast<std::byte>(state >> 24);
-  }
-  return made;
-}
-
-// Two ends of a connection, on an executor of their own.
-struct connection {
-  explicit connection(const address& at = address::loopback(0)) {
-    auto listener = tcp_listener::bind({.at = at});
-    auto connecting = loop.start(tcp_stream::connect(listener.local_address()));
-    theirs.emplace(loop.run(listener.accept()));
-    turn_until_done(loop, connecting);
-    ours.emplace(connecting.get());
-  }
-
-  // So that writes come in parts. A narrow receive buffer would do the same, at the pace of TCP's timers.
-  void make_narrow() {
-    constexpr int bytes = 1 << 16;
-    for (const auto* each : {&ours, &theirs})
-      REQUIRE(::setsockopt((*each)->fd().get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) == 0);
-  }
-
-  executor loop;
-  std::optional<tcp_stream> ours;
-  std::optional<tcp_stream> theirs;
-};
-
-// The peer goes without a goodbye: a reset instead of an end.
-void reset(tcp_stream& stream) {
-  const ::linger at_once{.l_onoff = 1, .l_linger = 0};
-  REQUIRE(::setsockopt(stream.fd().get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
-  stream.release().reset();
-}
-
-struct failed_transfer {
-  std::error_code why;
-  std::size_t bytes = 0;
-};
-
-template <class Transfer>
-task<failed_transfer> failure_of(Transfer transfer) {
-  try {
-    co_await std::move(transfer);
-  } catch (const transfer_error& error) {
-    co_return failed_transfer{error.code(), error.bytes()};
-  }
-  co_return failed_transfer{};
-}
-
 task<> read_one(tcp_stream& stream, outcome& noted) {
   std::array<std::byte, 1> buffer{};
   co_await observe(stream.read(buffer), noted);
-}
-
-task<> write_in_full(tcp_stream& stream, std::span<const std::byte> bytes) { co_await stream.write_all(bytes); }
-
-task<> read_in_full(tcp_stream& stream, std::span<std::byte> buffer) { co_await stream.read_exactly(buffer); }
-
-// Reads until the end, in pieces of changing size.
-task<std::vector<std::byte>> read_to_end(tcp_stream& stream) {
-  std::vector<std::byte> all;
-  std::array<std::byte, 10'000> buffer;
-  for (std::size_t piece = 1;; piece = piece % buffer.size() + 17) {
-    const auto count = co_await stream.read(std::span{buffer}.first(std::min(piece, buffer.size())));
-    if (count == 0) co_return all;
-    all.insert(all.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(count));
-  }
 }
 
 // A listener that takes no more connections: its backlog is full, so that who connects waits for an answer.
@@ -176,6 +106,25 @@ TEST_CASE("connecting where nobody listens is refused, and the socket is closed"
 
   CHECK(noted.error == std::errc::connection_refused);
   CHECK(open_descriptors_count() == open_before);
+}
+
+TEST_CASE("who could not connect is told where to") {
+  executor loop;
+  const unique_fd bound{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};  // and does not listen
+  const auto anywhere = address::loopback(0);
+  REQUIRE(::bind(bound.get(), anywhere.data(), anywhere.size()) == 0);
+  const auto nobody = tcp_stream{unique_fd{::dup(bound.get())}}.local_address();
+  std::string text;
+
+  loop.run([&]() -> task<> {
+    try {
+      static_cast<void>(co_await tcp_stream::connect(nobody));
+    } catch (const std::system_error& failed) {
+      text = failed.what();
+    }
+  });
+
+  CHECK(text == "connect " + nobody.to_string() + ": Connection refused");
 }
 
 TEST_CASE("connecting to what is no address of a peer is an error") {
@@ -379,7 +328,7 @@ TEST_CASE("write_all() to a peer that resets tells how much was taken") {
   made.loop.run_ready();
   CHECK(!writing.done());
 
-  reset(*made.theirs);
+  test::reset(*made.theirs);
   turn_until_done(made.loop, writing);
 
   const auto failed = writing.get();
@@ -390,7 +339,7 @@ TEST_CASE("write_all() to a peer that resets tells how much was taken") {
 
 TEST_CASE("writing to a connection that is gone is an error and no signal") {
   connection made;
-  reset(*made.theirs);
+  test::reset(*made.theirs);
   const std::array<std::byte, 1> byte{};
 
   // The first may still hear of the reset; from the second on the connection is known to be gone.
@@ -410,7 +359,7 @@ TEST_CASE("a read from a peer that resets is connection_reset") {
   auto reading = made.loop.start(read_one(*made.ours, noted));
   made.loop.run_ready();
 
-  reset(*made.theirs);
+  test::reset(*made.theirs);
   turn_until_done(made.loop, reading);
 
   CHECK(noted.error == std::errc::connection_reset);
@@ -578,6 +527,116 @@ TEST_CASE("small writes are held back or not, as set_no_delay() says") {
 
   made.ours->set_no_delay(false);
   CHECK(option_of(*made.ours, IPPROTO_TCP, TCP_NODELAY) == 0);
+}
+
+// ------------------------------------------------------------------------------------------------------------ reset()
+
+TEST_CASE("a reset is no end: the peer hears connection_reset, and of what was on its way nothing") {
+  connection made;
+  made.loop.run(write_in_full(*made.theirs, bytes_of("never read")));
+  const std::size_t open_before = open_descriptors_count();
+  outcome noted;
+
+  made.loop.run(made.ours->reset());
+  made.loop.run(read_one(*made.theirs, noted));
+
+  CHECK(noted.error == std::errc::connection_reset);
+  CHECK(open_descriptors_count() == open_before - 1);
+}
+
+TEST_CASE("a reset after shutdown_write(), and after the peer's, is one as well") {
+  for (const bool ours_first : {true, false}) {
+    CAPTURE(ours_first);
+    connection made;
+    (ours_first ? made.ours : made.theirs)->shutdown_write();
+    outcome noted;
+
+    made.loop.run(made.ours->reset());
+    std::array<std::byte, 1> byte{};
+    const auto failed = made.loop.run(failure_of(made.theirs->write_all(byte)));
+
+    CHECK((failed.why == std::errc::connection_reset || failed.why == std::errc::broken_pipe));
+  }
+}
+
+TEST_CASE("reset() ends what other tasks have in flight on the connection") {
+  connection made;
+  made.make_narrow();
+  const auto bytes = telling_bytes(big_bytes);
+  outcome read_noted;
+  auto reading = made.loop.start(read_one(*made.ours, read_noted));
+  auto writing = made.loop.start(failure_of(made.ours->write_all(bytes)));
+  made.loop.run_ready();
+
+  made.loop.run(made.ours->reset());
+  turn_until_done(made.loop, reading);
+  turn_until_done(made.loop, writing);
+
+  CHECK(read_noted.error == std::errc::operation_canceled);
+  const auto failed = writing.get();
+  CHECK((failed.why == std::errc::connection_reset || failed.why == std::errc::broken_pipe));
+  CHECK(failed.bytes > 0);
+  CHECK(failed.bytes < bytes.size());
+}
+
+TEST_CASE("a reset that is stopped anywhere on its way is a reset, and closes") {
+  for (int turns_before = 0; turns_before < 5; ++turns_before) {
+    CAPTURE(turns_before);
+    connection made;
+    const std::size_t open_before = open_descriptors_count();
+    auto resetting = made.loop.start(made.ours->reset());
+    outcome noted;
+
+    for (int i = 0; i < turns_before; ++i) made.loop.turn(/*may_park=*/false);
+    resetting.cancel();
+    turn_until_done(made.loop, resetting);
+    const bool began = open_descriptors_count() < open_before;
+    if (!began) made.loop.run(made.ours->reset());
+    made.loop.run(read_one(*made.theirs, noted));
+
+    CHECK(noted.error == std::errc::connection_reset);
+    CHECK(open_descriptors_count() == open_before - 1);
+  }
+}
+
+TEST_CASE("out-of-band data is passed over by a read, which gives what lies around it") {
+  connection made;
+  REQUIRE(::send(made.ours->fd().get(), "ab", 2, MSG_OOB) == 2);  // the last byte is the urgent one
+  made.loop.run(write_in_full(*made.ours, bytes_of("cd")));
+  made.ours.reset();
+
+  const auto received = made.loop.run(read_to_end(*made.theirs));
+
+  CHECK(text_of(received) == "acd");
+}
+
+TEST_CASE("a peer that never reads holds up a write, which a deadline ends, and no read") {
+  const auto bytes = telling_bytes(big_bytes);
+  connection made;
+  made.make_narrow();
+  std::array<std::byte, 1> byte{};
+
+  const auto late = made.loop.run([&]() -> task<result<void>> {
+    co_return co_await as_result(with_timeout(1ms, write_in_full(*made.ours, bytes)));
+  });
+  made.loop.run(write_in_full(*made.theirs, bytes_of("x")));
+  made.loop.run(read_in_full(*made.ours, byte));
+
+  CHECK(late.error() == std::errc::timed_out);
+  CHECK(text_of(byte) == "x");
+}
+
+TEST_CASE("text is written as it is") {
+  connection made;
+  const std::string name = "world";
+
+  made.loop.run([&]() -> task<> {
+    co_await made.ours->write_all("hello, ");
+    co_await made.ours->write_all(name);
+    made.ours.reset();
+  });
+
+  CHECK(text_of(made.loop.run(read_to_end(*made.theirs))) == "hello, world");
 }
 
 }  // namespace gyre::net

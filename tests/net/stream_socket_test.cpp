@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// What comes over a connection in buffers of a pool: one at a time, as a stream, and as a stream of several.
+#include <gyre/net/stream_socket.hpp>
+#include <gyre/net/tcp_stream.hpp>
+#include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/buffer_pool.hpp>
+
+#include "../support/bytes.hpp"
+#include "../support/connection.hpp"
+#include "../support/loopback.hpp"
+#include "../support/outcome.hpp"
+#include "../support/turning.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace gyre::net {
+namespace {
+
+using namespace test;
+
+constexpr buffer_pool_options small{.buffers_count = 4, .buffer_bytes = 8};
+
+template <class Stream>
+task<std::vector<std::byte>> all_of_chunks(Stream incoming) {
+  std::vector<std::byte> all;
+  while (const auto chunk = co_await incoming.next()) {
+    const auto bytes = chunk->bytes();
+    all.insert(all.end(), bytes.begin(), bytes.end());
+  }
+  co_return all;
+}
+
+task<std::vector<std::byte>> all_of_bundles(ops::recv_bundle_stream incoming) {
+  std::vector<std::byte> all;
+  while (const auto bundle = co_await incoming.next())
+    for (const auto part : *bundle) all.insert(all.end(), part.begin(), part.end());
+  co_return all;
+}
+
+task<> write_and_end(tcp_stream& stream, std::span<const std::byte> bytes) {
+  co_await stream.write_all(bytes);
+  stream.shutdown_write();
+}
+
+}  // namespace
+
+TEST_CASE("receive() gives what is there in a buffer of the pool, and an empty one at the end") {
+  connection made;
+  const buffer_pool pool{made.loop, small};
+
+  made.loop.run([&]() -> task<> {
+    co_await made.ours->write_all("0123456789");
+    CHECK(text_of((co_await made.theirs->receive(pool)).bytes()) == "01234567");
+    CHECK(text_of((co_await made.theirs->receive(pool)).bytes()) == "89");
+    made.ours->shutdown_write();
+    CHECK((co_await made.theirs->receive(pool)).bytes().empty());
+  });
+}
+
+TEST_CASE("receive() of a peer that resets is connection_reset") {
+  connection made;
+  const buffer_pool pool{made.loop, small};
+  outcome noted;
+  auto receiving = made.loop.start(observe(made.theirs->receive(pool), noted));
+  made.loop.run_ready();
+
+  test::reset(*made.ours);
+  turn_until_done(made.loop, receiving);
+
+  CHECK(noted.error == std::errc::connection_reset);
+}
+
+TEST_CASE("a receive() that is stopped leaves bytes in the connection, and buffers in the pool") {
+  connection made;
+  const buffer_pool pool{made.loop, small};
+  outcome noted;
+  auto receiving = made.loop.start(observe(made.theirs->receive(pool), noted));
+  made.loop.run_ready();
+
+  receiving.cancel();
+  turn_until_done(made.loop, receiving);
+  made.loop.run(write_in_full(*made.ours, bytes_of("x")));
+  made.loop.run([&]() -> task<> { CHECK(text_of((co_await made.theirs->receive(pool)).bytes()) == "x"); });
+
+  CHECK(noted.how == ended::stopped);
+}
+
+TEST_CASE("chunks() and bundles() give all that the peer sends, and end with it, over IPv4 and IPv6") {
+  for (const bool v6 : {false, true}) {
+    if (v6 && !has_ipv6_loopback()) continue;
+    for (const bool in_bundles : {false, true}) {
+      CAPTURE(v6);
+      CAPTURE(in_bundles);
+      connection made{v6 ? address::parse("[::1]:0").value() : address::loopback(0)};
+      const buffer_pool pool{made.loop, {.buffers_count = 8, .buffer_bytes = 1 << 12}};
+      const auto sent = telling_bytes(1 << 20);
+      auto writing = made.loop.start(write_and_end(*made.ours, sent));
+
+      const auto received = made.loop.run(in_bundles ? all_of_bundles(made.theirs->bundles(pool))
+                                                     : all_of_chunks(made.theirs->chunks(pool)));
+      turn_until_done(made.loop, writing);
+
+      CHECK((received == sent));
+      made.loop.run(made.theirs->close());
+    }
+  }
+}
+
+TEST_CASE("a stream of chunks tells a reset, and is stopped without a loss") {
+  connection made;
+  const buffer_pool pool{made.loop, small};
+
+  {
+    auto incoming = made.theirs->chunks(pool);
+    outcome noted;
+    auto waiting = made.loop.start(observe(incoming.next(), noted));
+    made.loop.run_ready();
+    waiting.cancel();
+    turn_until_done(made.loop, waiting);
+    CHECK(noted.how == ended::stopped);
+
+    made.loop.run(write_in_full(*made.ours, bytes_of("x")));
+    made.loop.run([&]() -> task<> { CHECK(text_of((co_await incoming.next())->bytes()) == "x"); });
+
+    test::reset(*made.ours);
+    outcome reset_noted;
+    made.loop.run(observe(incoming.next(), reset_noted));
+    CHECK(reset_noted.error == std::errc::connection_reset);
+  }
+  made.loop.run(made.theirs->close());
+}
+
+TEST_CASE("a read that polls first gets what comes, and what is there already") {
+  connection made;
+  std::array<std::byte, 1> byte{};
+  outcome noted;
+  auto reading = made.loop.start(observe(made.theirs->read_poll_first(byte), noted));
+  made.loop.run_ready();
+  CHECK(noted.how == ended::not_yet);
+
+  made.loop.run(write_in_full(*made.ours, bytes_of("xy")));
+  turn_until_done(made.loop, reading);
+  CHECK(text_of(byte) == "x");
+  made.loop.run([&]() -> task<> { CHECK(co_await made.theirs->read_poll_first(byte) == 1); });
+
+  CHECK(text_of(byte) == "y");
+}
+
+}  // namespace gyre::net
