@@ -5,7 +5,7 @@
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
 NAME is one of nop, buffers, task, when, timer, deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross,
-offload, spread, recv_stream, send_zc, echo, instructions; without one, all run.
+offload, spread, recv_stream, send_zc, udp, echo, instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -47,6 +47,7 @@ BENCHMARKS = {
     'recv_stream': ('Messages into buffers of a pool',
                     lambda build, quick: micro.measure(build, 'recv_stream', quick)),
     'send_zc': ('A send without a copy, beside one with', lambda build, quick: micro.measure(build, 'send_zc', quick)),
+    'udp': ('Datagrams', lambda build, quick: micro.measure(build, 'udp', quick)),
     'echo': ('Echo of 64 bytes: the server\'s CPU time for a message', echo.measure),
     'instructions': (f'Echo of 64 bytes, {instructions.CONNECTIONS} connections: what a message costs, counted',
                      instructions.measure),
