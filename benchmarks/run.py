@@ -5,7 +5,7 @@
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
 NAME is one of nop, buffers, task, when, timer, deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross,
-offload, spread, recv_stream, send_zc, idle_connections, echo, short, transfer,
+ offload, spread, recv_stream, send_zc, udp, idle_connections, echo, short, transfer,
 instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
@@ -51,6 +51,7 @@ BENCHMARKS = {
     'send_zc': ('A send without a copy, beside one with', lambda build, quick: micro.measure(build, 'send_zc', quick)),
     'idle_connections': ('Connections that have nothing to say',
                          lambda build, quick: micro.measure(build, 'idle_connections', quick)),
+    'udp': ('Datagrams', lambda build, quick: micro.measure(build, 'udp', quick)),
     'echo': ('Echo of 64 bytes: the server\'s CPU time for a message', echo.measure),
     'short': ('Short connections: the server\'s CPU time for each', short.measure),
     'transfer': ('Large transfers over one connection, 64 KiB at a time', transfer.measure),
