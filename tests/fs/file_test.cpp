@@ -2,6 +2,7 @@
 // Files on the real kernel: opening, reading, writing, what they are, and each of it failing or stopped.
 #include <gyre/fs/file.hpp>
 #include <gyre/fs/metadata.hpp>
+#include <gyre/fs/path_at.hpp>
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/executor.hpp>
 
@@ -14,12 +15,15 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -155,7 +159,7 @@ TEST_CASE("opening without a wait returns at once for a FIFO that nobody writes 
     const open_options at_once{.no_wait = true};
     const auto opened = co_await file::open(folder.file("fifo"), at_once);
     const auto found = co_await opened.metadata();
-    CHECK(found.kind == file_kind::other);
+    CHECK(found.kind == file_kind::fifo);
   });
 }
 
@@ -314,6 +318,289 @@ TEST_CASE("a transfer that waits is stopped") {
   turn_until_done(loop, reading);
 
   CHECK(reading.stopped());
+}
+
+TEST_CASE("a path can begin at a directory that is open, and go on to mean the same when that is renamed") {
+  const temp_folder folder;
+  executor loop;
+  files::create_directory(folder.file("old"));
+  folder.file("old/file", "contents");
+  const unique_fd directory{::open(folder.file("old").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  files::rename(folder.file("old"), folder.file("new"));
+
+  const auto opened = loop.run(file::open(path_at{directory, "file"}));
+
+  CHECK(loop.run(opened.size()) == 8);
+}
+
+TEST_CASE("what is appended goes to the end, wherever it was told to go") {
+  const temp_folder folder;
+  executor loop;
+  const auto path = folder.file("log", "one ");
+
+  loop.run([&]() -> task<> {
+    const open_options appending{.access = file_access::write, .append = true};
+    const auto opened = co_await file::open(path, appending);
+    co_await opened.write_all_at(bytes_of("two "), /*offset=*/0);
+    co_await opened.write_all(bytes_of("three"));
+  });
+
+  CHECK(content_of(path) == "one two three");
+}
+
+TEST_CASE("options that do not go together are refused, and change nothing") {
+  const temp_folder folder;
+  executor loop;
+  const auto path = folder.file("file", "contents");
+
+  CHECK(error_of(loop, file::open(path, {.append = true})) == std::errc::invalid_argument);
+  CHECK(error_of(loop, file::open(folder.path(), {.temporary = true})) == std::errc::invalid_argument);
+  CHECK(error_of(loop, file::open(folder.path(), {.access = file_access::write,
+                                                  .create = file_creation::must_be_new,
+                                                  .temporary = true})) == std::errc::invalid_argument);
+  CHECK(content_of(path) == "contents");
+}
+
+TEST_CASE("a temporary file has no name until it is given one") {
+  const temp_folder folder;
+  executor loop;
+
+  loop.run([&]() -> task<> {
+    const open_options nameless{.access = file_access::read_write, .temporary = true, .permissions = 0600};
+    const auto made = co_await file::open(folder.path(), nameless);
+    co_await made.write_all_at(bytes_of("contents"), /*offset=*/0);
+    CHECK(files::is_empty(folder.path()));
+
+    co_await made.link(folder.file("name"));
+    const auto again = co_await as_result(made.link(folder.file("name")));
+    CHECK(again.error() == std::errc::file_exists);
+  });
+
+  CHECK(content_of(folder.file("name")) == "contents");
+}
+
+TEST_CASE("a symbolic link is not followed when the options say so") {
+  const temp_folder folder;
+  executor loop;
+  folder.file("file", "contents");
+  files::create_symlink("file", folder.file("link"));
+
+  CHECK(error_of(loop, file::open(folder.file("link"))) == std::error_code{});
+  CHECK(error_of(loop, file::open(folder.file("link"), {.no_follow = true})) ==
+        std::errc::too_many_symbolic_link_levels);
+}
+
+TEST_CASE("writes of a file that is written through end on the device") {
+  const temp_folder folder;
+  executor loop;
+
+  for (const auto through : {write_through::data, write_through::everything}) {
+    const open_options durable{
+        .access = file_access::write, .create = file_creation::if_missing, .write_through = through};
+    const auto opened = loop.run(file::open(folder.file("file"), durable));
+    const int flags = ::fcntl(opened.fd().get(), F_GETFL);
+    CHECK((flags & O_DSYNC) != 0);
+    CHECK(((flags & O_SYNC) == O_SYNC) == (through == write_through::everything));
+    loop.run(opened.write_all_at(bytes_of("contents"), /*offset=*/0));
+  }
+}
+
+TEST_CASE("a name that is too long, a loop of links, and a name of any bytes") {
+  const temp_folder folder;
+  executor loop;
+  files::create_symlink("loop", folder.file("loop"));
+  std::string every_byte;
+  for (int each = 1; each < 256; ++each) {
+    if (each != '/') every_byte += static_cast<char>(each);
+  }
+  const open_options making{.access = file_access::write, .create = file_creation::must_be_new};
+
+  CHECK(error_of(loop, file::open(folder.file(std::string(300, 'x')))) == std::errc::filename_too_long);
+  CHECK(error_of(loop, file::open(folder.file("loop"))) == std::errc::too_many_symbolic_link_levels);
+  CHECK(error_of(loop, file::open(folder.file(every_byte), making)) == std::error_code{});
+  CHECK(files::exists(folder.file(every_byte)));
+}
+
+TEST_CASE("a file keeps a position of its own for reads and writes in order") {
+  const temp_folder folder;
+  executor loop;
+  const auto path = folder.file("letters", "abcdefgh");
+
+  loop.run([&]() -> task<> {
+    const auto opened = co_await file::open(path, {.access = file_access::read_write});
+    std::array<std::byte, 3> buffer{};
+    co_await opened.read_exactly(buffer);
+    CHECK(text_of(buffer) == "abc");
+    co_await opened.write_all(bytes_of("DE"));
+    CHECK(co_await opened.read(buffer) == 3);
+    CHECK(text_of(buffer) == "fgh");
+    CHECK(co_await opened.read(buffer) == 0);
+  });
+
+  CHECK(content_of(path) == "abcDEfgh");
+}
+
+TEST_CASE("reading exactly from a pipe that ends says how much there was") {
+  executor loop;
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  const file reading{unique_fd{ends[0]}};
+  std::array<std::byte, 8> buffer{};
+  {
+    const file writing{unique_fd{ends[1]}};
+    loop.run(writing.write_all(bytes_of("abc")));
+  }
+
+  const auto failure = failure_of(loop, reading.read_exactly(buffer));
+
+  CHECK(failure.why == errc::end_of_stream);
+  CHECK(failure.bytes == 3);
+}
+
+TEST_CASE("a write to a pipe that nobody reads is stopped, and one whose reader has gone fails") {
+  executor loop;
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  unique_fd reading{ends[0]};
+  const file writing{unique_fd{ends[1]}};
+  const std::string more_than_fits(1U << 20U, 'x');
+  auto sending = loop.start(writing.write_all(bytes_of(more_than_fits)));
+  loop.run_ready();
+
+  sending.cancel();
+  turn_until_done(loop, sending);
+  reading.reset();
+  const auto handler_before = std::signal(SIGPIPE, SIG_IGN);
+  const auto failure = failure_of(loop, writing.write_all(bytes_of(more_than_fits)));
+  std::signal(SIGPIPE, handler_before);
+
+  CHECK(sending.stopped());
+  CHECK(failure.why == std::errc::broken_pipe);
+  CHECK(failure.bytes == 0);
+}
+
+TEST_CASE("several buffers are read and written at a position") {
+  const temp_folder folder;
+  executor loop;
+  const auto path = folder.file("letters", "......");
+  std::string first = "ab";
+  std::string second = "cd";
+
+  loop.run([&]() -> task<> {
+    const auto opened = co_await file::open(path, {.access = file_access::read_write});
+    const std::array<::iovec, 2> pieces{{{first.data(), 2}, {second.data(), 2}}};
+    CHECK(co_await opened.writev_at(pieces, /*offset=*/1) == 4);
+    CHECK(co_await opened.readv_at(pieces, /*offset=*/2) == 4);
+  });
+
+  CHECK(content_of(path) == ".abcd.");
+  CHECK(first == "bc");
+  CHECK(second == "d.");
+}
+
+TEST_CASE("a file that shrinks while it is read ends early, and says so") {
+  const temp_folder folder;
+  executor loop;
+  const auto path = folder.file("file", std::string(8192, 'x'));
+  const auto opened = loop.run(file::open(path));
+  std::array<std::byte, 8192> buffer{};
+  files::resize_file(path, 5000);
+
+  const auto failure = failure_of(loop, opened.read_exactly_at(buffer, /*offset=*/4096));
+
+  CHECK(failure.why == errc::end_of_stream);
+  CHECK(failure.bytes == 904);
+}
+
+TEST_CASE("holes are made, found, and cost no room") {
+  const temp_folder folder;
+  executor loop;
+  constexpr std::uint64_t mega = 1U << 20U;
+
+  loop.run([&]() -> task<> {
+    const open_options making{.access = file_access::read_write, .create = file_creation::if_missing};
+    const auto sparse = co_await file::open(folder.file("sparse"), making);
+    co_await sparse.truncate(10 * mega);
+    CHECK(co_await sparse.seek_data(0) == std::nullopt);
+    co_await sparse.write_all_at(bytes_of(std::string(2 * mega, 'x')), 4 * mega);
+    CHECK(co_await sparse.seek_data(0) == 4 * mega);
+    CHECK(co_await sparse.seek_hole(4 * mega) == 6 * mega);
+    CHECK(co_await sparse.seek_data(6 * mega) == std::nullopt);
+    CHECK(co_await sparse.seek_hole(10 * mega) == std::nullopt);
+
+    co_await sparse.punch_hole(4 * mega, mega);
+    CHECK(co_await sparse.seek_data(0) == 5 * mega);
+    const auto found = co_await sparse.metadata();
+    CHECK(found.size_bytes == 10 * mega);
+    CHECK(found.allocated_bytes < 2 * mega);
+  });
+}
+
+TEST_CASE("a pipe has no holes to be looked for") {
+  executor loop;
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  const file reading{unique_fd{ends[0]}};
+  const file writing{unique_fd{ends[1]}};
+
+  CHECK(error_of(loop, reading.seek_data(0)) == std::errc::invalid_seek);
+}
+
+TEST_CASE("room is made, given back, and what was written is synced in part") {
+  const temp_folder folder;
+  executor loop;
+
+  loop.run([&]() -> task<> {
+    const open_options making{.access = file_access::read_write, .create = file_creation::if_missing};
+    const auto opened = co_await file::open(folder.file("file"), making);
+    co_await opened.allocate(0, 65536);
+    const auto found = co_await opened.metadata();
+    CHECK(found.size_bytes == 65536);
+    CHECK(found.allocated_bytes >= 65536);
+
+    co_await opened.write_all_at(bytes_of("contents"), 0);
+    co_await opened.sync_range(0, 4096);
+    co_await opened.sync(ops::sync_what::data);
+    co_await opened.truncate(8);
+    CHECK(co_await opened.size() == 8);
+  });
+
+  CHECK(content_of(folder.file("file")) == "contents");
+}
+
+TEST_CASE("advice of each kind is taken, and a pipe takes none") {
+  const temp_folder folder;
+  executor loop;
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  const file pipe{unique_fd{ends[0]}};
+  const unique_fd write_end{ends[1]};
+
+  loop.run([&]() -> task<> {
+    const auto opened = co_await file::open(folder.file("file", "contents"));
+    for (const auto advice : {access_advice::normal, access_advice::sequential, access_advice::random,
+                              access_advice::will_need, access_advice::wont_need})
+      co_await opened.advise(advice);
+    const auto refused = co_await as_result(pipe.advise(access_advice::sequential));
+    CHECK(refused.error() == std::errc::invalid_seek);
+  });
+}
+
+TEST_CASE("a file tells owner, room, mount and all its times, as far as its file system does") {
+  const temp_folder folder;
+  executor loop;
+  const auto opened = loop.run(file::open(folder.file("file", "12345")));
+
+  const auto found = loop.run(opened.metadata());
+  const auto known = opened.try_metadata().value();
+
+  CHECK(found.owner == ::geteuid());
+  CHECK(found.best_block_bytes > 0);
+  CHECK(found.changed >= found.modified);
+  CHECK(found.mount_id.has_value());
+  if (found.created) CHECK(*found.created <= found.changed);
+  CHECK(known.is_same_file(found));
+  CHECK(known.created == found.created);
 }
 
 TEST_CASE("closing a file frees its descriptor, and tells how that went") {
