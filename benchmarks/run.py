@@ -5,8 +5,7 @@
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
 NAME is one of nop, buffers, task, when, timer, deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross,
- offload, spread, recv_stream, send_zc, udp, idle_connections, echo, short, transfer,
-instructions; without one, all run.
+offload, spread, recv_stream, send_zc, udp, idle_connections, echo, short, transfer, instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
