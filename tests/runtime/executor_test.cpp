@@ -362,8 +362,8 @@ using names = std::vector<std::string>;
 struct all_ways {
   task<> receive(std::string name) {
     std::array<std::byte, 4> buffer;
-    const auto received = co_await as_result(ops::recv(some_socket, buffer));
-    order.push_back(received ? name : name + " failed");
+    const auto count = co_await as_result(ops::recv(some_socket, buffer));
+    order.push_back(count ? name : name + " failed");
     if (name == starter) started.emplace(on.loop, note("child"));
   }
   task<> note(std::string name) {
