@@ -112,7 +112,7 @@ class unix_datagram {
   /// @param to           The unnamed address: the peer that it is connected to.
   /// @errors        invalid_argument         too many descriptors
   ///                bad_file_descriptor      one of them is not open, or is a direct_fd
-  ///                too_many_references      as many of this user's as it may open are on their way (RLIMIT_NOFILE)
+  ///                ETOOMANYREFS             as many of this user's as it may open are on their way (RLIMIT_NOFILE)
   ///                and as send_to()
   /// @cancellation  As send().
   /// @source        sendmsg(2), unix(7), SCM_RIGHTS.

@@ -23,9 +23,10 @@ incoming_unix_connections unix_listener::incoming() { return incoming_unix_conne
 
 task<> unix_listener::close() {
   const auto file = std::exchange(file_to_remove_, std::nullopt);
+  const unix_address at = at_;
   unique_fd closing = co_await shared()->end_all();
   // While the socket is open its file's number is nobody else's.
-  if (file) co_await detail::remove_socket_file(at_, *file);
+  if (file) co_await detail::remove_socket_file(at, *file);
   if (closing) co_await ops::close{std::move(closing)};
 }
 

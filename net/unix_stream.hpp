@@ -55,7 +55,7 @@ class unix_stream : public stream_socket {
   /// @param descriptors  Stay open until it is over, and remain the caller's. At most 253.
   /// @errors        invalid_argument         no bytes, or too many descriptors. Nothing was sent
   ///                bad_file_descriptor      one of them is not open, or is a direct_fd. Nothing was sent
-  ///                too_many_references      as many of this user's as it may open are on their way (RLIMIT_NOFILE)
+  ///                ETOOMANYREFS             as many of this user's as it may open are on their way (RLIMIT_NOFILE)
   ///                all as transfer_error, with the count of bytes that were taken; descriptors went where it is not 0.
   ///                Otherwise as write_all().
   /// @cancellation  As write_all().

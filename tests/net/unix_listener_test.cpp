@@ -358,6 +358,17 @@ TEST_CASE("close() leaves the file where it was told to, and where it is another
   CHECK(!subject.exists());
 }
 
+TEST_CASE("close() removes the file also where somebody keeps the folder locked") {
+  on_path subject;
+  auto listener = subject.listens();
+  const unique_fd folder{::open(subject.folder.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  REQUIRE(::flock(folder.get(), LOCK_EX) == 0);
+
+  subject.loop.run(listener.close());
+
+  CHECK(!subject.exists());
+}
+
 TEST_CASE("a listener is closed in every case, also by a close() that is stopped") {
   on_path subject;
   const std::size_t open_before = open_descriptors_count();
