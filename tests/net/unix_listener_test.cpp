@@ -148,8 +148,8 @@ TEST_CASE("a path that cannot be bound is an error that names it, and leaves no 
 
 TEST_CASE("a bind that is stopped before it began has made nothing") {
   on_path subject;
-  auto binding =
-      subject.loop.start([&]() -> task<> { static_cast<void>(co_await unix_listener::bind({.at = subject.at})); }());
+  const auto bind = [&]() -> task<> { static_cast<void>(co_await unix_listener::bind({.at = subject.at})); };
+  auto binding = subject.loop.start(bind());
 
   binding.cancel();
   turn_until_done(subject.loop, binding);
@@ -269,9 +269,9 @@ TEST_CASE("connections come one by one, and as a stream") {
 }
 
 TEST_CASE("without a descriptor left a connection waits in the backlog until there is one") {
-  log::warning("what is said before descriptors run out");  // UBSan opens a pipe at its first look at a type
   on_path subject;
   const captured_log logged;
+  log::warning("what is said before descriptors run out");  // UBSan opens a pipe at its first look at a type
   auto listener = subject.listens();
   const auto client = connect_to(subject.at);
   outcome noted;
