@@ -102,8 +102,9 @@ result<address> address::parse(std::string_view text, std::uint16_t default_port
 
 result<address> address::from_kernel(const ::sockaddr_storage& storage) noexcept {
   address made;
-  if (storage.ss_family == AF_INET) std::memcpy(&made.form_, &storage, offsetof(::sockaddr_in, sin_zero));
-  else if (storage.ss_family == AF_INET6) std::memcpy(&made.form_, &storage, sizeof made.form_);
+  if (storage.ss_family == AF_INET)
+    std::memcpy(static_cast<void*>(&made.form_), &storage, offsetof(::sockaddr_in, sin_zero));
+  else if (storage.ss_family == AF_INET6) std::memcpy(static_cast<void*>(&made.form_), &storage, sizeof made.form_);
   else return make_error_code(errc::invalid_address);
   return made;
 }
