@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <coroutine>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -30,12 +31,14 @@ class incoming_datagrams {
  public:
   class next_datagram;
 
-  /// @param pause_at  So many in store that nobody has taken, and the kernel is asked for no more.
-  incoming_datagrams(fd_ref socket, const buffer_pool& pool, std::size_t control_bytes, std::size_t pause_at);
+  /// @param is_closed  Becomes true before the socket is closed, whose number may be another one's after that.
+  /// @param pause_at   So many in store that nobody has taken, and the kernel is asked for no more.
+  incoming_datagrams(fd_ref socket, std::shared_ptr<const bool> is_closed, const buffer_pool& pool,
+                     std::size_t control_bytes, std::size_t pause_at);
 
   /// Waits for the next datagram. One coroutine at a time.
   ///
-  /// @return        The datagram, which may have no bytes. Nothing: the socket was closed, now and from here on.
+  /// @return        The datagram, which may have no bytes. Nothing: the socket was closed, and there is no more.
   /// @errors        connection_refused, message_size, host_unreachable, …   what the network told of something that was
   ///                                    sent before, where the socket is connected or asked to report_errors. Says
   ///                                    nothing of the socket: go on
@@ -51,8 +54,11 @@ class incoming_datagrams {
   [[nodiscard]] static std::size_t overhead_bytes(std::size_t control_bytes) noexcept;
 
  private:
+  [[nodiscard]] bool is_over() const noexcept { return has_ended_ || *is_closed_; }
+
   ops::recvmsg_stream messages_;
-  bool is_closed_ = false;
+  std::shared_ptr<const bool> is_closed_;
+  bool has_ended_ = false;  // the kernel said so
 };
 
 /// Awaits the next datagram.
@@ -62,7 +68,7 @@ class [[nodiscard]] incoming_datagrams::next_datagram {
 
   explicit next_datagram(incoming_datagrams& from) noexcept : from_{from}, held_{from.messages_.next()} {}
 
-  [[nodiscard]] bool await_ready() const noexcept { return from_.is_closed_ || held_.await_ready(); }
+  [[nodiscard]] bool await_ready() const noexcept { return held_.await_ready() || from_.is_over(); }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
     has_waited_ = true;
@@ -74,11 +80,11 @@ class [[nodiscard]] incoming_datagrams::next_datagram {
     return std::move(*got);
   }
   [[nodiscard]] result<std::optional<datagram>> await_result() {
-    if (from_.is_closed_) return std::optional<datagram>{};
+    if (!has_waited_ && !held_.await_ready()) return std::optional<datagram>{};  // it is over
     auto got = held_.await_result();
-    if (got) return std::optional<datagram>{datagram{std::move(**got)}};
-    if (got.error() != std::errc::operation_canceled || was_stopped()) return got.error();
-    from_.is_closed_ = true;
+    if (got && *got) return std::optional<datagram>{datagram{std::move(**got)}};
+    if (!got && (got.error() != std::errc::operation_canceled || was_stopped())) return got.error();
+    from_.has_ended_ = true;
     return std::optional<datagram>{};
   }
 

@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <memory>
 #include <system_error>
 #include <utility>
 
@@ -133,8 +134,9 @@ void udp_socket::note_peer() noexcept {
   peer_is_v6_ = known && known->is_v6();
 }
 
-incoming_datagrams udp_socket::datagrams(const buffer_pool& pool, std::size_t pause_at) const {
-  return incoming_datagrams{fd_, pool, control_bytes_for(fd_), pause_at};
+incoming_datagrams udp_socket::datagrams(const buffer_pool& pool, std::size_t pause_at) {
+  if (!is_closed_) is_closed_ = std::make_shared<bool>(false);
+  return incoming_datagrams{fd_, is_closed_, pool, control_bytes_for(fd_), pause_at};
 }
 
 std::size_t udp_socket::buffer_bytes_for(std::size_t datagram_bytes) const {
@@ -233,6 +235,7 @@ std::size_t udp_socket::path_mtu() const {
 // As of a connection: stream_socket::close(). A socket that is connected to nobody calls the shutdown an error, and
 // does it.
 task<> udp_socket::close() {
+  if (is_closed_) *is_closed_ = true;
   unique_fd closing = std::move(fd_);
   auto found = co_await ops::cancel_fd{closing};
   ::shutdown(closing.get(), SHUT_RDWR);

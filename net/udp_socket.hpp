@@ -21,6 +21,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <system_error>
@@ -204,7 +205,7 @@ class udp_socket {
   /// @param pause_at  So many in store, for a reader that is slow to take them, and the kernel is asked for no more.
   /// @errors          std::system_error: message_size   the pool's buffers have no room for any datagram
   ///                                     invalid_argument   the pool is incremental
-  [[nodiscard]] incoming_datagrams datagrams(const buffer_pool& pool, std::size_t pause_at = 16) const;
+  [[nodiscard]] incoming_datagrams datagrams(const buffer_pool& pool, std::size_t pause_at = 16);
 
   /// How large a pool's buffers have to be for datagrams of so many bytes, with what the socket is now asked to tell.
   [[nodiscard]] std::size_t buffer_bytes_for(std::size_t datagram_bytes) const;
@@ -298,6 +299,7 @@ class udp_socket {
   unique_fd fd_;
   detail::reach reach_;
   bool peer_is_v6_ = false;
+  std::shared_ptr<bool> is_closed_;  // for the streams that were made of it, if any
 };
 
 }  // namespace gyre::net

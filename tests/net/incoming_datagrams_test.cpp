@@ -350,6 +350,19 @@ TEST_CASE("a stream ends when its socket is closed, after what has come before, 
   }
 }
 
+TEST_CASE("a stream that nobody has read when its socket was closed asks the kernel for nothing") {
+  receiver_with_pool subject;
+  auto incoming = subject.here.datagrams(subject.pool);
+
+  subject.loop.run([&]() -> task<> {
+    co_await subject.here.close();
+    const auto another = udp_socket::bind({.at = address::loopback(0)});  // with the same number
+    send_now(subject.there, "for another", another.local_address());
+    CHECK(!(co_await incoming.next()).has_value());
+    CHECK(has_something(another));
+  });
+}
+
 TEST_CASE("a wait for the next datagram that is stopped loses none, wherever it was") {
   for (int turns_before = 0; turns_before < 4; ++turns_before) {
     for (const bool sends_before : {true, false}) {
