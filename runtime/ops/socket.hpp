@@ -67,6 +67,8 @@ class [[nodiscard]] accept final : public operation_of<accept, unique_fd> {
 /// @param address, address_size  Stay until the operation has ended.
 /// @errors        connection_refused, timed_out, network_unreachable, …: connect(2)
 /// @cancellation  The socket is then neither connected nor free: close it.
+/// @limits        To a Unix socket whose backlog is full: Linux 6.18 tries again and again, and no cancel finds the
+///                request, so that a stop waits for room. net::unix_stream::connect() goes around that.
 /// @source        io_uring_prep_connect(3); connect(2). Linux 5.5.
 class [[nodiscard]] connect final : public operation_of<connect, void> {
  public:
