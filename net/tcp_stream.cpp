@@ -68,18 +68,18 @@ task<ops::zero_copy_sent> tcp_stream::send_zero_copy(const_buffer_ref bytes) {
   co_return all;
 }
 
+// All that is a reset is done before the first wait: a stop finds it done. A close alone would send it when the last
+// request on the socket has ended, and a shutdown would send an end before it. To be connected to nobody is the way to
+// reset a connection whose socket stays; and should that be refused, the close is a reset.
 task<> tcp_stream::reset() {
-  unique_fd resetting = release();
-  // However it comes to be closed, by a stop in one of these waits too.
+  unique_fd kept = release();
   const ::linger at_once{.l_onoff = 1, .l_linger = 0};
-  ::setsockopt(resetting.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  auto found = co_await ops::cancel_fd{resetting};
-  // As in close(): what goes on with its rest fails at once from here on. A shutdown would send an end before the
-  // reset; to be connected to nobody is tcp(7)'s way to reset a connection that stays a socket.
+  ::setsockopt(kept.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   const ::sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
-  ::connect(resetting.get(), &nobody, sizeof nobody);
-  while (found > 0) found = co_await ops::cancel_fd{resetting};
-  co_await ops::close{std::move(resetting)};
+  ::connect(kept.get(), &nobody, sizeof nobody);
+  while (co_await ops::cancel_fd{kept} > 0) {
+  }
+  co_await ops::close{std::move(kept)};
 }
 
 address tcp_stream::local_address() const { return detail::local_address_of(fd()); }

@@ -40,11 +40,11 @@ class tcp_stream : public stream_socket {
   [[nodiscard]] task<ops::zero_copy_sent> send_zero_copy(const_buffer_ref bytes);
 
   /// Ends the connection at once, by a reset: what lies in it either way is thrown away, and the peer hears
-  /// connection_reset, and no end that it could take for a good one. What is in flight here ends with
-  /// operation_canceled or connection_reset; the count of a transfer_error says what was moved before. The stream is
-  /// empty from then on, as after close().
+  /// connection_reset, and no end that it could take for a good one. What is in flight here ends with connection_reset,
+  /// broken_pipe or operation_canceled; the count of a transfer_error says what was moved before. The stream is empty
+  /// from then on, as after close().
   ///
-  /// @cancellation  Safe: nothing is leaked, and it is a reset all the same.
+  /// @cancellation  Safe: nothing is leaked, and the reset is done before the first wait.
   [[nodiscard]] task<> reset();
 
   /// The addresses of the two ends. system_error when the connection is gone.

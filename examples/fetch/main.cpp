@@ -130,7 +130,8 @@ class exchange {
 gyre::task<std::optional<fetch::url>> get(const fetch::url& wanted, destination& to) {
   auto server = co_await gyre::with_timeout(patience, gyre::net::connect(wanted.host, wanted.port));
   co_await gyre::with_timeout(patience, server.write_all(request_for(wanted)));
-  const auto response = co_await exchange{server, to}.response();
+  exchange with_server{server, to};
+  const auto response = co_await with_server.response();
   if (response.is_redirect()) {
     if (response.location().empty()) throw std::runtime_error{response.status_text() + ", and no location"};
     co_return fetch::follow(wanted, response.location());
