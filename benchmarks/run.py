@@ -5,7 +5,8 @@
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
 NAME is one of nop, buffers, task, when, timer, deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross,
-offload, spread, recv_stream, send_zc, udp, idle_connections, echo, short, transfer, instructions; without one, all run.
+offload, spread, recv_stream, relay, send_zc, udp, idle_connections, echo, short, transfer, instructions; without one,
+all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -47,6 +48,8 @@ BENCHMARKS = {
                lambda build, quick: micro.measure(build, 'spread', quick)),
     'recv_stream': ('Messages into buffers of a pool',
                     lambda build, quick: micro.measure(build, 'recv_stream', quick)),
+    'relay': ('A message from one connection to another',
+              lambda build, quick: micro.measure(build, 'relay', quick)),
     'send_zc': ('A send without a copy, beside one with', lambda build, quick: micro.measure(build, 'send_zc', quick)),
     'idle_connections': ('Connections that have nothing to say',
                          lambda build, quick: micro.measure(build, 'idle_connections', quick)),

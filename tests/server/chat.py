@@ -11,7 +11,7 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
-from programs import Program, main, reset, until  # noqa: E402
+from programs import Program, main, reset  # noqa: E402
 
 
 class Member:
@@ -40,7 +40,7 @@ class Chat(unittest.TestCase):
         self.addCleanup(self.room.kill)
 
     def tearDown(self):
-        until(lambda: self.room.descriptors_count() <= self.room.descriptors_before, "descriptors to be closed")
+        self.room.has_closed_all()
         self.assertEqual(self.room.stop()[0], 0)
 
     def member(self, name, receive_bytes=None):

@@ -14,7 +14,7 @@ import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
-from programs import PATIENCE, Echo, Program, main, read_to_end, reset, until  # noqa: E402
+from programs import PATIENCE, Echo, Program, main, read_to_end, reset  # noqa: E402
 
 
 class DeafListener:
@@ -43,10 +43,6 @@ class Proxy(unittest.TestCase):
         self.addCleanup(proxy.kill)
         return proxy
 
-    def nothing_is_left(self, proxy):
-        """What a proxy keeps is a pipe or two, and what the resolver and the log have opened."""
-        until(lambda: proxy.descriptors_count() <= proxy.descriptors_before + 4, "descriptors to be closed")
-
     def test_bytes(self):
         """what is sent comes back, until the client has ended and heard the end of the other side"""
         proxy = self.start()
@@ -56,7 +52,7 @@ class Proxy(unittest.TestCase):
             sending.start()
             self.assertTrue(read_to_end(client) == sent)
             sending.join(PATIENCE)
-        self.nothing_is_left(proxy)
+        proxy.has_closed_all()
         status, said = proxy.stop()
         self.assertEqual(status, 0)
         self.assertRegex(said, r"127\.0\.0\.1:\d+: 5000000 bytes there, 5000000 back; both have ended\n")
@@ -75,7 +71,7 @@ class Proxy(unittest.TestCase):
                     client.sendall(b"and I")
                     client.shutdown(socket.SHUT_WR)
                     self.assertEqual(read_to_end(target), b"and I")
-        self.nothing_is_left(proxy)
+        proxy.has_closed_all()
 
     def test_many(self):
         """300 connections at once are all served, and nothing is left of them"""
@@ -87,7 +83,7 @@ class Proxy(unittest.TestCase):
                 client.shutdown(socket.SHUT_WR)
             for number, client in enumerate(clients):
                 self.assertEqual(read_to_end(client), b"%d" % number)
-        self.nothing_is_left(proxy)
+        proxy.has_closed_all()
 
     def test_resets(self):
         """a client that resets its connection takes the one to the target along"""
@@ -100,7 +96,7 @@ class Proxy(unittest.TestCase):
                     target.settimeout(PATIENCE)
                     reset(client)
                     self.assertEqual(target.recv(1), b"")
-        self.nothing_is_left(proxy)
+        proxy.has_closed_all()
 
     def test_refused(self):
         """where nobody listens the client is let go, and the proxy goes on"""
@@ -119,7 +115,7 @@ class Proxy(unittest.TestCase):
         proxy = self.start(f"127.0.0.1:{deaf.port}", "--connect", "1")
         with proxy.connect() as client:
             self.assertEqual(client.recv(1), b"")
-        self.nothing_is_left(proxy)
+        proxy.has_closed_all()
 
     def test_idle(self):
         """a connection that says nothing for as long as it may ends on both sides"""
@@ -128,7 +124,7 @@ class Proxy(unittest.TestCase):
             client.sendall(b"abc")
             self.assertEqual(client.recv(3), b"abc")
             self.assertEqual(client.recv(1), b"")
-        self.nothing_is_left(proxy)
+        proxy.has_closed_all()
         self.assertIn("3 bytes there, 3 back; idle", proxy.stop()[1])
 
     def test_stop(self):
