@@ -162,10 +162,12 @@ task<> copy_attributes(const file& from, const file& to) {
 
 // Owner first, which takes the bits away that let a program run as somebody else; times last.
 task<> copy_metadata(const metadata& about, const file& from, const file& to, const path_at& path) {
-  (void)co_await as_result(set_owner(path, {.owner = about.owner, .group = about.group}));
+  const owner_change same{.owner = about.owner, .group = about.group};
+  (void)co_await as_result(set_owner(path, same));
   co_await copy_attributes(from, to);
   co_await set_permissions(path, static_cast<::mode_t>(about.permissions));
-  co_await set_times(path, {.accessed = about.accessed, .modified = about.modified});
+  const times_change then{.accessed = about.accessed, .modified = about.modified};
+  co_await set_times(path, then);
 }
 
 // From the moment that both are open.
@@ -244,7 +246,9 @@ class tree_copy {
     co_await walk_side_by_side(from_, {}, options_.side_by_side,
                                [this](const walk_entry& entry) { return copy_entry(entry); });
     for (auto each = made_.rbegin(); each != made_.rend(); ++each) co_await finish(*each);
-    co_await finish({.path = {}, .about = co_await metadata_of(from_)});
+    const auto about = co_await metadata_of(from_);
+    made_directory root{.path = {}, .about = about};
+    co_await finish(std::move(root));
     co_return result_;
   }
 
@@ -273,7 +277,8 @@ class tree_copy {
 
   task<> copy_directory(const walk_entry& entry) {
     auto about = co_await metadata_of(entry.place(), links::keep);
-    co_await make_directory(target(entry.path), {.parents = false, .permissions = permissions_at_first(options_)});
+    const make_directory_options making{.permissions = permissions_at_first(options_)};
+    co_await make_directory(target(entry.path), making);
     made_.push_back({.path = entry.path, .about = about});
     ++result_.directories_count;
   }
@@ -294,13 +299,13 @@ class tree_copy {
 
   task<> finish(made_directory made) {
     const auto path = target(made.path);
-    if (options_.metadata == copied_metadata::all) {
-      (void)co_await as_result(set_owner(path, {.owner = made.about.owner, .group = made.about.group}));
-    }
+    const owner_change same{.owner = made.about.owner, .group = made.about.group};
+    const times_change then{.accessed = made.about.accessed, .modified = made.about.modified};
+    const bool all = options_.metadata == copied_metadata::all;
+    if (all) (void)co_await as_result(set_owner(path, same));
     if (options_.metadata != copied_metadata::none)
       co_await set_permissions(path, static_cast<::mode_t>(made.about.permissions));
-    if (options_.metadata == copied_metadata::all)
-      co_await set_times(path, {.accessed = made.about.accessed, .modified = made.about.modified});
+    if (all) co_await set_times(path, then);
   }
 
   const path_at& from_;
@@ -317,7 +322,8 @@ task<> remove_tree(path_at path) { (void)co_await remove_all(std::move(path)); }
 task<copy_tree_result> copy_tree(path_at from, path_at to, copy_tree_options options) {
   const auto about = co_await metadata_of(from);
   if (!about.is_directory()) throw std::system_error{ENOTDIR, std::system_category(), "copy_tree"};
-  co_await make_directory(to, {.parents = false, .permissions = permissions_at_first(options)});
+  const make_directory_options making{.permissions = permissions_at_first(options)};
+  co_await make_directory(to, making);
   // From here on it is this copy's, to be removed.
   tree_copy copying{from, to, options};
   if (options.keep_partial) co_return co_await copying.run();
