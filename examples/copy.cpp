@@ -1,67 +1,74 @@
 // SPDX-License-Identifier: MIT
-// Copies a file, and says how far it got when it fails.
+// Copies a file, and shows how far it is.
 //
 //   copy FROM TO
 //
-// TO must not exist. It is on the device when copy returns, or it is gone: a copy that fails, or is stopped by
-// Ctrl-C, removes what it made.
-#include <gyre/fs/file.hpp>
+// TO must not exist. It is on the device when copy returns, or it is not there at all: a copy that fails, or is stopped
+// by Ctrl-C, leaves nothing. On a terminal a bar tells share, bytes and rate, and when it will be done.
+#include <gyre/fs/copy.hpp>
 #include <gyre/runtime/run.hpp>
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cinttypes>
-#include <cstddef>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <span>
 #include <string>
 #include <system_error>
-#include <vector>
 
 namespace {
 
-// Removes a file unless it was finished. A destructor, since that is what a stop runs too.
-class unfinished_file {
+using clock_type = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+std::string with_unit(double bytes) {
+  static constexpr std::array<const char*, 5> units{"B", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t unit = 0;
+  for (; bytes >= 1024 && unit + 1 < units.size(); ++unit) bytes /= 1024;
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f %s", bytes, units[unit]);
+  return text.data();
+}
+
+// A line on the terminal, drawn ten times a second; nothing where there is no terminal.
+class bar {
  public:
-  explicit unfinished_file(const std::string& path) noexcept : path_{path} {}
-  unfinished_file(const unfinished_file&) = delete;
-  unfinished_file& operator=(const unfinished_file&) = delete;
-  ~unfinished_file() {
-    if (!finished_) ::unlink(path_.c_str());
+  void show(const gyre::fs::copy_progress& now) {
+    const auto time = clock_type::now();
+    if (!on_terminal_ || (time < next_ && now.bytes_done < now.bytes_total)) return;
+    next_ = time + 100ms;
+    drawn_ = true;
+    const double seconds = std::max(std::chrono::duration<double>(time - begun_).count(), 1e-3);
+    const double rate = static_cast<double>(now.bytes_done) / seconds;
+    const double share =
+        now.bytes_total == 0 ? 0 : static_cast<double>(now.bytes_done) / static_cast<double>(now.bytes_total);
+    const double left = rate > 0 ? static_cast<double>(now.bytes_total - now.bytes_done) / rate : 0;
+    const auto filled = static_cast<std::size_t>(share * 30);
+    const std::string drawing = std::string(filled, '#') + std::string(30 - filled, '.');
+    std::fprintf(stderr, "\r[%s] %3.0f %%  %s  %s/s  %.0f s left \x1b[K", drawing.c_str(), 100 * share,
+                 with_unit(static_cast<double>(now.bytes_done)).c_str(), with_unit(rate).c_str(), left);
   }
-  void finished() noexcept { finished_ = true; }
+  ~bar() {
+    if (drawn_) std::fputc('\n', stderr);
+  }
 
  private:
-  const std::string& path_;
-  bool finished_ = false;
+  const bool on_terminal_ = ::isatty(STDERR_FILENO) == 1;
+  const clock_type::time_point begun_ = clock_type::now();
+  clock_type::time_point next_ = begun_;
+  bool drawn_ = false;
 };
-
-gyre::task<> copy(std::string from, std::string to) {
-  const auto source = co_await gyre::fs::file::open(from);
-  const auto about = co_await source.metadata();
-  const gyre::fs::open_options making{.access = gyre::fs::file_access::write,
-                                      .create = gyre::fs::file_creation::must_be_new,
-                                      .permissions = about.permissions & 0777};
-  auto target = co_await gyre::fs::file::open(to, making);
-  unfinished_file made{to};
-
-  std::vector<std::byte> buffer(1024 * 1024);
-  std::uint64_t copied_bytes = 0;
-  while (const auto count = co_await source.read_at(buffer, copied_bytes)) {
-    co_await target.write_all_at(std::span{buffer}.first(count), copied_bytes);
-    copied_bytes += count;
-  }
-  co_await target.sync();
-  co_await target.close();
-  made.finished();
-  std::printf("%" PRIu64 " bytes\n", copied_bytes);
-}
 
 gyre::task<int> copy_or_complain(std::string from, std::string to) {
   try {
-    co_await copy(from, to);
+    bar progress;
+    const gyre::fs::copy_options options{.durability = gyre::fs::durability::full};
+    const auto copied =
+        co_await gyre::fs::copy(from, to, options, [&](const gyre::fs::copy_progress& now) { progress.show(now); });
+    std::printf("%" PRIu64 " bytes\n", copied.bytes);
     co_return EXIT_SUCCESS;
   } catch (const std::system_error& error) {
     std::fprintf(stderr, "copy %s %s: %s\n", from.c_str(), to.c_str(), error.what());

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// Files read and written as one piece.
+#include <gyre/fs/detail/replacement.hpp>
+#include <gyre/fs/whole_file.hpp>
+#include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/buffered_reader.hpp>
+#include <gyre/runtime/ops/path.hpp>
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+namespace gyre::fs {
+namespace {
+
+constexpr std::size_t least_bytes = 4096;
+
+// Room for what the file says that it has, and one byte to see its end by.
+std::size_t size_at_first(const file& opened, std::size_t limit) {
+  const auto about = opened.try_metadata();
+  const std::size_t told = about && about->size_bytes < limit ? static_cast<std::size_t>(about->size_bytes) : 0;
+  return std::max(told + 1, least_bytes);
+}
+
+template <class Bytes>
+task<Bytes> read_whole(path_at path, std::size_t limit) {
+  const auto opened = co_await file::open(std::move(path));
+  Bytes all;
+  all.resize(size_at_first(opened, limit));
+  std::size_t filled = 0;
+  for (;;) {
+    const auto room = std::as_writable_bytes(std::span{all}).subspan(filled);
+    const std::size_t count = co_await opened.read(room);
+    filled += count;
+    if (filled > limit) throw std::system_error{std::make_error_code(std::errc::file_too_large), "read_all"};
+    if (count == 0) break;
+    if (filled == all.size()) all.resize(2 * all.size());
+  }
+  all.resize(filled);
+  co_return std::move(all);
+}
+
+// Those of the file that is to be replaced.
+task<std::optional<::mode_t>> permissions_of(const path_at& path) {
+  const auto found = co_await as_result(metadata_of(path, links::keep));
+  if (!found || !found->is_regular()) co_return std::nullopt;
+  co_return static_cast<::mode_t>(found->permissions);
+}
+
+}  // namespace
+
+task<std::vector<std::byte>> read_all(path_at path, std::size_t limit) {
+  return read_whole<std::vector<std::byte>>(std::move(path), limit);
+}
+
+task<std::string> read_text(path_at path, std::size_t limit) { return read_whole<std::string>(std::move(path), limit); }
+
+task<> write_atomically(path_at path, std::span<const std::byte> bytes, replace_options options) {
+  auto permissions = options.permissions;
+  if (!permissions) permissions = co_await permissions_of(path);
+  // Never more open than it is to be, not for a moment.
+  const detail::replacement how{.durability = options.durability,
+                                .how = rename_how::replace,
+                                .permissions_at_first = permissions.value_or(0666) & 0777,
+                                .permissions_at_last = permissions};
+  co_await detail::replace_file(std::move(path), how, [bytes](const file& unfinished, const path_at&) -> task<> {
+    return unfinished.write_all_at(bytes, /*offset=*/0);
+  });
+}
+
+task<> append(path_at path, std::span<const std::byte> bytes, durability lasting) {
+  const open_options appending{
+      .access = file_access::write,
+      .create = file_creation::if_missing,
+      .append = true,
+      .write_through = lasting == durability::full ? write_through::everything : write_through::no};
+  auto opened = co_await file::open(std::move(path), appending);
+  co_await opened.write_all(bytes);
+  co_await opened.close();
+}
+
+stream<std::string_view> lines(const file& from, std::size_t line_bytes_max) {
+  buffered_reader<const file> reader{from, line_bytes_max};
+  while (auto line = co_await reader.read_line()) co_yield *line;
+}
+
+}  // namespace gyre::fs

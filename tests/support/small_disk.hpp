@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// A file system with hardly any room, for a child process of a test: what a full disk does.
+#pragma once
+
+#include "child.hpp"
+
+#include <doctest/doctest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <string>
+
+namespace gyre::test {
+
+/// Runs `fn(): bool` in a process in which `path` is a file system of 256 KiB, and returns whether that gave true. Says
+/// so, and returns true, where this machine lets nobody make one.
+template <class Fn>
+bool holds_on_small_disk(const std::string& path, Fn fn) {
+  constexpr int refused = 77;
+  child confined{[&] {
+    const bool may = ::unshare(CLONE_NEWNS) == 0 || ::unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
+    if (!may || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return refused;
+    if (::mount("none", path.c_str(), "tmpfs", 0, "size=256k") != 0) return refused;
+    try {
+      return fn() ? 0 : 1;
+    } catch (const std::exception& error) {
+      std::fputs(error.what(), stderr);
+      return 1;
+    }
+  }};
+  const auto end = confined.wait();
+  if (end.exit_status == refused) MESSAGE("skipped: mounting a file system takes root, or user namespaces");
+  else if (end.exit_status != 0) std::fputs(end.errors.c_str(), stderr);
+  return end.exit_status == 0 || end.exit_status == refused;
+}
+
+}  // namespace gyre::test
