@@ -220,12 +220,12 @@ void serve_gyre(gyre::net::tcp_listener listener, waiting what, report& told) {
 }
 
 // ------------------------------------------------------------------------------------------------------ both processes
-using server = void (*)(gyre::net::tcp_listener, waiting, report&);
+using serve_fn = void (*)(gyre::net::tcp_listener, waiting, report&);
 
 // A server in a process of its own.
 class server_process {
  public:
-  server_process(server serve, waiting what, unsigned count) {
+  server_process(serve_fn serve, waiting what, unsigned count) {
     std::array<int, 2> pipe;
     if (::pipe(pipe.data()) != 0) bench::die("pipe", errno);
     pid_ = ::fork();
@@ -289,7 +289,7 @@ void allow_descriptors(unsigned count) {
   if (limit.rlim_cur < count) bench::die("RLIMIT_NOFILE is too low", EMFILE);
 }
 
-void measure(benchmark::State& state, server serve, waiting what) {
+void measure(benchmark::State& state, serve_fn serve, waiting what) {
   const auto count = static_cast<unsigned>(state.range(0));
   allow_descriptors(count + 100);
   for ([[maybe_unused]] auto _ : state) {
