@@ -135,7 +135,11 @@ class task_tree {
   // In the ready queue, who stands for a coroutine is a waiter. One that another thread has posted still waits, and was
   // found by that.
   void find_ready() {
-    for (const runnable* each = loop_.ready_.front(); each != nullptr; each = each->next) {
+    find_in_queue(loop_.ready_);
+    find_in_queue(loop_.next_turn_);
+  }
+  void find_in_queue(const intrusive_queue<runnable>& queue) {
+    for (const runnable* each = queue.front(); each != nullptr; each = each->next) {
       if (!each->coroutine()) continue;
       const auto& settled = static_cast<const waiter&>(*each);
       if (settled.is_waiting()) continue;

@@ -197,6 +197,7 @@ void executor::take_turn(bool may_park) noexcept {
   if (!timers_.empty()) now();  // who is resumed counts deadlines from here, and not from before the last sleep
   take_completions();
   if (!ready_.empty()) run_ready_batch();
+  ready_.take_back(next_turn_);
   if (parker_.has_posted()) take_posted();
   if (!timers_.empty()) expire_timers();
   const bool idle = may_park && ready_.empty() && !std::exchange(returning_, false);
@@ -213,21 +214,14 @@ void executor::run_ready() {
   }
 }
 
-// Runs what was ready when the turn began, up to the budget. What becomes ready meanwhile waits for the next turn.
+// Runs what is ready, and what that makes ready, up to the budget.
 void executor::run_ready_batch() noexcept {
-  detail::intrusive_queue<detail::runnable> batch;
-  batch.take_front(ready_);
-  detail::runnable* each = batch.detach();
   unsigned left = options_.turn_budget;
   do {
-    detail::runnable* const following = each->next;
-    each->run();  // `each` may no longer exist after this line
-    each = following;
-  } while (each != nullptr && --left > 0);
-  resumes_ += options_.turn_budget - left + (each == nullptr ? 1 : 0);
-  if (each == nullptr) return;
-  batch.attach_from(*each);
-  ready_.take_front(batch);
+    detail::runnable& first = *ready_.pop_front();
+    first.run();  // `first` may no longer exist after this line
+  } while (--left > 0 && !ready_.empty());
+  resumes_ += options_.turn_budget - left;
 }
 
 void executor::take_posted() noexcept {

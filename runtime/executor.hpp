@@ -267,7 +267,8 @@ class executor {
     return run(std::invoke(make_root));
   }
 
-  /// Starts `root` in the executor's next turn and returns its owner; drive it with turn(). See root_task.
+  /// Starts `root` in a turn of the executor, this one or the next, and returns its owner; drive it with turn(). See
+  /// root_task.
   template <class T>
   [[nodiscard]] root_task<T> start(task<T> root);
 
@@ -409,8 +410,11 @@ class executor {
   /// The same of its registered buffers: executor_options::registered_buffers.
   [[nodiscard]] detail::buffer_table* buffer_table_or_null() const noexcept { return buffer_table_.get(); }
 
-  /// Queues `work` for the next time ready things are run.
+  /// Queues `work` for the next time ready things are run, which may be in this turn.
   void make_ready(detail::runnable& work) noexcept { ready_.push_back(work); }
+
+  /// In a turn: queues `work` for the next one, so that the kernel is looked at before.
+  void make_ready_next_turn(detail::runnable& work) noexcept { next_turn_.push_back(work); }
 
   /// The same as begin(), where nothing is out of the ordinary. Otherwise returns false, and nothing has happened.
   [[nodiscard]] static bool begin_plainly(detail::waiter& entering, std::coroutine_handle<> awaiter,
@@ -494,7 +498,8 @@ class executor {
 
   // Touched by the thread that runs the executor, and by no other.
   detail::intrusive_queue<detail::runnable> ready_;
-  bool returning_ = false;  // a root task ended: the turn returns instead of parking
+  detail::intrusive_queue<detail::runnable> next_turn_;  // empty between turns
+  bool returning_ = false;                               // a root task ended: the turn returns instead of parking
   std::uint64_t turns_ = 0;
   std::uint64_t resumes_ = 0;
   detail::coarse_clock clock_{*ring_};

@@ -341,13 +341,14 @@ class Tree:
                 waiting = waiter.below()
 
     def find_ready(self):
-        ready = address(self.executor['ready_']['head_'])
-        while ready:
-            runnable = at('gyre::detail::runnable', ready)
-            waiter = Waiter(ready) if int(runnable['resumed_']) & ~1 else None
-            if waiter is not None and not waiter.waits:
-                self.add(Leaf(waiter.bound(), waiter=waiter, ready=True))
-            ready = address(runnable['next'])
+        for queue in 'ready_', 'next_turn_':
+            ready = address(self.executor[queue]['head_'])
+            while ready:
+                runnable = at('gyre::detail::runnable', ready)
+                waiter = Waiter(ready) if int(runnable['resumed_']) & ~1 else None
+                if waiter is not None and not waiter.waits:
+                    self.add(Leaf(waiter.bound(), waiter=waiter, ready=True))
+                ready = address(runnable['next'])
 
     def find_deadlines(self):
         """Of single operations, those that the executor keeps: where both lie, and when it is due."""

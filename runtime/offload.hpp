@@ -257,7 +257,7 @@ class offload_function {
   Fn fn_;
 };
 
-/// One that takes a stop token. The stop is requested in the executor's next turn, and not inside the cancel: that runs
+/// One that takes a stop token. The stop is requested by the executor's turn, and not inside the cancel: that runs
 /// nobody's code, and std::stop_source runs the callbacks that the function has registered.
 template <class Fn>
   requires std::invocable<Fn, std::stop_token>

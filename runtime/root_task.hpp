@@ -30,7 +30,7 @@ class root_base : protected runnable {
   void cancel(std::string_view reason = {}) noexcept { scope_.cancel(reason); }
 
  protected:
-  /// Queues it: its kind starts the task in the executor's next turn.
+  /// Queues it: its kind starts the task in a turn of the executor, this one or the next.
   root_base(executor& loop, const runnable_kind& its_kind) noexcept;
   ~root_base() {
     GYRE_ASSERT(done_, "a root task was destroyed before it ended: cancel it, and turn its executor until it is done");

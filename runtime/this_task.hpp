@@ -74,7 +74,7 @@ class [[nodiscard]] yield_operation final : public detail::waiter {
     if (suspends_ == when::when_stopped) return false;
     set_coroutine(awaiter);
     set_plainly(stage::ready);
-    loop->make_ready(*this);
+    loop->make_ready_next_turn(*this);
     return true;
   }
 
@@ -128,9 +128,8 @@ namespace this_task {
   return detail::scope_query<std::optional<std::chrono::steady_clock::time_point>, &detail::read_deadline>{};
 }
 
-/// Goes to the back of the ready queue: everything that is ready runs first.
-///
-/// The kernel is looked at in the next turn: before the second yield() in a row returns, not always before the first.
+/// Goes on in the executor's next turn: what is ready runs first, and the kernel is looked at, so that those whose
+/// operations have completed get their turn.
 ///
 /// @cancellation  In a scope that is cancelled it ends stopped. A cancel that comes while it is in the queue takes
 ///                effect at the next wait.

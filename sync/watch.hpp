@@ -7,8 +7,8 @@
 //   set()       replaces the value, counts it (`version_`), and wakes all observers that wait
 //   observer    knows which version it has seen; changed() waits until there is another one
 //
-// Woken observers take the value when they run, in the next turn of their executors: of several changes until then they
-// see the last. An observer that is woken by a change and stopped at the same time is resumed, with the value.
+// Woken observers take the value when they run, in a turn of their executors: of several changes until then they see
+// the last. An observer that is woken by a change and stopped at the same time is resumed, with the value.
 //
 // Not the type to use: where each item counts, channel; where each counts for everybody, broadcast; for one thing that
 // happens once and has no value, event.

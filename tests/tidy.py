@@ -312,14 +312,24 @@ def await_suspend_is_noexcept(project):
                               "make it noexcept: what it throws would leave a coroutine both suspended and running")
 
 
+def in_parentheses(text, begin):
+    """What stands between the parenthesis at `begin` and its other half."""
+    depth = 0
+    for at in range(begin, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[at], 0)
+        if depth == 0:
+            return text[begin + 1:at]
+    return text[begin + 1:]
+
+
 # g++ 14 evaluates it in every case: docs/traps.md.
 @rule
 def no_loop_condition_awaits_behind_another(project):
     for path in project.sources():
-        loop = r"\b(?:while|for)\s*\([^{};]*(?:;[^{};]*)?(?:&&|\|\||\?)[^{};]*\bco_await\b"
-        for line, _ in matches(project.code[path], loop):
-            yield Finding(path, line, "a loop's condition that awaits behind &&, || or ?",
-                          "await in the loop's body, and break: g++ 14 awaits there whatever stands before it")
+        for line, found in matches(project.code[path], r"\b(?:while|for)\s*\("):
+            if re.search(r"(?:&&|\|\||\?)[^;]*\bco_await\b", in_parentheses(project.code[path], found.end() - 1)):
+                yield Finding(path, line, "a loop's condition that awaits behind &&, || or ?",
+                              "await in the loop's body, and break: g++ 14 awaits there whatever stands before it")
 
 
 @rule

@@ -15,10 +15,10 @@ void branch_region::open(std::size_t branches_count) noexcept {
   GYRE_ASSERT(!is_second_time, "what runs side by side is awaited once");
   scope_.emplace(awaiting_.scope(), cancel_scope::kind::plain, &awaiting_);
   awaiting_.running_count = branches_count;
-  queue_again();
+  scope_->executor().make_ready(*this);
 }
 
-void branch_region::queue_again() noexcept { scope_->executor().make_ready(*this); }
+void branch_region::queue_again() noexcept { scope_->executor().make_ready_next_turn(*this); }
 
 void branch_region::has_value(std::size_t index) noexcept {
   if (rule_ == decided_by::failure || is_decided()) return;

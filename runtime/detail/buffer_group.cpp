@@ -320,7 +320,7 @@ buffer_group::second_look::second_look(buffer_group& of) noexcept : runnable{kin
 void buffer_group::second_look::run_look(runnable& self) noexcept {
   auto& look = static_cast<second_look&>(self);
   buffer_group& group = look.group;
-  if (--look.turns_left > 0) return group.loop_.make_ready(look);
+  if (--look.turns_left > 0) return group.loop_.make_ready_next_turn(look);
   if (const unsigned count = group.sure_count(); count > 0 && !group.hungry_.empty()) group.serve(count);
   group.leave();
 }

@@ -47,10 +47,14 @@ class intrusive_queue {
     other.tail_ = &other.head_;
   }
 
-  /// The elements, linked through `next` to the last, whose `next` is null. To be taken one by one, or given back from
-  /// some point on by attach_from(); until then nothing else is done with the queue.
-  [[nodiscard]] T* detach() noexcept { return head_; }
-  void attach_from(T& first) noexcept { head_ = &first; }
+  /// Moves everything that `other` holds to the back of this queue, in its order.
+  void take_back(intrusive_queue& other) noexcept {
+    if (other.empty()) return;
+    *tail_ = other.head_;
+    tail_ = other.tail_;
+    other.head_ = nullptr;
+    other.tail_ = &other.head_;
+  }
 
   /// Takes `element` out of the middle; linear. Returns whether it was there.
   bool remove(T& element) noexcept {

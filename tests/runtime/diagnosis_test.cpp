@@ -292,7 +292,7 @@ TEST_CASE("children that have not begun are counted") {
 }
 
 TEST_CASE("branches that have not begun are counted") {
-  scripted_executor on;
+  scripted_executor on{{}, one_at_a_time};
   auto root = on.loop.start(wait_for_any());
   on.loop.turn(/*may_park=*/false);
 

@@ -8,6 +8,7 @@
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/root_task.hpp>
 #include <gyre/runtime/task_group.hpp>
+#include <gyre/runtime/this_task.hpp>
 #include <gyre/runtime/timer.hpp>
 
 #include "../support/outcome.hpp"
@@ -333,25 +334,54 @@ TEST_CASE("a turn resumes at most its budget, and the rest keeps its place") {
   CHECK(order == std::vector{0, 1, 2, 3, 4, 5, 6, 7});
 }
 
-TEST_CASE("what becomes ready in a turn runs in the next one") {
+TEST_CASE("what a coroutine makes ready runs behind it, in the same turn as far as the budget goes") {
+  for (const unsigned budget : {1U, 64U}) {
+    scripted_executor on{{}, {.turn_budget = budget}};
+    std::vector<std::string> order;
+    auto root = on.loop.start([](std::vector<std::string>& to) -> task<> {
+      co_await with_task_group([&](task_group& group) -> task<> {
+        group.start([](std::vector<std::string>& noted) -> task<> {
+          noted.push_back("child");
+          co_return;
+        }(to));
+        to.push_back("body");
+        co_return;
+      });
+    }(order));
+
+    on.loop.turn(/*may_park=*/false);
+    CHECK(order.size() == std::min(budget, 2U));
+    on.loop.run_ready();
+    CHECK(order == std::vector<std::string>{"body", "child"});
+  }
+}
+
+TEST_CASE("who yields goes on in the next turn, when others that are ready have run and the kernel was looked at") {
   scripted_executor on;
   std::vector<std::string> order;
-  auto root = on.loop.start([](std::vector<std::string>& to) -> task<> {
-    co_await with_task_group([&](task_group& group) -> task<> {
-      group.start([](std::vector<std::string>& noted) -> task<> {
-        noted.push_back("child");
-        co_return;
-      }(to));
-      to.push_back("body");
-      co_return;
-    });
-  }(order));
+  const auto yielding = [](std::vector<std::string>& to) -> task<> {
+    to.push_back("yields");
+    co_await this_task::yield();
+    to.push_back("goes on");
+    co_await this_task::yield();
+    to.push_back("is back");
+  };
+  const auto receiving = [](std::vector<std::string>& to) -> task<> {
+    std::array<std::byte, 4> buffer;
+    static_cast<void>(co_await ops::recv(some_socket, buffer));
+    to.push_back("receives");
+  };
+  auto first = on.loop.start(receiving(order));
+  on.loop.run_ready();
+  auto second = on.loop.start(yielding(order));
 
   on.loop.turn(/*may_park=*/false);
-  CHECK(order == std::vector<std::string>{"body"});
+  CHECK(order == std::vector<std::string>{"yields"});
+  on.script.complete(on.script.only(IORING_OP_RECV), 4);
   on.loop.turn(/*may_park=*/false);
-  CHECK(order == std::vector<std::string>{"body", "child"});
-  on.loop.run_ready();
+  CHECK(order == std::vector<std::string>{"yields", "goes on", "receives"});
+  on.loop.turn(/*may_park=*/false);
+  CHECK(order.back() == "is back");
 }
 
 namespace {

@@ -117,15 +117,22 @@ TEST_CASE("an appender adds to the end, and lets the queue be used in between") 
   CHECK(popped(queue) == std::vector{1, 2, 3});
 }
 
-TEST_CASE("a queue that is taken element by element can be given back from anywhere") {
+TEST_CASE("all of a queue go behind those of another one, and both go on") {
   auto elements = named_elements();
   intrusive_queue<element> queue;
-  for (auto& each : elements) queue.push_back(each);
+  intrusive_queue<element> other;
+  queue.take_back(other);
+  CHECK(queue.empty());
+  for (auto& each : elements) other.push_back(each);
+  queue.push_back(*other.pop_front());
 
-  element* const second = queue.detach()->next;
-  queue.attach_from(*second);
+  queue.take_back(other);
+  CHECK(other.empty());
+  element& moved = *queue.pop_front();
+  other.push_back(moved);
+  queue.take_back(other);
 
-  CHECK(popped(queue) == std::vector{1, 2, 3, 4, 5});
+  CHECK(popped(queue) == std::vector{1, 2, 3, 4, 5, 0});
 }
 
 TEST_CASE("an element leaves a ring by itself, also while the ring is walked") {

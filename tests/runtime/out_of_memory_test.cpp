@@ -337,7 +337,7 @@ TEST_CASE("without memory, a deadline on another clock that the kernel was to ke
 }
 
 TEST_CASE("without memory for a first thread an offloaded call fails, and the next one with memory runs") {
-  scripted_executor on;
+  scripted_executor on{{}, one_at_a_time};
   offload_pool pool;
   std::error_code error;
   int value = 0;

@@ -342,7 +342,7 @@ TEST_CASE("a next() of merged streams that times out has taken nothing, and dist
 }
 
 TEST_CASE("an item that was given before a stop is delivered, and the next wait is stopped") {
-  scripted_executor on;
+  scripted_executor on{{}, one_at_a_time};
   int taken = 0;
   outcome noted;
   auto root = on.loop.start([](int& to, outcome& source) -> task<> {

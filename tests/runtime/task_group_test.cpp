@@ -600,7 +600,7 @@ struct crowded {
 
   void ask(int name, bool starts = true) { asking->start(asks_for_room(*group, name, starts, noted)); }
 
-  scripted_executor on;
+  scripted_executor on{{}, one_at_a_time};
   task_group* group = nullptr;
   task_group* asking = nullptr;
   std::vector<int> noted;

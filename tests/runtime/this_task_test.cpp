@@ -253,7 +253,7 @@ TEST_CASE("a yield in a cancelled scope is stopped, and does not come back") {
 }
 
 TEST_CASE("a cancel that comes while a yield is in the ready queue takes effect at the next wait") {
-  scripted_executor on;
+  scripted_executor on{{}, one_at_a_time};
   outcome noted;
   int rounds_count = 0;
   auto root = on.loop.start(yield_for_ever(noted, rounds_count));

@@ -112,8 +112,8 @@ TEST_CASE("when_all of an empty vector does not wait") {
 
 // ------------------------------------------------------------------------------------------------ begin and end
 
-TEST_CASE("branches begin after the turn of who awaits them, in their order, and each runs as far as it can") {
-  scripted_executor on;
+TEST_CASE("branches begin after who awaits them, in their order, and each runs as far as it can") {
+  scripted_executor on{{}, one_at_a_time};
   std::vector<int> order;
   const auto notes = [](std::vector<int>& to, int number) -> task<> {
     to.push_back(number);
@@ -295,7 +295,7 @@ TEST_CASE("in a scope that is cancelled already, no branch begins") {
 }
 
 TEST_CASE("a stop that comes between the co_await and the branches' turn: none begins") {
-  scripted_executor on;
+  scripted_executor on{{}, one_at_a_time};
   outcome noted;
   auto root =
       on.loop.start([](outcome& to) -> task<> { co_await when_all(notes_its_end(to), notes_its_end(to)); }(noted));

@@ -48,4 +48,7 @@ struct scripted_executor {
 /// With these the test answers cancels: nothing ends because it was asked to.
 inline constexpr scripted_executor::ring_options by_hand{.on_cancel = detail::scripted_ring::cancels::by_hand};
 
+/// With these a turn resumes one, so that a test sees every state in between.
+inline const executor_options one_at_a_time{.turn_budget = 1};
+
 }  // namespace gyre::test

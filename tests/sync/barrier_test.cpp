@@ -164,8 +164,8 @@ task<> work_and_drop(barrier<>& together, int phases_count, int& passed_count) {
 TEST_CASE("whoever is stopped and drops, the others go on: in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left;
-    scripted_executor right;
+    scripted_executor left{{}, test::one_at_a_time};
+    scripted_executor right{{}, test::one_at_a_time};
     barrier together{3};
     std::array<int, 3> passed{};
     std::array roots{left.loop.start(work_and_drop(together, 1, passed[0])),

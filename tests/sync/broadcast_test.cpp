@@ -221,7 +221,8 @@ TEST_CASE("an item that is overwritten is destroyed outside the lock") {
 TEST_CASE("two subscribers, three items and a stop, in every order: each item is received or told as missed") {
   const std::size_t count = test::for_every_order([&](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left, right;
+    scripted_executor left{{}, test::one_at_a_time};
+    scripted_executor right{{}, test::one_at_a_time};
     broadcast<int> source{1};
     heard one, other;
     std::array roots{left.loop.start(listen(source, one)), right.loop.start(listen(source, other))};

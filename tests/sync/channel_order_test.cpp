@@ -304,7 +304,8 @@ TEST_CASE("a sender and a receiver with a deadline each, and a stop of each: no 
   for (const std::size_t capacity : {0, 1}) {
     const std::size_t count = test::for_every_order([&](test::choices& choose) {
       CAPTURE(choose);
-      scripted_executor left, right;
+      scripted_executor left{{}, test::one_at_a_time};
+      scripted_executor right{{}, test::one_at_a_time};
       channel<int> through{capacity};
       ledger kept;
       bool timed_out = false;

@@ -627,7 +627,7 @@ TEST_CASE("a move that throws on the way out leaves the item first in the channe
 }
 
 TEST_CASE("an item whose receiver could not take it goes to the next that waits") {
-  scripted_executor on;
+  scripted_executor on{{}, test::one_at_a_time};
   channel<fragile> through{0};
   numbers got;
   auto receive = [](channel<fragile>& from, numbers& into) -> task<> {

@@ -274,8 +274,8 @@ TEST_CASE_TEMPLATE("an auto_event remembers one set(), and not how many there we
 TEST_CASE("an event that is set and reset beside waits on two executors, in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left;
-    scripted_executor right;
+    scripted_executor left{{}, test::one_at_a_time};
+    scripted_executor right{{}, test::one_at_a_time};
     event happened;
     std::string told;
     std::array roots{left.loop.start(note_when_through(happened, told, 'a')),
@@ -303,8 +303,8 @@ TEST_CASE("an event that is set and reset beside waits on two executors, in ever
 TEST_CASE("no set() of an auto_event is lost, in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left;
-    scripted_executor right;
+    scripted_executor left{{}, test::one_at_a_time};
+    scripted_executor right{{}, test::one_at_a_time};
     auto_event signal;
     std::string told;
     std::array roots{left.loop.start(note_when_through(signal, told, 'a')),

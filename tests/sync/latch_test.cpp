@@ -146,8 +146,8 @@ TEST_CASE("a deadline ends a wait for a latch") {
 TEST_CASE("arrivals on two executors and a count from elsewhere, in every order with a cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left;
-    scripted_executor right;
+    scripted_executor left{{}, test::one_at_a_time};
+    scripted_executor right{{}, test::one_at_a_time};
     latch counted{3};
     std::string told;
     std::array roots{left.loop.start(arrive(counted, told, 'a')), right.loop.start(arrive(counted, told, 'b'))};

@@ -227,8 +227,8 @@ task<> call(world& in, bool& went_on) {
 TEST_CASE("three call on two executors, in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left;
-    scripted_executor right;
+    scripted_executor left{{}, test::one_at_a_time};
+    scripted_executor right{{}, test::one_at_a_time};
     world in;
     std::array<bool, 3> went_on{};
     std::array roots{left.loop.start(call(in, went_on[0])), right.loop.start(call(in, went_on[1])),

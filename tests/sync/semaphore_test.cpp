@@ -391,8 +391,8 @@ bool is_first_in_first_out(const world& in) {
 TEST_CASE("one permit among three on two executors, in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left;
-    scripted_executor right;
+    scripted_executor left{{}, test::one_at_a_time};
+    scripted_executor right{{}, test::one_at_a_time};
     world in{1};
     std::array roots{left.loop.start(take_part(in, 0, 1)), right.loop.start(take_part(in, 1, 1)),
                      left.loop.start(take_part(in, 2, 1))};
@@ -416,8 +416,8 @@ TEST_CASE("one permit among three on two executors, in every order with every ca
 TEST_CASE("two permits among four who want one or both, in every order with cancels") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left;
-    scripted_executor right;
+    scripted_executor left{{}, test::one_at_a_time};
+    scripted_executor right{{}, test::one_at_a_time};
     world in{2};
     std::array roots{left.loop.start(take_part(in, 0, 1)), right.loop.start(take_part(in, 1, 2)),
                      left.loop.start(take_part(in, 2, 1)), right.loop.start(take_part(in, 3, 1))};
@@ -440,8 +440,8 @@ TEST_CASE("two permits among four who want one or both, in every order with canc
 TEST_CASE("permits released from outside any turn, in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left;
-    scripted_executor right;
+    scripted_executor left{{}, test::one_at_a_time};
+    scripted_executor right{{}, test::one_at_a_time};
     world in{0};
     std::array roots{left.loop.start(take_part(in, 0, 1)), right.loop.start(take_part(in, 1, 1))};
 

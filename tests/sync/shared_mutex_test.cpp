@@ -277,8 +277,8 @@ TEST_CASE("two readers and two writers on two executors, in every order with can
   bool was_read_together = false;
   const std::size_t orders_count = test::for_every_order([&](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left;
-    scripted_executor right;
+    scripted_executor left{{}, test::one_at_a_time};
+    scripted_executor right{{}, test::one_at_a_time};
     world in;
     std::array roots{left.loop.start(read_for_a_turn(in)), right.loop.start(write_for_a_turn(in)),
                      left.loop.start(write_for_a_turn(in)), right.loop.start(read_for_a_turn(in))};

@@ -229,7 +229,8 @@ TEST_CASE("a value that is replaced is destroyed outside the lock") {
 TEST_CASE("two observers, two changes and a stop, in every order: who is not stopped sees the last value") {
   const std::size_t count = test::for_every_order([&](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left, right;
+    scripted_executor left{{}, test::one_at_a_time};
+    scripted_executor right{{}, test::one_at_a_time};
     watch<int> value{0};
     numbers one, other;
     std::array roots{left.loop.start(follow(value, one)), right.loop.start(follow(value, other))};
