@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What two directions have in common; and one direction between two sockets, step by step: the states in relay.hpp.
 #include <gyre/net/detail/pipe_cache.hpp>
+#include <gyre/net/detail/without_sigpipe.hpp>
 #include <gyre/net/relay.hpp>
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/executor.hpp>
@@ -9,13 +10,10 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <ctime>
 #include <memory>
 #include <string>
 #include <utility>
@@ -28,6 +26,7 @@ using detail::pipe_cache;
 using detail::relay_buffer_bytes;
 using detail::relay_state;
 using detail::splice_pipe;
+using detail::without_sigpipe;
 
 std::string text_of(relay_side side, relay_step step) {
   const char* const doing = step == relay_step::reading ? "relay: reading from" : "relay: writing to";
@@ -54,42 +53,6 @@ class not_blocking {
 
   const stream_socket& socket_;
   const int before_;
-};
-
-::sigset_t only_sigpipe() noexcept {
-  ::sigset_t made;
-  sigemptyset(&made);
-  sigaddset(&made, SIGPIPE);
-  return made;
-}
-
-bool sigpipe_is_ignored() noexcept {
-  struct ::sigaction now{};
-  return ::sigaction(SIGPIPE, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
-}
-
-// Holds SIGPIPE off this thread while it lives: splice(2) takes no MSG_NOSIGNAL.
-class without_sigpipe {
- public:
-  explicit without_sigpipe(bool is_needed) noexcept : is_needed_{is_needed} {
-    if (is_needed_) ::pthread_sigmask(SIG_BLOCK, &only_sigpipe_, &before_);
-  }
-  without_sigpipe(const without_sigpipe&) = delete;
-  without_sigpipe& operator=(const without_sigpipe&) = delete;
-  ~without_sigpipe() {
-    if (is_needed_) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-
-  /// After a call that failed with EPIPE.
-  void take_signal() const noexcept {
-    constexpr ::timespec at_once{};
-    if (is_needed_) ::sigtimedwait(&only_sigpipe_, nullptr, &at_once);
-  }
-
- private:
-  const bool is_needed_;
-  const ::sigset_t only_sigpipe_ = only_sigpipe();
-  ::sigset_t before_{};
 };
 
 std::error_code code_of(int errno_value) noexcept { return {errno_value, std::system_category()}; }
@@ -306,7 +269,7 @@ task<relay_outcome> relay(stream_socket& first, stream_socket& second, relay_opt
   const not_blocking first_meanwhile{first};
   const not_blocking second_meanwhile{second};
   auto& pipes = executor::current().local<pipe_cache>();
-  const bool sigpipe_ignored = sigpipe_is_ignored();
+  const bool sigpipe_ignored = detail::sigpipe_is_ignored();
   spliced_direction forth{state, relay_side::first, first, second, pipes, sigpipe_ignored};
   spliced_direction back{state, relay_side::second, second, first, pipes, sigpipe_ignored};
   co_return co_await state.run(forth.run(), back.run());
