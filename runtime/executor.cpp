@@ -432,6 +432,7 @@ void executor::cancel_all_in_kernel() noexcept {
   // What is refused stays where it is, until completions that are taken make room.
   for (submission_.flush(); submission_.has_queued() || ring_->free_sqes() == 0; submission_.flush())
     take_completions();
+  while (!submission_.let_all_wait()) take_completions();
   if (in_kernel_count() > 0) submission_.submit_cancel_of_all();
 }
 

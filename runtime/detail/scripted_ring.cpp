@@ -409,6 +409,7 @@ void scripted_ring::cancel(const request& asking) {
   const bool by_fd = (asking.op_flags & IORING_ASYNC_CANCEL_FD) != 0;
   const bool any = (asking.op_flags & IORING_ASYNC_CANCEL_ANY) != 0;
   const auto is_meant = [&](const request& each) {
+    if (each.is_tried_again) return false;       // the kernel does not find it where it is
     if (each.linked_to != 0) return false;       // it ends with its operation
     if (each.behind != 0 && !any) return false;  // the kernel does not find it before it begins
     if (any || each.opcode == IORING_OP_ASYNC_CANCEL) return any && each.opcode != IORING_OP_ASYNC_CANCEL;
@@ -612,6 +613,11 @@ void scripted_ring::complete_on_enter(const request& done, std::int32_t res, std
   signal();
 }
 
+void scripted_ring::try_again_on_enter(const request& waiting) {
+  find(waiting.id).is_tried_again = true;
+  set_flag(sq_task_work, true);
+}
+
 bool scripted_ring::pause() noexcept {
   if (!options_.may_spin) return false;
   now_ += 1'000;
@@ -621,6 +627,7 @@ bool scripted_ring::pause() noexcept {
 
 void scripted_ring::run_task_work() noexcept {
   set_flag(sq_task_work, false);
+  for (request& each : in_flight_) each.is_tried_again = false;
   for (const late_completion& late : std::exchange(task_work_, {})) {
     const auto is_it = [&](const request& each) { return each.id == late.id; };
     const auto found = std::find_if(in_flight_.begin(), in_flight_.end(), is_it);

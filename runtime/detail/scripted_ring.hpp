@@ -84,6 +84,7 @@ class scripted_ring final : public ring {
     std::uint16_t buffer_slot = 0;  // of requests on registered buffers
     std::uint16_t personality = 0;
     bool linked = false;                // a link timeout follows it
+    bool is_tried_again = false;        // see try_again_on_enter()
     bool stop_asked = false;            // by a cancel or its linked timeout, which the script has to answer
     std::optional<clock_ns> due;        // of a timeout, or of the timeout that is linked to it
     clock_id clock = clock_id::steady;  // by which it is due
@@ -134,6 +135,10 @@ class scripted_ring final : public ring {
 
   /// The same as complete(), left to the executor's next enter(), which is told that there is work: IORING_SQ_TASKRUN.
   void complete_on_enter(const request& done, std::int32_t res, std::uint32_t cqe_flags = 0);
+
+  /// The kernel is about to try a request again: until an enter() has done its task work, of which the executor is
+  /// told, no cancel finds it. Then it waits.
+  void try_again_on_enter(const request& waiting);
 
   /// Has the next enter() take only `taken_count` entries and return `error`: EAGAIN where the kernel has no memory for
   /// more. A link is taken up to there. Several calls make a queue of refusals.

@@ -373,7 +373,7 @@ bool submission::has_listed() const noexcept {
 }
 
 void submission::flush_and_queue() noexcept {
-  for (bool taken = true; taken && has_queued();) {
+  for (bool taken = !has_cancels() || let_all_wait(); taken && has_queued();) {
     flush_queued();
     taken = enter(/*wait_count=*/0);
     if (taken && has_cancels()) taken = finish_cancelled();
@@ -385,6 +385,23 @@ void submission::flush_queued() noexcept {
   flush_cancels();
   flush_moves();
   flush_backlogs();
+}
+
+// A request that is about to be tried again stands in none of the lists where a cancel looks: one that was to wait, and
+// need not, as a send that was taken in part finds room again on its way into the wait. It lies in the task work of
+// this thread, which runs after the entries that one enter() submits. A cancel that is among these says -ENOENT, and
+// nobody asks again. So before cancels go out the kernel has everything else, and has done its task work. (6.18,
+// io_uring/poll.c, IO_APOLL_READY.) What is tried again and again, as a connect to a Unix socket whose backlog is full,
+// no cancel finds. Returns false where completions have to be taken before, or room has to be made.
+bool submission::let_all_wait() noexcept {
+  if (ring_.modes().sqpoll) return true;  // its thread takes entries and does task work in turns
+  if (ring_.unsubmitted() > 0 && !enter(/*wait_count=*/0)) return false;
+  constexpr int tries_max = 64;
+  for (int tries = 0; tries < tries_max && ring_.has_task_work(); ++tries) {
+    if (ring_.ready_completions() > ring_.cq_entries() / 2) return false;
+    ring_.run_task_work();
+  }
+  return true;
 }
 
 // The kernel looks for what is to be cancelled in a table of lists. The newest stands first in its list, so that newest

@@ -92,6 +92,10 @@ class submission {
   /// A completion has come that ends no request.
   void note_no_end() noexcept { --not_requests_; }
 
+  /// Before cancels go out: has the kernel take what is described, and do its work, so that a cancel finds what waits.
+  /// Returns whether that is so; completions that are taken make room.
+  [[nodiscard]] [[gnu::cold]] bool let_all_wait() noexcept;
+
   /// Describes a cancel of all that is in the kernel. There must be a free entry, and nothing that waits for one.
   void submit_cancel_of_all() noexcept;
 

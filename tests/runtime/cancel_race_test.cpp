@@ -13,6 +13,8 @@
 #include <liburing.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -125,7 +127,7 @@ TEST_CASE("however cancel and operation answer, and in either order, the operati
   CHECK(open_descriptors_count() == open_before);
 }
 
-TEST_CASE("a cancel before submission goes to the kernel behind its operation") {
+TEST_CASE("a cancel before submission goes to the kernel in the enter behind that of its operation") {
   for (const auto& operation : every_operation) {
     if (!operation.is_asked) continue;
     CAPTURE(operation.name);
@@ -137,8 +139,7 @@ TEST_CASE("a cancel before submission goes to the kernel behind its operation") 
 
     const auto in_kernel = on.script.only(operation.opcode);
     const auto asking = on.script.only(IORING_OP_ASYNC_CANCEL);
-    CHECK(in_kernel.taken_by == asking.taken_by);
-    CHECK(in_kernel.id < asking.id);
+    CHECK(in_kernel.taken_by + 1 == asking.taken_by);
     CHECK(in_kernel.stop_asked);
     on.script.complete(in_kernel, -ECANCELED);
     on.loop.run_ready();
@@ -394,6 +395,46 @@ TEST_CASE("a cancel frees the queue for itself: a thousand in flight, and a queu
 
   for (const auto& each : noted) CHECK(each.how == ended::stopped);
   CHECK(on.script.taken_count(IORING_OP_ASYNC_CANCEL) == count);
+}
+
+TEST_CASE("a cancel that comes as the kernel is about to try the operation again finds it, when that was done") {
+  for (const auto& operation : every_operation) {
+    if (!operation.is_asked) continue;
+    CAPTURE(operation.name);
+    scripted_executor on{{}, with_direct_descriptors()};
+    outcome noted;
+    auto root = on.loop.start(operation.observed(noted));
+    on.loop.run_ready();
+
+    on.script.try_again_on_enter(on.script.only(operation.opcode));
+    on.stop(root);
+
+    CHECK(noted.how == ended::stopped);
+    CHECK(on.script.in_flight().empty());
+  }
+}
+
+TEST_CASE("a cancel in the turn in which an operation begins comes after what the kernel tries at first") {
+  for (const auto& operation : every_operation) {
+    if (!operation.is_asked) continue;
+    CAPTURE(operation.name);
+    scripted_executor on{{}, with_direct_descriptors()};
+    on.script.answer = [&](const scripted_ring::request& taken) -> std::optional<std::int32_t> {
+      if (taken.opcode == operation.opcode) on.script.try_again_on_enter(taken);
+      return std::nullopt;
+    };
+    outcome noted;
+    auto root = on.loop.start(operation.observed(noted));
+    auto cancels = on.loop.start([](root_task<void>& begun) -> task<> {
+      begun.cancel();
+      co_return;
+    }(root));
+
+    on.loop.run_ready();
+
+    CHECK(noted.how == ended::stopped);
+    CHECK(on.script.in_flight().empty());
+  }
 }
 
 TEST_CASE("no cancel is lost when the kernel refuses submissions in between") {
