@@ -37,7 +37,7 @@ struct attempts {
   }
 
   root_task<void> begin(std::vector<address> peers) {
-    on.script.answer = [](const detail::scripted_ring::request& asked) -> std::optional<std::int32_t> {
+    on.script.answer = [](const gyre::detail::scripted_ring::request& asked) -> std::optional<std::int32_t> {
       if (asked.opcode == IORING_OP_SOCKET) return ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
       return std::nullopt;
     };
@@ -55,7 +55,7 @@ struct attempts {
   }
 
   std::size_t begun_count() const { return on.script.taken_count(IORING_OP_CONNECT); }
-  std::vector<detail::scripted_ring::request> in_flight() const { return on.script.in_flight(IORING_OP_CONNECT); }
+  std::vector<gyre::detail::scripted_ring::request> in_flight() const { return on.script.in_flight(IORING_OP_CONNECT); }
   void answer(std::size_t index, int res) { on.script.complete(in_flight().at(index), res); }
   std::size_t left_open_count() const { return open_descriptors_count() - open_before; }
 
