@@ -44,6 +44,10 @@ class incoming_connections;
 
 class tcp_listener {
  public:
+  tcp_listener(tcp_listener&&) noexcept = default;
+  tcp_listener& operator=(tcp_listener&&) noexcept = default;
+  ~tcp_listener() = default;
+
   /// Binds and listens, at once: neither blocks. A server that restarts can bind while old connections linger
   /// (SO_REUSEADDR).
   ///

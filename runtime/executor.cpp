@@ -206,7 +206,7 @@ void executor::take_turn(bool may_park) noexcept {
 }
 
 bool executor::has_work() const noexcept {
-  return !ready_.empty() || parker_.work_is_visible() || submission_.has_work();
+  return !ready_.empty() || !next_turn_.empty() || parker_.work_is_visible() || submission_.has_work();
 }
 
 void executor::run_ready() {

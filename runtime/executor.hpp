@@ -103,6 +103,7 @@ struct executor_options {
 
   /// How many completed operations, and how many other coroutines, are resumed in one turn before the kernel is looked
   /// at again. More saves system calls where hundreds are ready at once; fewer keeps what a turn touches in the cache.
+  /// So long coroutines that make each other ready may keep completions, posts, timers and stops waiting.
   unsigned turn_budget = 64;
 
   /// How much later than at its time a sleep or a deadline may end where that lets timers share a wake. One that is
@@ -314,8 +315,8 @@ class executor {
   /// Where the ring is less than was asked for, in sentences; empty when it is all.
   [[nodiscard]] std::string notes() const { return ring_->notes(); }
 
-  /// Requests in flight in the kernel; for a coroutine that a completion has resumed, also those whose completions came
-  /// together with it. The same holds for executor_statistics::cqes and resumes.
+  /// Requests in flight in the kernel; for a coroutine that a completion has resumed, also one for each completion that
+  /// came together with it. The same holds for executor_statistics::cqes and resumes.
   [[nodiscard]] std::uint32_t in_kernel_count() const noexcept { return submission_.in_kernel_count(); }
 
   /// Ends all that is in flight on a descriptor, and blocks the thread until the kernel is done with it: for teardown,

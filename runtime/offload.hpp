@@ -349,7 +349,7 @@ class [[nodiscard]] offload_operation final : public offload_call, offload_funct
 ///                gave. An fn that takes a token is asked, and may end early: with what it has, or by throwing
 ///                std::system_error(operation_canceled), which then is a stop. A call that cannot be asked, and has no
 ///                timeout of its own, is waited for as long as it takes.
-/// @threads       The stop is requested on the executor's thread, in its next turn; so are callbacks of the token
+/// @threads       The stop is requested on the executor's thread, in a turn of it; so are callbacks of the token
 ///                called, if fn has registered any.
 /// @limits        Two hand-overs between threads, 5 to 40 us where both sleep. Allocates nothing for the call, but for
 ///                the token's state where fn takes one. Starting a thread, where none is free, keeps the executor for

@@ -28,6 +28,11 @@ void suspension::resume() noexcept {
   executor_->make_ready(*this);
 }
 
+void suspension::resume_next_turn() noexcept {
+  settle_in_place();
+  executor_->make_ready_next_turn(*this);
+}
+
 void suspension::resume_from_any_thread() noexcept {
   if (detail::current_executor == executor_) return resume();
   executor_->post(*this);  // it may no longer exist after this line

@@ -87,6 +87,9 @@ class suspension : public detail::waiter, detail::suspension_links {
   /// @threads  The thread of its executor. From any other: resume_from_any_thread().
   void resume() noexcept;
 
+  /// The same in the next turn of its executor, so that the kernel is looked at before. In a turn of that executor.
+  void resume_next_turn() noexcept;
+
   /// The same from wherever one is. Where it is the turn of the waiter's executor it is resume(); otherwise it is
   /// posted to that. Allocates nothing. The wait may be gone when this returns.
   ///

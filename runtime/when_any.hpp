@@ -17,7 +17,8 @@
 // closed; race() hands it over. So where a loser's bytes matter, use race().
 //
 //   order                                        when_any()            race()
-//   A completes, B completes, in one turn        A's value             both values, index of A
+//   A completes, B completes, in one turn        A's value             both values, index of A: of operations. An item
+//                                                                      of a stream that comes second stays in store
 //   A completes, stop from outside               A's value             A's value
 //   stop from outside, A's completion wins       A's value             A's value
 //   stop from outside, all end by it             stopped               stopped

@@ -163,13 +163,13 @@ class channel_operation {
     return false;
   }
 
-  // Done, and yet to the end of the ready queue.
+  // Done, and yet it goes on in the next turn.
   template <class Promise>
   [[gnu::noinline]] bool give_way(std::coroutine_handle<Promise> awaiter) noexcept {
     channel_wait& waiting = wait_.emplace(Self::kind(), *channel_, place_);
     const bool begun = waiting.begin(awaiter);
     GYRE_ASSERT(begun, "what has been sent or received is not stopped");
-    waiting.resume();
+    waiting.resume_next_turn();
     return true;
   }
 

@@ -263,13 +263,13 @@ class [[nodiscard]] select_operation final {
     return false;
   }
 
-  // Done, and yet to the end of the ready queue.
+  // Done, and yet it goes on in the next turn.
   template <class Promise>
   bool give_way(std::coroutine_handle<Promise> awaiter) noexcept {
     select_wait& waiting = wait_.emplace(cases_.cases());
     const bool begun = waiting.begin(awaiter);
     GYRE_ASSERT(begun, "a select that has done its case is not stopped");
-    waiting.resume();
+    waiting.resume_next_turn();
     return true;
   }
 

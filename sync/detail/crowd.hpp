@@ -69,7 +69,7 @@ class crowd_wait : public suspension {
       }
       gives_way = at.is_time_to_give_way();
     }
-    if (gives_way) resume();
+    if (gives_way) resume_next_turn();
     else end_at_once();
     return gives_way;
   }

@@ -56,8 +56,8 @@ struct two_executors {
     }
   }
 
-  scripted_executor here;
-  scripted_executor there;
+  scripted_executor here{{}, one_at_a_time};
+  scripted_executor there{{}, one_at_a_time};
 };
 
 task<executor*> tell_executor() { co_return &executor::current(); }

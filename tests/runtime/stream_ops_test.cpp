@@ -299,7 +299,7 @@ TEST_CASE("a reader in a shield is at the end when a stop or a failure has taken
   enum class how { stopped, stopped_before_they_begin, failed };
   for (const how ended_by : {how::stopped, how::stopped_before_they_begin, how::failed}) {
     CAPTURE(static_cast<int>(ended_by));
-    scripted_executor on;
+    scripted_executor on{{}, one_at_a_time};
     std::vector<int> read;
     bool is_at_end = false;
     auto root = on.loop.start([](bool fails, std::vector<int>& items_read, bool& ended) -> task<> {

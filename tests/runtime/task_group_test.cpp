@@ -1026,7 +1026,7 @@ TEST_CASE("who awaits a handle can be stopped, and the task goes on") {
 TEST_CASE("the end of the task and a cancel of who awaits it, in either order") {
   for (const bool cancel_first : {true, false}) {
     CAPTURE(cancel_first);
-    scripted_executor on;
+    scripted_executor on{{}, one_at_a_time};
     cancel_scope* scope = nullptr;
     std::optional<int> got;
     auto root = on.loop.start([](cancel_scope*& found, std::optional<int>& to) -> task<> {
@@ -1044,6 +1044,7 @@ TEST_CASE("the end of the task and a cancel of who awaits it, in either order") 
     if (cancel_first) scope->cancel();
     on.loop.turn(/*may_park=*/false);
     on.loop.turn(/*may_park=*/false);  // the task has ended, who awaits it is not resumed yet
+    REQUIRE(!root.done());
     if (!cancel_first) scope->cancel();
     on.loop.run_ready();
 

@@ -336,7 +336,7 @@ TEST_CASE("a stop from outside, before the co_await, before they begin or while 
     for (const int turns : {0, 1, 2}) {
       CAPTURE(static_cast<int>(how));
       CAPTURE(turns);
-      scripted_executor on;
+      scripted_executor on{{}, one_at_a_time};
       outcome noted;
       std::size_t winner = nobody;
       auto root = on.loop.start(wait_for_first(how, noted, winner));

@@ -83,7 +83,8 @@ class scripted_futexes {
 
 /// An executor that it serves.
 struct served_executor : scripted_executor {
-  explicit served_executor(scripted_futexes& by, const ring_options& ring = {}) : scripted_executor{ring} {
+  explicit served_executor(scripted_futexes& by, const ring_options& ring = {})
+      : scripted_executor{ring, one_at_a_time} {
     by.serve(*this);
   }
 };

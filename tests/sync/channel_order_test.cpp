@@ -126,7 +126,9 @@ class stage {
   }
 
  private:
-  std::array<scripted_executor, 3> on_;
+  std::array<scripted_executor, 3> on_{scripted_executor{{}, test::one_at_a_time},
+                                       scripted_executor{{}, test::one_at_a_time},
+                                       scripted_executor{{}, test::one_at_a_time}};
 };
 
 constexpr std::size_t many = 300;  // orders: fewer, and a program does not do what it is there for

@@ -140,7 +140,7 @@ TEST_CASE("a task that fails at once has failed, too") {
 }
 
 TEST_CASE("a stop hands on who does it, and lets go who waits") {
-  scripted_executor test;
+  scripted_executor test{{}, gyre::test::one_at_a_time};
   once made;
   std::string told;
   auto first = test.loop.start(do_it(made, told, 'a'));
