@@ -160,12 +160,17 @@ task<> copy_attributes(const file& from, const file& to) {
   }
 }
 
-// Owner first, which takes the bits away that let a program run as somebody else; times last.
+// Without the bits that let a program run as its owner: the copy may have another one.
+::mode_t plain_permissions(const metadata& about) noexcept { return about.permissions & 0777U; }
+
+// Owner first, which takes the bits away that let a program run as somebody else. They come back only where the owner
+// is the same by now. Times last.
 task<> copy_metadata(const metadata& about, const file& from, const file& to, const path_at& path) {
   const owner_change same{.owner = about.owner, .group = about.group};
-  (void)co_await as_result(set_owner(path, same));
+  const auto is_same_owner = co_await as_result(set_owner(path, same));
   co_await copy_attributes(from, to);
-  co_await set_permissions(path, static_cast<::mode_t>(about.permissions));
+  const auto all_bits = static_cast<::mode_t>(about.permissions);
+  co_await set_permissions(path, is_same_owner ? all_bits : plain_permissions(about));
   const times_change then{.accessed = about.accessed, .modified = about.modified};
   co_await set_times(path, then);
 }
@@ -178,12 +183,12 @@ struct file_copy {
   const copy_watcher& progress;
   copy_result result = {};
 
-  task<> fill(const file& to, const path_at& path) {
+  task<> fill(const file& to) {
+    const path_at path = detail::path_of_open(to);  // whatever has its name by then
     contents_copy contents{from, to, progress};
     result = co_await contents.run(about, options.reflink);
     if (options.metadata == copied_metadata::all) co_await copy_metadata(about, from, to, path);
-    if (options.metadata == copied_metadata::permissions)
-      co_await set_permissions(path, static_cast<::mode_t>(about.permissions));
+    if (options.metadata == copied_metadata::permissions) co_await set_permissions(path, plain_permissions(about));
   }
 };
 
@@ -196,7 +201,7 @@ task<> copy_in_place(file_copy& copying, const path_at& to) {
                              .truncate = copying.options.replace,
                              .permissions = copying.about.permissions & 0777U};
   auto target = co_await file::open(to, writing);
-  co_await copying.fill(target, to);
+  co_await copying.fill(target);
   if (copying.options.durability == durability::full) co_await target.sync();
   co_await target.close();
 }
@@ -222,9 +227,8 @@ task<copy_result> copy(path_at from, path_at to, copy_options options, copy_watc
                                 .how = options.replace ? rename_how::replace : rename_how::no_replace,
                                 .permissions_at_first = keeps_permissions ? about.permissions & 0777U : 0666U,
                                 .permissions_at_last = {}};
-  co_await detail::replace_file(std::move(to), how, [&copying](const file& unfinished, const path_at& its_path) {
-    return copying.fill(unfinished, its_path);
-  });
+  co_await detail::replace_file(std::move(to), how,
+                                [&copying](const file& unfinished) { return copying.fill(unfinished); });
   co_return copying.result;
 }
 
@@ -302,9 +306,10 @@ class tree_copy {
     const owner_change same{.owner = made.about.owner, .group = made.about.group};
     const times_change then{.accessed = made.about.accessed, .modified = made.about.modified};
     const bool all = options_.metadata == copied_metadata::all;
-    if (all) (void)co_await as_result(set_owner(path, same));
+    const bool is_same_owner = all && co_await as_result(set_owner(path, same));
+    const auto all_bits = static_cast<::mode_t>(made.about.permissions);
     if (options_.metadata != copied_metadata::none)
-      co_await set_permissions(path, static_cast<::mode_t>(made.about.permissions));
+      co_await set_permissions(path, is_same_owner ? all_bits : plain_permissions(made.about));
     if (all) co_await set_times(path, then);
   }
 

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
+#include <limits>
 #include <system_error>
 
 namespace gyre::fs {
@@ -20,6 +22,8 @@ constexpr std::chrono::nanoseconds longest_pause = 50ms;
 
 // Returns 0 or an errno.
 int set_lock(int fd, short type, lock_range range) noexcept {
+  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<::off_t>::max());
+  if (range.offset > most || range.length > most - range.offset) return EINVAL;
   struct ::flock wanted{};
   wanted.l_type = type;
   wanted.l_whence = SEEK_SET;

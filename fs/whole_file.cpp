@@ -44,7 +44,7 @@ task<Bytes> read_whole(path_at path, std::size_t limit) {
 task<std::optional<::mode_t>> permissions_of(const path_at& path) {
   const auto found = co_await as_result(metadata_of(path, links::keep));
   if (!found || !found->is_regular()) co_return std::nullopt;
-  co_return static_cast<::mode_t>(found->permissions);
+  co_return found->permissions & 0777U;  // without the bits that let a program run as the owner of that one
 }
 
 }  // namespace
@@ -63,7 +63,7 @@ task<> write_atomically(path_at path, std::span<const std::byte> bytes, replace_
                                 .how = rename_how::replace,
                                 .permissions_at_first = permissions.value_or(0666) & 0777,
                                 .permissions_at_last = permissions};
-  co_await detail::replace_file(std::move(path), how, [bytes](const file& unfinished, const path_at&) -> task<> {
+  co_await detail::replace_file(std::move(path), how, [bytes](const file& unfinished) -> task<> {
     return unfinished.write_all_at(bytes, /*offset=*/0);
   });
 }

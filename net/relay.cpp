@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What two directions have in common; and one direction between two sockets, step by step: the states in relay.hpp.
+#include <gyre/net/detail/end_socket.hpp>
 #include <gyre/net/detail/pipe_cache.hpp>
 #include <gyre/net/detail/without_sigpipe.hpp>
 #include <gyre/net/relay.hpp>
@@ -76,7 +77,9 @@ class spliced_direction {
       const auto events = co_await as_result(reads ? ops::poll(from_.fd(), POLLIN) : ops::poll(to_.fd(), POLLOUT));
       if (!events) co_return fail_to_wait(reads, events.error());
       told_readable_ = reads;
-      if (!reads && !tells_of_room(*events)) co_await wait_for_room();
+      if (reads || tells_of_room(*events)) continue;
+      const auto waited = co_await as_result(detail::wait_for_room(to_.fd()));
+      if (!waited) co_return fail_to_wait(/*reads=*/false, waited.error());
     }
   }
 
@@ -121,7 +124,7 @@ class spliced_direction {
     // Urgent data stops a splice for good, as if nothing were there or would ever come: only recv(2) gets past.
     if (error == EAGAIN || error == 0) return fill_buffer();
     copies_only_ = error == EINVAL || error == ENOSYS || error == EPERM;
-    return copies_only_ ? fill_buffer() : fail(from_side_, relay_step::reading, error);
+    return copies_only_ ? fill_buffer() : fail(from_side_, relay_step::reading, code_of(error));
   }
 
   step fill_buffer() {
@@ -132,7 +135,7 @@ class spliced_direction {
     const int error = errno;
     buffer_.reset();  // who waits has neither a pipe nor a buffer
     if (came == 0) return end();
-    return error == EAGAIN ? step::must_wait : fail(from_side_, relay_step::reading, error);
+    return error == EAGAIN ? step::must_wait : fail(from_side_, relay_step::reading, code_of(error));
   }
 
   step took(std::size_t count, std::size_t asked_count) noexcept {
@@ -157,7 +160,7 @@ class spliced_direction {
       const ::ssize_t taken = uninterrupted([&] { return buffer_ ? send_out() : splice_out(); });
       if (taken < 0 && errno == EAGAIN) return step::must_wait;
       if (taken < 0) return fail_to_write(errno, quiet);
-      GYRE_ASSERT(taken > 0, "a socket that takes nothing says why");
+      if (taken == 0) return fail(other(from_side_), relay_step::writing, errc::no_progress);
       held_count_ -= static_cast<std::size_t>(taken);
       state_.was_written(from_side_, static_cast<std::size_t>(taken));
     }
@@ -178,24 +181,12 @@ class spliced_direction {
 
   step fail_to_write(int error, const without_sigpipe& quiet) noexcept {
     if (error == EPIPE && !buffer_) quiet.take_signal();
-    return fail(other(from_side_), relay_step::writing, error);
+    return fail(other(from_side_), relay_step::writing, code_of(error));
   }
 
   // -------------------------------------------------------------------------------------------------------- the waits
 
   static bool tells_of_room(std::uint32_t events) noexcept { return (events & (POLLOUT | POLLERR | POLLHUP)) != 0; }
-
-  // The kernel ends a poll also for POLLRDHUP, whatever was asked for: where the target has ended its own direction,
-  // that is at once and every time. An edge-triggered one tells of that once, and then of the room when it comes.
-  task<> wait_for_room() {
-    ops::poll_stream room{to_.fd(), POLLOUT};
-    for (;;) {
-      const auto events = co_await as_result(room.next());
-      if (!events) co_return fail_to_wait(/*reads=*/false, events.error());
-      if (tells_of_room(*events)) break;
-    }
-    co_await ops::poll_remove{room};
-  }
 
   // Somebody has closed the connection meanwhile, or there is no memory to wait with.
   void fail_to_wait(bool reads, std::error_code why) noexcept {
@@ -208,8 +199,8 @@ class spliced_direction {
     pipes_.give_back(std::exchange(pipe_, {}));
   }
 
-  step fail(relay_side side, relay_step at, int error) noexcept {
-    state_.fail(side, at, code_of(error));
+  step fail(relay_side side, relay_step at, std::error_code why) noexcept {
+    state_.fail(side, at, why);
     return step::ended;
   }
 

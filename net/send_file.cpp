@@ -13,6 +13,7 @@
 // are in the page cache: 48 ms by a large pipe, 100 by a small one, 58 by reading and sending. sendfile(2) on this
 // thread takes 32, and waits for the disk where it must; what would tell beforehand whether it must, a look at each
 // page, costs as much as to read them.
+#include <gyre/net/detail/end_socket.hpp>
 #include <gyre/net/detail/splice_now.hpp>
 #include <gyre/net/stream_socket.hpp>
 #include <gyre/runtime/as_result.hpp>
@@ -75,12 +76,16 @@ task<> send_copies(part_of_file& part) {
 
 // What lies in the pipe, all of it.
 task<> empty_into_socket(part_of_file& part, const ops::pipe_ends& pipe, std::size_t in_pipe) {
-  while (in_pipe > 0) {
+  for (bool was_told_of_room = false; in_pipe > 0;) {
     const auto moved = detail::splice_now(pipe.reading, part.to.fd(), in_pipe);
     if (moved.error() == std::errc::resource_unavailable_try_again) {
-      co_await ops::send_poll_first{part.to.fd(), {}};  // of no bytes: only the wait for room
+      constexpr std::span<const std::byte> nothing;  // only the wait for room
+      if (was_told_of_room) co_await detail::wait_for_room(part.to.fd());
+      else co_await ops::send_poll_first{part.to.fd(), nothing};
+      was_told_of_room = true;
       continue;
     }
+    was_told_of_room = false;
     if (moved.value() == 0) throw std::system_error{errc::no_progress};
     part.sent += *moved;
     in_pipe -= *moved;

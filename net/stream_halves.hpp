@@ -129,7 +129,7 @@ template <std::derived_from<stream_socket> Stream>
 /// Makes one of two halves again, which belong together. Nothing is in flight on them.
 template <std::derived_from<stream_socket> Stream>
 [[nodiscard]] Stream reunite(reading_half<Stream> reading, writing_half<Stream> writing) noexcept {
-  GYRE_ASSERT(reading.whole_ == writing.whole_, "two halves are of one connection");
+  GYRE_ASSERT(reading.whole_ != nullptr && reading.whole_ == writing.whole_, "two halves are of one connection");
   writing.whole_.reset();
   return std::move(*reading.whole_);
 }

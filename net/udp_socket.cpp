@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Binding, groups, and what the queue of errors tells.
 #include <gyre/net/detail/datagram_control.hpp>
+#include <gyre/net/detail/end_socket.hpp>
 #include <gyre/net/detail/socket_calls.hpp>
 #include <gyre/net/udp_socket.hpp>
-#include <gyre/runtime/ops/cancel.hpp>
-#include <gyre/runtime/ops/file.hpp>
+#include <gyre/runtime/scope.hpp>
 
 #include <linux/errqueue.h>
 #include <netinet/in.h>
@@ -232,15 +232,10 @@ std::size_t udp_socket::path_mtu() const {
   return static_cast<std::size_t>(bytes);
 }
 
-// As of a connection: stream_socket::close(). A socket that is connected to nobody calls the shutdown an error, and
-// does it.
 task<> udp_socket::close() {
   if (is_closed_) *is_closed_ = true;
   unique_fd closing = std::move(fd_);
-  auto found = co_await ops::cancel_fd{closing};
-  ::shutdown(closing.get(), SHUT_RDWR);
-  while (found > 0) found = co_await ops::cancel_fd{closing};
-  co_await ops::close{std::move(closing)};
+  co_await shield(detail::end_socket(std::move(closing)));
 }
 
 }  // namespace gyre::net

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Datagrams of Unix sockets, with what comes beside the bytes.
+#include <gyre/net/detail/end_socket.hpp>
 #include <gyre/net/detail/socket_calls.hpp>
+#include <gyre/net/detail/socket_file.hpp>
 #include <gyre/net/detail/unix_calls.hpp>
 #include <gyre/net/unix_datagram.hpp>
 #include <gyre/runtime/as_result.hpp>
-#include <gyre/runtime/ops/cancel.hpp>
-#include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/message.hpp>
+#include <gyre/runtime/scope.hpp>
 
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <system_error>
+#include <utility>
 
 namespace gyre::net {
 
@@ -77,15 +80,20 @@ void unix_datagram::pass_credentials(bool on) {
   detail::set_option(fd_, SOL_SOCKET, SO_PASSCRED, on ? 1 : 0, "SO_PASSCRED");
 }
 
+namespace {
+
+// While the socket is open its file's number is nobody else's.
+task<> end_with_file(unique_fd closing, unix_address at, std::optional<detail::file_identity> file) {
+  if (file) co_await detail::remove_socket_file(at, *file);
+  co_await detail::end_socket(std::move(closing));
+}
+
+}  // namespace
+
 task<> unix_datagram::close() {
   unique_fd closing = std::move(fd_);
   const auto file = std::exchange(file_to_remove_, std::nullopt);
-  const unix_address at = at_;
-  while (co_await ops::cancel_fd{closing} > 0) {
-  }
-  // While the socket is open its file's number is nobody else's.
-  if (file) co_await detail::remove_socket_file(at, *file);
-  co_await ops::close{std::move(closing)};
+  co_await shield(end_with_file(std::move(closing), at_, file));
 }
 
 unix_address unix_datagram::local_address() const { return detail::local_unix_address_of(fd_); }

@@ -103,8 +103,8 @@ task<std::optional<directory_entry>> entry_batch::next(int fd) {
     if (entry.kind != file_kind::other) co_return entry;
     // Its file system does not say.
     const auto found = co_await as_result(ops::statx{fd, entry.name.c_str(), AT_SYMLINK_NOFOLLOW, STATX_TYPE});
-    if (!found) continue;  // it has gone
-    entry.kind = metadata::from_kernel(*found).kind;
+    if (found.error() == std::errc::no_such_file_or_directory) continue;
+    entry.kind = metadata::from_kernel(found.value()).kind;
     co_return entry;
   }
 }

@@ -23,8 +23,8 @@ task<> fill_and_rename(fd_ref directory, path_at unfinished, path_at finished, c
   const open_options making{
       .access = file_access::read_write, .create = file_creation::must_be_new, .permissions = how.permissions_at_first};
   auto made = co_await file::open(unfinished, making);
-  co_await fill(made, unfinished);
-  if (how.permissions_at_last) co_await set_permissions(unfinished, *how.permissions_at_last);
+  co_await fill(made);
+  if (how.permissions_at_last) co_await set_permissions(path_of_open(made), *how.permissions_at_last);
   if (how.durability == durability::full) co_await made.sync();
   co_await made.close();
   co_await rename(unfinished, finished, how.how);

@@ -15,11 +15,17 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 
 namespace gyre::fs::detail {
 
-/// What writes the new file. The path leads to it as long as it is unfinished.
-using fill_function = std::function<task<>(const file& unfinished, const path_at& its_path)>;
+/// What writes the new file.
+using fill_function = std::function<task<>(const file& unfinished)>;
+
+/// Leads to what is open there, whatever has its name by now: proc(5).
+[[nodiscard]] inline path_at path_of_open(const file& opened) {
+  return path_at{"/proc/self/fd/" + std::to_string(opened.fd().get())};
+}
 
 struct replacement {
   fs::durability durability = durability::none;

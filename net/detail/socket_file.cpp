@@ -82,6 +82,35 @@ void remove_if_stale(const unix_address& at) {
   if (after && after->identity == before->identity) remove(at);
 }
 
+// The file itself, and no other that somebody has put there meanwhile, nor what a link at its place leads to: chmod(2)
+// follows links.
+void change_permissions(const unix_address& at, const file_identity& of, ::mode_t permissions) {
+  const unique_fd file{::open(path_of(at).c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
+  struct ::stat found{};
+  if (!file || ::fstat(file.get(), &found) != 0) fail("permissions of", at);
+  if (of != file_identity{.device = found.st_dev, .number = found.st_ino}) {
+    errno = EADDRINUSE;
+    fail("permissions of", at);
+  }
+  const std::string name = "/proc/self/fd/" + std::to_string(file.get());
+  if (::chmod(name.c_str(), permissions) != 0) fail("permissions of", at);
+}
+
+// Somebody who has found a socket there that did not listen yet may have taken it for an abandoned one.
+void must_still_be(const unix_address& at, const file_identity& made) {
+  const auto now = look_at(at);
+  if (now && now->identity == made) return;
+  errno = EADDRINUSE;
+  fail("bind", at);
+}
+
+void remove_if_still(const unix_address& at, const file_identity& made) noexcept {
+  struct ::stat found{};
+  const std::string path = path_of(at);
+  const bool is_there = ::lstat(path.c_str(), &found) == 0;
+  if (is_there && made == file_identity{.device = found.st_dev, .number = found.st_ino}) ::unlink(path.c_str());
+}
+
 void listen_if_wanted(const unique_fd& socket, const socket_binding& how) {
   if (how.backlog && ::listen(socket.get(), *how.backlog) != 0) fail("listen", how.at);
 }
@@ -113,10 +142,11 @@ bound_socket bind_to_path(const socket_binding& how) {
   const file_found made = bind_with_permissions(socket, how);
   try {
     const bool is_as_asked = !how.permissions || (made.mode & 07777U) == *how.permissions;
-    if (!is_as_asked && ::chmod(path_of(how.at).c_str(), *how.permissions) != 0) fail("chmod", how.at);
+    if (!is_as_asked) change_permissions(how.at, made.identity, *how.permissions);
     listen_if_wanted(socket, how);
+    must_still_be(how.at, made.identity);
   } catch (...) {
-    ::unlink(path_of(how.at).c_str());
+    remove_if_still(how.at, made.identity);
     throw;
   }
   return {.socket = std::move(socket), .file = made.identity};

@@ -13,7 +13,8 @@
 //     a socket that nobody has                  if it is still the same file: removed; bind
 //   -> listen -> the folder is unlocked
 //
-// Servers that take no such lock can still meet each other; a file that changed in between is left alone.
+// Servers that take no such lock can still meet each other; a file that changed in between is left alone. One that is
+// bound and does not listen yet looks abandoned: whoever binds looks whether the file is still its own when it listens.
 #pragma once
 
 #include <gyre/net/unix_address.hpp>

@@ -28,6 +28,7 @@
 #include <span>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -217,6 +218,29 @@ TEST_CASE("a stop anywhere on its way leaves no descriptor behind, and the socke
       CHECK(open_descriptors_count() == open_before);
       CHECK(!has_no_wait(*made.ours));
     }
+  }
+}
+
+TEST_CASE("a peer that has ended its own direction, or has sent urgent data, and reads late is waited for asleep") {
+  const told_file file;
+  for (const bool is_urgent : {false, true}) {
+    connection made;
+    made.make_narrow();
+    if (is_urgent) REQUIRE(::send(made.theirs->fd().get(), "!", 1, MSG_OOB) == 1);
+    else made.theirs->shutdown_write();
+    auto sending = made.loop.start(send_and_end(*made.ours, file.opened, 0, SIZE_MAX));
+    for (int i = 0; i < 200; ++i) {  // the kernel's worker splices meanwhile
+      made.loop.turn(/*may_park=*/false);
+      std::this_thread::sleep_for(1ms);
+    }
+
+    const auto requests_before = made.loop.statistics().sqes;
+    for (int i = 0; i < 1000; ++i) made.loop.turn(/*may_park=*/false);
+    CHECK(made.loop.statistics().sqes - requests_before < 10);
+
+    const auto received = made.loop.run(read_to_end(*made.theirs));
+    turn_until_done(made.loop, sending);
+    CHECK(std::ranges::equal(received, file.content));
   }
 }
 

@@ -507,6 +507,26 @@ TEST_CASE("a close() that is stopped has closed, wherever it was") {
   }
 }
 
+TEST_CASE("a close() that is stopped ends what is in flight all the same, wherever it was") {
+  for (int turns_before = 1; turns_before < 5; ++turns_before) {
+    CAPTURE(turns_before);
+    connection made;
+    std::array<std::byte, 4> buffer{};
+    outcome noted;
+    auto reading = made.loop.start(observe(made.ours->read(buffer), noted));
+    made.loop.run_ready();
+    auto closing = made.loop.start(made.ours->close());
+
+    for (int i = 0; i < turns_before; ++i) made.loop.turn(/*may_park=*/false);
+    closing.cancel();
+    turn_until_done(made.loop, closing);
+    turn_until_done(made.loop, reading);
+
+    CHECK(noted.error == std::errc::operation_canceled);
+    CHECK(made.loop.run(read_to_end(*made.theirs)).empty());
+  }
+}
+
 TEST_CASE("a stream that is destroyed closes; one whose socket was given away does not") {
   connection made;
   const std::size_t open_before = open_descriptors_count();
