@@ -373,7 +373,7 @@ bool submission::has_listed() const noexcept {
 }
 
 void submission::flush_and_queue() noexcept {
-  for (bool taken = !has_cancels() || let_all_wait(); taken && has_queued();) {
+  for (bool taken = newest_cancel_ == nullptr || let_all_wait(); taken && has_queued();) {
     flush_queued();
     taken = enter(/*wait_count=*/0);
     if (taken && has_cancels()) taken = finish_cancelled();
@@ -391,7 +391,7 @@ void submission::flush_queued() noexcept {
 // need not, as a send that was taken in part finds room again on its way into the wait. It lies in the task work of
 // this thread, which runs after the entries that one enter() submits. A cancel that is among these says -ENOENT, and
 // nobody asks again. So before cancels go out the kernel has everything else, and has done its task work. (6.18,
-// io_uring/poll.c, IO_APOLL_READY.) What is tried again and again, as a connect to a Unix socket whose backlog is full,
+// io_uring/poll.c, IO_APOLL_READY. A multishot request is in the lists all the time.) What is tried again and again, as a connect to a Unix socket whose backlog is full,
 // no cancel finds. Returns false where completions have to be taken before, or room has to be made.
 bool submission::let_all_wait() noexcept {
   if (ring_.modes().sqpoll) return true;  // its thread takes entries and does task work in turns

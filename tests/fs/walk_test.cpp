@@ -3,8 +3,10 @@
 #include <gyre/fs/path_ops.hpp>
 #include <gyre/fs/walk.hpp>
 #include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/this_task.hpp>
+#include <gyre/sync/event.hpp>
 
 #include "../support/outcome.hpp"
 #include "../support/temp_folder.hpp"
@@ -14,6 +16,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <set>
 #include <stdexcept>
@@ -25,6 +28,7 @@ namespace gyre::fs {
 namespace {
 
 namespace files = std::filesystem;
+using namespace std::chrono_literals;
 using namespace test;
 
 using paths = std::multiset<std::string>;
@@ -187,6 +191,7 @@ TEST_CASE("a walk side by side keeps to its width") {
   place here;
   std::size_t now = 0;
   std::size_t most = 0;
+  sync::event is_full;
   for (int each = 0; each < 20; ++each) {
     files::create_directory(here.folder.file("d/" + std::to_string(each)));
     here.folder.file("d/" + std::to_string(each) + "/file", "");
@@ -194,6 +199,8 @@ TEST_CASE("a walk side by side keeps to its width") {
 
   here.loop.run(walk_side_by_side(here.folder.path(), {}, 3, [&](const walk_entry&) -> task<> {
     most = std::max(most, ++now);
+    if (now == 3) is_full.set();
+    co_await move_on_after(10s, is_full.wait());
     for (int turn = 0; turn < 20; ++turn) co_await this_task::yield();
     --now;
   }));

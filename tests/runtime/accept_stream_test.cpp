@@ -137,19 +137,6 @@ TEST_CASE("connections that come for a stream that is gone are closed, until the
   CHECK(subject.on.script.in_flight(IORING_OP_ACCEPT).empty());
 }
 
-TEST_CASE("a stream that goes as the kernel is about to try its request again leaves nothing in the kernel") {
-  scripted_executor on;
-  std::vector<outcome> noted;
-  auto root = on.loop.start(take(1, noted));
-  on.loop.run_ready();
-
-  on.script.try_again_on_enter(on.script.only(IORING_OP_ACCEPT));
-  on.stop(root);
-
-  CHECK(root.stopped());
-  CHECK(on.script.in_flight().empty());
-}
-
 TEST_CASE("an executor that is destroyed as the kernel is about to try a stream's request again ends it") {
   std::optional<scripted_executor> on{std::in_place,
                                       by_hand};  // so that the cancel of the stream's own is not answered
