@@ -391,8 +391,9 @@ void submission::flush_queued() noexcept {
 // need not, as a send that was taken in part finds room again on its way into the wait. It lies in the task work of
 // this thread, which runs after the entries that one enter() submits. A cancel that is among these says -ENOENT, and
 // nobody asks again. So before cancels go out the kernel has everything else, and has done its task work. (6.18,
-// io_uring/poll.c, IO_APOLL_READY. A multishot request is in the lists all the time.) What is tried again and again, as a connect to a Unix socket whose backlog is full,
-// no cancel finds. Returns false where completions have to be taken before, or room has to be made.
+// io_uring/poll.c, IO_APOLL_READY. A multishot request is in the lists all the time.) What is tried again and again, as
+// a connect to a Unix socket whose backlog is full, no cancel finds. Returns false where completions have to be taken
+// before, or room has to be made.
 bool submission::let_all_wait() noexcept {
   if (ring_.modes().sqpoll) return true;  // its thread takes entries and does task work in turns
   if (ring_.unsubmitted() > 0 && !enter(/*wait_count=*/0)) return false;
