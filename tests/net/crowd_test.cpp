@@ -23,6 +23,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +32,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -96,7 +98,8 @@ bool is_idle_while_it_waits(executor& loop) {
 
 // The server's process: few descriptors, and clients that say nothing until it was seen to wait.
 int serve_with_few_descriptors(tcp_listener& listener, accepting how) {
-  log::warning("what is said before descriptors run out");  // UBSan opens a pipe when it first sees a logger's type
+  // UBSan opens a pipe when it first sees the type of a logger, or of a category of errors.
+  log::warning("said before descriptors run out: " + std::error_code{ENOENT, std::system_category()}.message());
   const ::rlimit few{.rlim_cur = storm_descriptors_max, .rlim_max = storm_descriptors_max};
   if (::setrlimit(RLIMIT_NOFILE, &few) != 0) return no_limit_to_set;
   executor loop;
