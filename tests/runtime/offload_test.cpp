@@ -46,15 +46,6 @@ namespace {
 using namespace std::chrono_literals;
 using namespace test;
 
-// ThreadSanitizer starts no thread in the child of a process that has several.
-#if defined(__SANITIZE_THREAD__)
-constexpr bool sanitizer_forbids_threads_in_child = true;
-#elif defined(__has_feature)
-constexpr bool sanitizer_forbids_threads_in_child = __has_feature(thread_sanitizer);
-#else
-constexpr bool sanitizer_forbids_threads_in_child = false;
-#endif
-
 // Turns until something outside of the executor is so.
 template <class Condition>
 void turn_until(executor& loop, Condition is_so) {

@@ -17,6 +17,15 @@
 
 namespace gyre::test {
 
+/// ThreadSanitizer starts no thread in the child of a process that has several.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool sanitizer_forbids_threads_in_child = true;
+#elif defined(__has_feature)
+inline constexpr bool sanitizer_forbids_threads_in_child = __has_feature(thread_sanitizer);
+#else
+inline constexpr bool sanitizer_forbids_threads_in_child = false;
+#endif
+
 /// How a child process ended.
 struct child_end {
   int exit_status = -1;  // -1 when a signal killed it
