@@ -96,10 +96,24 @@ bool is_idle_while_it_waits(executor& loop) {
   return after.turns - before.turns <= most && after.enters - before.enters <= most;
 }
 
+// UBSan opens a pipe when it first sees a type that has virtual functions. So all are seen before descriptors run out:
+// those of a server, of a category of errors, of a logger.
+void see_all_types(accepting how) {
+  executor loop;
+  auto listener = tcp_listener::bind({.at = address::loopback(0)});
+  auto serving = loop.start(serve(listener, how, 1));
+  loop.run([&]() -> task<> {
+    auto client = co_await tcp_stream::connect(listener.local_address());
+    co_await client.close();
+  });
+  turn_until_done(loop, serving);
+  serving.get();
+  log::warning("said before descriptors run out: " + std::error_code{ENOENT, std::system_category()}.message());
+}
+
 // The server's process: few descriptors, and clients that say nothing until it was seen to wait.
 int serve_with_few_descriptors(tcp_listener& listener, accepting how) {
-  // UBSan opens a pipe when it first sees the type of a logger, or of a category of errors.
-  log::warning("said before descriptors run out: " + std::error_code{ENOENT, std::system_category()}.message());
+  see_all_types(how);
   const ::rlimit few{.rlim_cur = storm_descriptors_max, .rlim_max = storm_descriptors_max};
   if (::setrlimit(RLIMIT_NOFILE, &few) != 0) return no_limit_to_set;
   executor loop;
@@ -233,8 +247,8 @@ TEST_CASE("1,000 clients of a server with 64 descriptors: all are served, it sle
     child server{[&] { return serve_with_few_descriptors(listener, how); }};
     std::vector<plain_peer> clients;
     for (std::size_t i = 0; i < storm_clients_count; ++i) clients.emplace_back(listener.local_address());
-    REQUIRE(server.hears() == 'f');
-    REQUIRE(server.hears() == 'w');
+    for (const char awaited : {'f', 'w'})
+      if (server.hears() != awaited) FAIL(server.wait().errors);
 
     for (std::size_t i = 0; i < storm_clients_count; ++i) {
       CHECK(clients[i].send(bytes_of("client " + std::to_string(i))) > 0);
