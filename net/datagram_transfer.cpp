@@ -58,10 +58,10 @@ sending::sending(const way_out& way, const pieces& bytes, const std::optional<ad
                  const send_options& how) noexcept
     : operation_of{opcode}, socket_{way.socket}, goes_by_v6_{way.peer_is_v6}, bytes_{bytes}, to_{to}, how_{how} {
   if (to_) {
-    to_ = unmapped(*to_);
+    to_ = to_->unmapped();
     goes_by_v6_ = to_->is_v6();
   }
-  if (how_.from) how_.from = unmapped(*how_.from);
+  if (how_.from) how_.from = how_.from->unmapped();
   is_refused_ = (to_ && !reaches(way.reach, goes_by_v6_)) || (how_.from && how_.from->is_v6() != goes_by_v6_);
 }
 

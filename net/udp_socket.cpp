@@ -108,14 +108,14 @@ udp_socket udp_socket::bind(const udp_options& options) {
 }
 
 udp_socket udp_socket::connect(const address& peer) {
-  const address to = detail::unmapped(peer);
+  const address to = peer.unmapped();
   udp_socket made{datagram_socket(to.family())};
   made.set_peer(to);
   return made;
 }
 
 void udp_socket::set_peer(const address& peer) {
-  const address to = detail::unmapped(peer);
+  const address to = peer.unmapped();
   if (::connect(fd_.get(), to.data(), to.size()) != 0)
     detail::throw_socket_error(("connect " + to.to_string()).c_str());
   note_peer();
@@ -187,13 +187,13 @@ void copy_into(::sockaddr_storage& storage, const address& from) noexcept {
 }  // namespace
 
 void udp_socket::change_membership(const multicast_group& group, bool joins) {
-  const address of_group = detail::unmapped(group.group);
+  const address of_group = group.group.unmapped();
   const int level = of_group.is_v6() ? IPPROTO_IPV6 : IPPROTO_IP;
   if (group.source) {
     ::group_source_req request{};
     request.gsr_interface = group.interface.index;
     copy_into(request.gsr_group, of_group);
-    copy_into(request.gsr_source, detail::unmapped(*group.source));
+    copy_into(request.gsr_source, group.source->unmapped());
     return set_option(fd_, level, joins ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP,
                       std::as_bytes(std::span{&request, 1}),
                       joins ? "MCAST_JOIN_SOURCE_GROUP" : "MCAST_LEAVE_SOURCE_GROUP");
@@ -221,9 +221,9 @@ void udp_socket::set_multicast_interface(network_interface interface) {
 
 // ---------------------------------------------------------------------------------------------------------- the rest
 
-address udp_socket::local_address() const { return detail::unmapped(detail::local_address_of(fd_)); }
+address udp_socket::local_address() const { return detail::local_address_of(fd_).unmapped(); }
 
-address udp_socket::peer_address() const { return detail::unmapped(detail::peer_address_of(fd_)); }
+address udp_socket::peer_address() const { return detail::peer_address_of(fd_).unmapped(); }
 
 std::size_t udp_socket::path_mtu() const {
   const bool is_v6 = peer_address().is_v6();

@@ -83,19 +83,12 @@ reach reach_of(fd_ref socket) noexcept {
   return alone != 0 ? reach::v6 : reach::both;
 }
 
-address unmapped(const address& any) noexcept {
-  if (!any.is_v6()) return any;
-  ::sockaddr_in6 v6;
-  std::memcpy(&v6, any.data(), sizeof v6);
-  return IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr) ? v4_address(v4_part_of(v6.sin6_addr), v6.sin6_port) : any;
-}
-
 std::optional<address> address_in(std::span<const std::byte> name) noexcept {
   ::sockaddr_storage storage{};
   std::memcpy(&storage, name.data(), std::min(name.size(), sizeof storage));
   const auto read = address::from_kernel(storage);
   if (!read) return std::nullopt;
-  return unmapped(*read);
+  return read->unmapped();
 }
 
 datagram_facts facts_in(std::span<const std::byte> control) noexcept {

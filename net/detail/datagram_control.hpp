@@ -20,9 +20,6 @@ namespace gyre::net::detail {
 /// An address as the kernel wrote it; an IPv4 address that IPv6 has in it is that IPv4 address. Empty: it is none.
 [[nodiscard]] std::optional<address> address_in(std::span<const std::byte> name) noexcept;
 
-/// The same of one that a program has.
-[[nodiscard]] address unmapped(const address& any) noexcept;
-
 /// What control data tells.
 [[nodiscard]] datagram_facts facts_in(std::span<const std::byte> control) noexcept;
 
