@@ -18,9 +18,12 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <ranges>
 #include <span>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
+#include <utility>
 
 namespace gyre::net {
 
@@ -32,9 +35,14 @@ template <class T>
 concept part_to_write =
     std::convertible_to<const T&, std::span<const std::byte>> || std::convertible_to<const T&, std::string_view>;
 
+/// Whether its bytes are still there when the expression is over that it stands in: no temporary that owns them.
+template <class T>
+concept outlives_expression = std::is_lvalue_reference_v<T> || std::ranges::borrowed_range<T>;
+
 /// Bytes or text as a part of what is written.
-template <part_to_write T>
-[[nodiscard]] ::iovec part_of(const T& from) noexcept {
+template <outlives_expression T>
+  requires part_to_write<std::remove_cvref_t<T>>
+[[nodiscard]] ::iovec part_of(T&& from) noexcept {
   if constexpr (std::convertible_to<const T&, std::span<const std::byte>>) {
     const std::span<const std::byte> bytes = from;
     return {const_cast<std::byte*>(bytes.data()), bytes.size()};  // an iovec knows no const; a write reads only
@@ -45,9 +53,10 @@ template <part_to_write T>
 }
 
 /// Bytes and texts as the parts of one write, in this order.
-template <part_to_write... T>
-[[nodiscard]] std::array<::iovec, sizeof...(T)> parts_of(const T&... from) noexcept {
-  return {part_of(from)...};
+template <outlives_expression... T>
+  requires(part_to_write<std::remove_cvref_t<T>> && ...)
+[[nodiscard]] std::array<::iovec, sizeof...(T)> parts_of(T&&... from) noexcept {
+  return {part_of(std::forward<T>(from))...};
 }
 
 /// Buffers as the parts of one read, in this order.

@@ -23,12 +23,19 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace gyre::net {
 namespace {
 
 using namespace test;
+
+template <class T>
+concept makes_parts = requires(T&& from) { parts_of(std::forward<T>(from)); };
+static_assert(makes_parts<std::string&> && makes_parts<const char (&)[3]> && makes_parts<std::string_view>);
+static_assert(makes_parts<std::span<const std::byte>> && makes_parts<std::vector<std::byte>&>);
+static_assert(!makes_parts<std::string> && !makes_parts<std::vector<std::byte>>);  // gone before they are sent
 
 // Pieces of the bytes: one byte, none, two, none, three, …
 std::vector<::iovec> ever_larger_parts(std::span<std::byte> bytes) {
