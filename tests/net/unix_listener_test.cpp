@@ -335,8 +335,8 @@ TEST_CASE("a client that nobody has accepted hears that its listener is closed")
   subject.loop.run(listener.close());
 
   char byte = 0;
-  CHECK(::read(client.get(), &byte, 1) <= 0);
-  CHECK(errno != EAGAIN);
+  const auto count = ::read(client.get(), &byte, 1);
+  CHECK((count == 0 || (count < 0 && errno == ECONNRESET)));
 }
 
 TEST_CASE("close() leaves the file where it was told to, and where it is another's") {
