@@ -26,7 +26,8 @@ namespace gyre::net {
 /// A stream of datagrams: udp_socket::datagrams() makes it.
 ///
 /// @limits  The socket, and its pool's executor, outlive it; close() of the socket ends it. A pool that has no buffer
-///          loses nothing by itself: datagrams wait in the socket, as long as that has room (receive_buffer).
+///          loses nothing by itself: datagrams wait in the socket, as long as that has room (receive_buffer). But who
+///          waits in next() for a buffer is not ended by close(): destroy the stream, or stop who reads, before.
 class incoming_datagrams {
  public:
   class next_datagram;

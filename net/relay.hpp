@@ -119,7 +119,8 @@ struct relay_options {
 /// @threads              The executor's thread. While it runs the sockets are in non-blocking mode (O_NONBLOCK), which
 ///                       everybody sees who has the same socket by another descriptor. It is taken back at the end.
 /// @limits               At most relay_turn_bytes_max a direction and turn of the executor. A connection that breaks
-///                       while its own direction has ended already is noticed when something is written to it.
+///                       while its own direction has ended already is noticed when something is written to it. Whether
+///                       SIGPIPE is ignored is looked at once: who lets it end the program does so before, or never.
 /// @source               splice(2), fcntl(2) F_SETPIPE_SZ; io_uring_prep_poll_add(3). Linux 5.1.
 [[nodiscard]] task<relay_outcome> relay(stream_socket& first, stream_socket& second, relay_options options = {});
 
