@@ -28,7 +28,7 @@ namespace gyre::detail {
   return longest - std::min(longest / 200, 100 * millisecond);
 }
 
-class kernel_ring final : public ring {
+class kernel_ring : public ring {
  public:
   /// Sets up a ring for the calling thread, as near to `request` as the machine allows. Throws setup_error, whose text
   /// names cause and cure.
@@ -73,6 +73,7 @@ class kernel_ring final : public ring {
   [[nodiscard]] int enter_beside_poller(unsigned wait_count, clock_ns wait_max) noexcept;
   void wait_for_poller() noexcept;
   [[nodiscard]] unsigned min_wait_within(clock_ns wait_max) const noexcept;
+  void enter_for_task_work() noexcept;
   void end_stale_task_work() noexcept;
   [[nodiscard]] int make_event_fd(bool completions_signal_it) noexcept;
   bool take_signal() noexcept;

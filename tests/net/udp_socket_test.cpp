@@ -77,7 +77,8 @@ constexpr std::array<waiting_member, 3> all_that_wait{receive_one, receive_one_f
 // The error of what is awaited; none where it succeeds.
 template <class Awaitable>
 task<std::error_code> error_of(Awaitable awaited) {
-  co_return (co_await as_result(std::move(awaited))).error();
+  const auto answer = co_await as_result(std::move(awaited));
+  co_return answer.error();
 }
 
 }  // namespace
