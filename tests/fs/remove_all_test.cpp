@@ -125,7 +125,7 @@ TEST_CASE("a directory of many batches is removed") {
 TEST_CASE("what may not be removed is told, with its name") {
   place here;
   files::permissions(here.folder.path(), files::perms::all);
-  files::permissions(here.folder.file("tree/a"), files::perms(0755));
+  files::permissions(here.folder.file("tree/a"), files::perms(0555));
 
   CHECK(holds_for_nobody([&] {
     executor loop;

@@ -14,6 +14,7 @@
 #include <gyre/runtime/task_group.hpp>
 
 #include "../support/bytes.hpp"
+#include "../support/full_socket.hpp"
 #include "../support/loopback.hpp"
 #include "../support/outcome.hpp"
 #include "../support/plain_peer.hpp"
@@ -119,14 +120,6 @@ task<> write_and_shut_down(tcp_stream& stream, std::span<const std::byte> bytes)
 task<> write_one_by_one(tcp_stream& stream, std::span<const std::byte> bytes) {
   for (const auto& each : bytes) CHECK(co_await stream.write(std::span{&each, 1}) == 1);
   stream.shutdown_write();
-}
-
-// Writes until the connection takes nothing more.
-void fill(connection& made) {
-  made.peer.ignore_all();
-  const auto bytes = unlike_bytes(1 << 16);
-  while (::send(made.ours.fd().get(), bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {
-  }
 }
 
 task<> connect_and_note(address peer, outcome& noted) { co_await observe(tcp_stream::connect(peer), noted); }
@@ -288,7 +281,7 @@ TEST_CASE("a peer that resets ends a write that waits for room") {
   over_both_families([](executor& loop, const address& at) {
     connection made{loop, at};
     made.make_narrow();
-    fill(made);
+    fill_connection(made.ours.fd(), made.peer.fd());
     outcome noted;
     auto writing = loop.start(write_one(made.ours, noted));
     loop.run_ready();

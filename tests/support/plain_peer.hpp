@@ -11,7 +11,6 @@
 #include "loopback.hpp"
 
 #include <doctest/doctest.h>
-#include <linux/filter.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -64,14 +63,6 @@ class plain_peer {
   /// Lets the executor turn, and takes what comes, until that is so many bytes in all, or the end, or an error.
   void take_while_turning(executor& loop, std::size_t bytes_count = SIZE_MAX) {
     for (take(); !at_end_ && error_ == 0 && received_.size() < bytes_count; take()) loop.turn(/*may_park=*/false);
-  }
-
-  /// From now on nothing comes here, and nothing is acknowledged: what the other end has filled stays full. Else there
-  /// would be room again whenever TCP probes whether there is.
-  void ignore_all() const {
-    ::sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
-    const ::sock_fprog filter{.len = 1, .filter = &drop_all};
-    REQUIRE(::setsockopt(socket_.get(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) == 0);
   }
 
   void shutdown_write() const { REQUIRE(::shutdown(socket_.get(), SHUT_WR) == 0); }

@@ -4,14 +4,11 @@
 
 #include <gyre/runtime/unique_fd.hpp>
 
-#include <doctest/doctest.h>
-#include <linux/filter.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
+#include "full_socket.hpp"
 
-#include <cerrno>
-#include <vector>
+#include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 namespace gyre::test {
 
@@ -32,32 +29,11 @@ struct tcp_pair {
     REQUIRE(static_cast<bool>(there));
   }
 
-  /// So that nothing more can be sent from here. Nothing of it comes there either, and nothing is acknowledged: else
-  /// there would be room again whenever TCP probes whether there is. Who may not have that waits until TCP is done.
-  void fill() const {
-    ::sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
-    const ::sock_fprog filter{.len = 1, .filter = &drop_all};
-    const bool drops = ::setsockopt(there.get(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) == 0;
-    if (!drops) REQUIRE(errno == EPERM);
-    do send_all_that_fits();
-    while (!drops && has_room_soon());
-  }
+  /// So that nothing more can be sent from here.
+  void fill() const { fill_connection(here, there); }
 
   unique_fd here;
   unique_fd there;
-
- private:
-  void send_all_that_fits() const {
-    const std::vector<char> bytes(1 << 16);
-    while (::send(here.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {
-    }
-  }
-
-  // TCP has moved some of it within 200 ms, in all of a hundred tries.
-  [[nodiscard]] bool has_room_soon() const {
-    ::pollfd room{.fd = here.get(), .events = POLLOUT, .revents = 0};
-    return ::poll(&room, 1, /*timeout_ms=*/500) == 1;
-  }
 };
 
 }  // namespace gyre::test

@@ -18,7 +18,10 @@ class temp_folder {
   }
   temp_folder(const temp_folder&) = delete;
   temp_folder& operator=(const temp_folder&) = delete;
-  ~temp_folder() { std::filesystem::remove_all(path_); }
+  ~temp_folder() {
+    let_owner_write();
+    std::filesystem::remove_all(path_);
+  }
 
   const std::string& path() const noexcept { return path_; }
 
@@ -30,6 +33,15 @@ class temp_folder {
   }
 
  private:
+  // A test may leave directories in which nobody but root may remove anything.
+  void let_owner_write() const {
+    namespace files = std::filesystem;
+    for (const auto& each :
+         files::recursive_directory_iterator{path_, files::directory_options::skip_permission_denied})
+      if (!each.is_symlink() && each.is_directory())
+        files::permissions(each.path(), files::perms::owner_all, files::perm_options::add);
+  }
+
   std::string path_;
 };
 

@@ -55,7 +55,9 @@ TEST_CASE("a socket tells how many bytes wait to be read, and how many are still
     pair.fill();
     CHECK(co_await ops::socket_bytes_unsent(pair.here) > 0);
     const auto direct = co_await ops::to_direct(pair.there);
-    CHECK(co_await ops::socket_bytes_readable(direct) == 4);
+    const std::size_t readable_bytes = co_await ops::socket_bytes_readable(pair.there);
+    CHECK(readable_bytes >= 4);
+    CHECK(co_await ops::socket_bytes_readable(direct) == readable_bytes);
     CHECK(co_await ops::socket_bytes_unsent(direct) == 0);
   });
 }
