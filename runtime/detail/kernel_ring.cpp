@@ -276,11 +276,11 @@ void kernel_ring::wait_for_one_more(clock_ns duration) noexcept {
 }
 
 // The flag can be set when all work has run, and nothing clears it until there is some again: an executor would never
-// sleep, nor end. Whoever adds work to an empty list, a thread that writes or a worker, sets it after that, and the work
-// may have run between the two (6.18, io_uring/io_uring.c, io_req_local_work_add; 12 of 60,000 writes of another thread, on
-// two processors). A wait for more than one can leave it set as well (io_run_local_work_continue), and a ring that has
-// grown begins with it set. So where an enter that runs work has brought nothing, the flag is cleared. Who adds work
-// from here on sets it anew; what was added before is run by the enter that follows.
+// sleep, nor end. Whoever adds work to an empty list, a thread that writes or a worker, sets it after that, and the
+// work may have run between the two (6.18, io_uring/io_uring.c, io_req_local_work_add; 12 of 60,000 writes of another
+// thread, on two processors). A wait for more than one can leave it set as well (io_run_local_work_continue), and a
+// ring that has grown begins with it set. So where an enter that runs work has brought nothing, the flag is cleared.
+// Who adds work from here on sets it anew; what was added before is run by the enter that follows.
 void kernel_ring::end_stale_task_work() noexcept {
   if (!has_task_work()) return;
   std::atomic_ref{*ring_->sq.kflags}.fetch_and(~sq_task_work);
