@@ -179,18 +179,25 @@ bool executor::turn(bool may_park) {
   detail::refuse_child(*ring_);
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};
-  take_turn(may_park);
+  take_turn(may_park ? sleeps::where_nothing_was_done : sleeps::never);
   return has_work();
+}
+
+void executor::turn_until_told() noexcept {
+  detail::refuse_child(*ring_);
+  const turn_guard guard{*this};
+  take_turn(sleeps::behind_work);
 }
 
 void executor::run_until(const bool& done) {
   detail::refuse_child(*ring_);
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};
-  while (!done) take_turn(/*may_park=*/true);
+  while (!done) take_turn(sleeps::behind_work);
 }
 
-void executor::take_turn(bool may_park) noexcept {
+void executor::take_turn(sleeps when) noexcept {
+  const std::uint64_t done_before = done_count();
   ++turns_;
   if (submission_.may_want_more()) [[unlikely]]
     submission_.grow_ring(options_.sq_entries_max, options_.cq_entries_max);
@@ -200,8 +207,8 @@ void executor::take_turn(bool may_park) noexcept {
   ready_.take_back(next_turn_);
   if (parker_.has_posted()) take_posted();
   if (!timers_.empty()) expire_timers();
-  const bool idle = may_park && ready_.empty() && !std::exchange(returning_, false);
-  if (idle) parker_.flush_and_park();
+  const bool idle = when != sleeps::never && ready_.empty() && !std::exchange(returning_, false);
+  if (idle && (when == sleeps::behind_work || done_count() == done_before)) parker_.flush_and_park();
   else parker_.flush();
 }
 
@@ -406,7 +413,7 @@ void executor::stop_guests() noexcept {
 
 void executor::send_guests_home() noexcept {
   stop_guests();
-  while (has_guests()) turn(/*may_park=*/true);
+  while (has_guests()) turn_until_told();
 }
 
 // The kernel must be done with all memory before the ring is closed: closing it waits for nothing. So must who posts,

@@ -275,8 +275,9 @@ class executor {
 
   /// One turn. Returns whether there is something to do at once.
   ///
-  /// @param may_park  Whether it may sleep until there is something to do; it does so in the same turn that ran the
-  ///                  last ready work. A root task that ends in the turn keeps it from sleeping.
+  /// @param may_park  Whether it may sleep until there is something to do. It does not in a turn that has resumed
+  ///                  anybody, taken a completion, or seen a root task end, so that a loop of turns may end at whatever
+  ///                  these have brought about: `while (!enough) loop.turn(true)`.
   /// @threads         The thread that made the executor, outside any turn of it.
   bool turn(bool may_park);
 
@@ -446,6 +447,10 @@ class executor {
   /// A root task has ended: whoever drives the executor gets it back without a sleep.
   void return_soon() noexcept { returning_ = true; }
 
+  /// One turn of a loop that looks at nothing but what ends with return_soon(): it sleeps in the turn that ran the last
+  /// ready work, so that a ring that sleeps itself submits and sleeps in one call.
+  void turn_until_told() noexcept;
+
   /// A task arrives that is to run here for another executor, and leaves: until then the executor stays. Returns
   /// whether it may begin: not when the root scope is cancelled, or the executor is being destroyed.
   bool receive(std::optional<detail::guest>& arriving) noexcept;
@@ -473,7 +478,9 @@ class executor {
 
   [[nodiscard]] static std::uint32_t next_number() noexcept;
   void run_until(const bool& done);
-  void take_turn(bool may_park) noexcept;
+  enum class sleeps : std::uint8_t { never, where_nothing_was_done, behind_work };
+  void take_turn(sleeps when) noexcept;
+  [[nodiscard]] std::uint64_t done_count() const noexcept { return resumes_ + ring_->cq_head(); }
   void run_ready_batch() noexcept;
   [[gnu::noinline]] void take_posted() noexcept;
   [[gnu::noinline]] void expire_timers() noexcept;

@@ -33,7 +33,7 @@ int run_on(executor& loop, task<int> body, const run_options& options) {
   {
     stoppable_root stopped{root, loop};
     const detail::signal_stop stops_it{stopped, loop, options.grace_period};
-    while (!root.done()) loop.turn(/*may_park=*/true);
+    while (!root.done()) loop.turn_until_told();
   }
   return root.stopped() ? EXIT_SUCCESS : root.get();
 }

@@ -167,7 +167,7 @@ class runtime_member {
     loop_ = &*own_;
     made_.set_value();
     while (!ends_) {
-      loop_->turn(/*may_park=*/true);
+      loop_->turn_until_told();
       look_at_tasks();
     }
     own_.reset();
@@ -382,7 +382,7 @@ void runtime::stop_visits() noexcept {
   if (mine.loop().ring().is_parents()) return;  // in the child of a fork nobody visits
   for (const auto& each : members_) each->ask_to_leave();
   while (!std::ranges::all_of(members_, [](const auto& each) { return each->has_left(); })) {
-    mine.loop().turn(/*may_park=*/true);
+    mine.loop().turn_until_told();
     mine.look_at_tasks();
   }
 }
@@ -407,7 +407,7 @@ int runtime::run_all(detail::root_maker maker) {
     const detail::signal_stop stops_it{stopped, mine.loop(), options_.grace_period};
     for (const auto& each : members_) each->send_begin(run);
     while (!stopped.done()) {
-      mine.loop().turn(/*may_park=*/true);
+      mine.loop().turn_until_told();
       mine.look_at_tasks();
     }
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A queue of plain values in one piece of memory, which grows when it is full and never shrinks.
+// A queue of plain values: one place of its own, and then one piece of memory, which grows when it is full and never
+// shrinks.
 #pragma once
 
 #include <cstddef>
@@ -10,13 +11,16 @@
 
 namespace gyre::detail {
 
-/// In the steady state it allocates nothing, where std::deque does so again and again.
+/// In the steady state it allocates nothing, where std::deque does so again and again; and nothing at all where each
+/// value is taken before the next one comes.
 template <class T>
   requires std::is_trivially_copyable_v<T>
 class fifo {
  public:
-  /// @param capacity  A power of two, which it begins with.
-  explicit fifo(std::size_t capacity) : items_{std::make_unique<T[]>(capacity)}, mask_{capacity - 1} {}
+  /// @param first_capacity  A power of two: what it has room for when one place is not enough.
+  explicit fifo(std::size_t first_capacity) noexcept : next_capacity_{first_capacity} {}
+  fifo(const fifo&) = delete;  // it points into itself
+  fifo& operator=(const fifo&) = delete;
 
   [[nodiscard]] bool empty() const noexcept { return begin_ == end_; }
   [[nodiscard]] std::size_t size() const noexcept { return end_ - begin_; }
@@ -33,19 +37,24 @@ class fifo {
 
  private:
   bool grow() noexcept {
-    std::unique_ptr<T[]> larger{new (std::nothrow) T[2 * (mask_ + 1)]};
+    std::unique_ptr<T[]> larger{new (std::nothrow) T[next_capacity_]};
     if (larger == nullptr) return false;
     const std::size_t count = size();
     for (std::size_t i = 0; i < count; ++i) larger[i] = items_[(begin_ + i) & mask_];
-    items_ = std::move(larger);
-    mask_ = 2 * mask_ + 1;
+    grown_ = std::move(larger);
+    items_ = grown_.get();
+    mask_ = next_capacity_ - 1;
+    next_capacity_ *= 2;
     begin_ = 0;
     end_ = count;
     return true;
   }
 
-  std::unique_ptr<T[]> items_;
-  std::size_t mask_;
+  T own_{};
+  T* items_ = &own_;
+  std::unique_ptr<T[]> grown_;
+  std::size_t next_capacity_;
+  std::size_t mask_ = 0;
   std::size_t begin_ = 0;  // both count on, and wrap together
   std::size_t end_ = 0;
 };

@@ -3,12 +3,14 @@
 //
 // This program counts every operator new. A sanitizer's build takes each frame from the heap on purpose, so that it
 // sees its end: there is nothing to count then, and the sanitizer has an operator new of its own.
+#include <gyre/runtime/buffer_pool.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/detail/frame_pool.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/offload.hpp>
 #include <gyre/runtime/ops/link.hpp>
 #include <gyre/runtime/ops/misc.hpp>
+#include <gyre/runtime/ops/pool_streams.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/task_group.hpp>
@@ -22,6 +24,7 @@
 #include "../support/socket_pair.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <atomic>
@@ -119,6 +122,23 @@ TEST_CASE("a chain of operations allocates nothing, nor does its deadline") {
   };
 
   CHECK(allocations_of(loop, chains) == 0);
+}
+
+TEST_CASE("a stream of buffers allocates itself, and nothing more where each is taken before the next one comes") {
+  if (nothing_to_count()) return;
+  executor loop;
+  const socket_pair pair;
+  const buffer_pool pool{loop, {.buffers_count = 8, .buffer_bytes = 16}};
+  const std::uint64_t before = allocations_count;
+  ops::recv_stream incoming{pair.here, pool};
+  CHECK(allocations_count == before + 1);
+
+  const auto messages = [&]() -> task<> {
+    if (::send(pair.there.get(), "x", 1, 0) != 1) co_return;
+    static_cast<void>(co_await incoming.next());
+  };
+
+  CHECK(allocations_of(loop, messages) == 0);
 }
 
 TEST_CASE("a co_await of a task allocates nothing") {

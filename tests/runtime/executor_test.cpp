@@ -526,6 +526,73 @@ TEST_CASE("two executors take turns on one thread") {
   CHECK(done_count == 2);
 }
 
+namespace {
+
+struct cause_of_a_resume {
+  const char* name;
+  task<> (*wait)(bool& resumed);
+  void (*cause)(scripted_executor& on, bool& resumed);  // while the executor sleeps
+};
+
+task<> receive_and_stay(bool& resumed) {
+  std::array<std::byte, 4> buffer;
+  co_await ops::recv(some_socket, buffer);
+  resumed = true;
+  co_await sleep_for(1h);
+}
+
+task<> accept_and_stay(bool& resumed) {
+  ops::accept_stream incoming{some_socket};
+  static_cast<void>(co_await as_result(incoming.next()));
+  resumed = true;
+  co_await sleep_for(1h);
+}
+
+task<> sleep_and_stay(bool& resumed) {
+  co_await sleep_for(1s);
+  resumed = true;
+  co_await sleep_for(1h);
+}
+
+task<> stay(bool&) { co_await sleep_for(1h); }
+
+constexpr std::array causes_of_a_resume{
+    cause_of_a_resume{"a completion", receive_and_stay,
+                      [](scripted_executor& on, bool&) { on.script.deliver(on.script.only(IORING_OP_RECV), "data"); }},
+    cause_of_a_resume{"a stream's completion", accept_and_stay,
+                      [](scripted_executor& on, bool&) {
+                        on.script.complete(on.script.only(IORING_OP_ACCEPT), -ECONNABORTED, IORING_CQE_F_MORE);
+                      }},
+    cause_of_a_resume{"a timer", sleep_and_stay,
+                      [](scripted_executor& on, bool&) { on.script.advance_to_next_timeout(); }},
+    cause_of_a_resume{"a post", stay,
+                      [](scripted_executor& on, bool& resumed) { on.loop.post([&resumed] { resumed = true; }); }},
+};
+
+}  // namespace
+
+TEST_CASE("a turn that has resumed somebody does not sleep: who turns until something was done goes on when it was") {
+  for (const auto park : {parking::eventfd, parking::ring_wait}) {
+    for (const auto& each : causes_of_a_resume) {
+      CAPTURE(each.name);
+      scripted_executor on{{}, {.park = park}};
+      bool resumed = false;
+      int sleeps_count = 0;
+      auto root = on.loop.start(each.wait(resumed));
+      on.script.on_sleep = [&] {
+        REQUIRE(++sleeps_count == 1);
+        each.cause(on, resumed);
+      };
+
+      while (!resumed) on.loop.turn(/*may_park=*/true);
+
+      CHECK(sleeps_count == 1);
+      root.cancel();
+      on.loop.run_ready();
+    }
+  }
+}
+
 TEST_CASE("an executor is made, and destroyed, without being run") {
   const std::size_t open_before = open_descriptors_count();
   for (const auto park : {parking::eventfd, parking::ring_wait}) {

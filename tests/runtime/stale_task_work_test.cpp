@@ -160,8 +160,7 @@ TEST_CASE("operations whose linked timeouts may still fire end when the ring say
   bool timed_out = false;
   auto root = on.loop.start([](const socket_pair& on_pair, bool& was_timed_out) -> task<> {
     std::array<std::byte, 1> byte;
-    for (int i = 0; i < 20; ++i)
-      was_timed_out = !co_await as_result(with_timeout(1ms, ops::recv(on_pair.here, byte)));
+    for (int i = 0; i < 20; ++i) was_timed_out = !co_await as_result(with_timeout(1ms, ops::recv(on_pair.here, byte)));
   }(pair, timed_out));
 
   while (!root.done()) {
