@@ -42,11 +42,13 @@ inline void send_all_that_fits(fd_ref from) {
 }  // namespace full_socket
 
 /// So that nothing more can be sent from one end to the other. Nothing of it comes there either: else there would be
-/// room again whenever TCP probes whether there is. Who may not have that waits until TCP is done.
-inline void fill_connection(fd_ref from, fd_ref to) {
+/// room again whenever TCP probes whether there is. Who may not have that waits until TCP is done. Returns whether it
+/// stays full in any case.
+inline bool fill_connection(fd_ref from, fd_ref to) {
   const bool drops = full_socket::drop_what_comes(to);
   do full_socket::send_all_that_fits(from);
   while (!drops && full_socket::has_room_soon(from));
+  return drops;
 }
 
 }  // namespace gyre::test

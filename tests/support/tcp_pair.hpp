@@ -29,8 +29,8 @@ struct tcp_pair {
     REQUIRE(static_cast<bool>(there));
   }
 
-  /// So that nothing more can be sent from here.
-  void fill() const { fill_connection(here, there); }
+  /// So that nothing more can be sent from here. Returns whether it stays so in any case.
+  bool fill() const { return fill_connection(here, there); }
 
   unique_fd here;
   unique_fd there;

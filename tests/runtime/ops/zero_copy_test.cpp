@@ -200,7 +200,10 @@ TEST_CASE("a send without a copy that waits for room is stopped, and ended by it
     outcome timed;
     outcome stopped;
     executor loop{{.linked_timeout_max = kept_by_kernel_max}};
-    pair.fill();
+    if (!pair.fill()) {
+      MESSAGE("skipped: no filter may be attached here; what finds room after all is held until the peer has read it");
+      return;
+    }
     auto waiting = loop.start(observe(with_timeout(10ms, ops::send_zc(pair.here, bytes)), timed));
     turn_until_done(loop, waiting);
     CHECK(timed.error == std::errc::timed_out);
