@@ -203,6 +203,28 @@ TEST_CASE("an item is copied once, and is the next one still when that throws") 
   copied::copies_left = -1;
 }
 
+TEST_CASE("an item that is awaited as a result is copied once, and is the next one still when that throws") {
+  test::scripted_executor on;
+  broadcast<copied> source{2};
+  subscriber<copied> mine{source};
+  source.send(copied{1});
+  for (const int copies_count : {0, 1}) {
+    CAPTURE(copies_count);
+    int number = 0;
+    copied::copies_left = copies_count;
+    on.loop.run([&]() -> task<> {
+      try {
+        const auto item = co_await as_result(mine.receive());
+        number = (*item)->value.number;
+      } catch (const std::runtime_error&) {
+        number = -1;
+      }
+    });
+    copied::copies_left = -1;
+    CHECK(number == (copies_count == 0 ? -1 : 1));
+  }
+}
+
 // Its last owner looks at where it was.
 struct looks_back {
   ~looks_back() { saw_open = !from->closed(); }

@@ -192,22 +192,31 @@ TEST_CASE("a value that is waited for is copied once, and counts as not seen whe
   test::scripted_executor on;
   watch<copied> value{copied{}};
   observer<copied> seen{value};
-  value.update([](copied& current) { current.number = 1; });
-  for (const int copies_count : {0, 1}) {
-    CAPTURE(copies_count);
-    bool threw = false;
-    copied::copies_left = copies_count;
-    on.loop.run([&]() -> task<> {
-      try {
-        const auto changed = co_await seen.changed();
-        CHECK(changed->number == 1);
-      } catch (const std::runtime_error&) {
-        threw = true;
-      }
-    });
-    copied::copies_left = -1;
-    CHECK(threw == (copies_count == 0));
-    CHECK(seen.has_changed() == threw);
+  for (const bool as_a_result : {false, true}) {
+    CAPTURE(as_a_result);
+    value.update([](copied& current) { ++current.number; });
+    const int expected = value.get().number;
+    for (const int copies_count : {0, 1}) {
+      CAPTURE(copies_count);
+      bool threw = false;
+      copied::copies_left = copies_count;
+      on.loop.run([&]() -> task<> {
+        try {
+          if (as_a_result) {
+            const auto changed = co_await as_result(seen.changed());
+            CHECK((*changed)->number == expected);
+          } else {
+            const auto changed = co_await seen.changed();
+            CHECK(changed->number == expected);
+          }
+        } catch (const std::runtime_error&) {
+          threw = true;
+        }
+      });
+      copied::copies_left = -1;
+      CHECK(threw == (copies_count == 0));
+      CHECK(seen.has_changed() == threw);
+    }
   }
 }
 
