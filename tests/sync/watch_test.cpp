@@ -238,23 +238,19 @@ TEST_CASE("a value that is replaced is destroyed outside the lock") {
 TEST_CASE("two observers, two changes and a stop, in every order: who is not stopped sees the last value") {
   const std::size_t count = test::for_every_order([&](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     watch<int> value{0};
     numbers one, other;
-    std::array roots{left.loop.start(follow(value, one)), right.loop.start(follow(value, other))};
-    left.loop.run_ready();
-    right.loop.run_ready();
+    std::array roots{on.left.loop.start(follow(value, one)), on.right.loop.start(follow(value, other))};
+    on.run_ready();
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     next.once("change", [&] { value.update([](int& current) { ++current; }); });
     next.once("another change", [&] { value.update([](int& current) { ++current; }); });
     next.perhaps("stop the left one", [&] { roots[0].cancel(); });
     next.take_all(choose);
     value.close();
-    left.loop.run_ready();
-    right.loop.run_ready();
+    on.run_ready();
 
     for (const auto& each : roots) CHECK(each.done());
     CHECK(other.back() == 2);
