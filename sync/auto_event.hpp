@@ -61,7 +61,7 @@ class basic_auto_event {
 
   /// Waits for a set() of its own; takes one that is there already.
   ///
-  /// @cancellation  Safe; at once.
+  /// @cancellation  Safe; at once. What is set lets pass, also in a scope that is cancelled.
   wait_operation wait() noexcept { return wait_operation{permit_}; }
 
   /// Takes a set() that is there, and returns whether there was one.

@@ -9,6 +9,7 @@ constinit const suspension_kind barrier_base::arrive_operation::kind{"barrier", 
 barrier_base::barrier_base(std::uint64_t expected_count, complete_fn complete) noexcept
     : complete_{complete}, lock_{expected_count}, expected_count_{expected_count} {
   GYRE_ASSERT(expected_count > 0, "somebody arrives at a barrier");
+  GYRE_ASSERT(expected_count <= max(), "a barrier expects max() at most");
 }
 
 barrier_base::~barrier_base() {

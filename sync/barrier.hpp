@@ -43,10 +43,14 @@ class barrier_base {
   barrier_base(const barrier_base&) = delete;
   barrier_base& operator=(const barrier_base&) = delete;
 
+  /// How many can arrive in a phase.
+  [[nodiscard]] static constexpr std::uint64_t max() noexcept { return short_lock::number_max; }
+
   /// Arrives, and waits until all others have. The last one calls the completion function and does not wait.
   ///
   /// @cancellation  Safe; at once. A coroutine that is stopped here has not arrived, so that it may arrive again: the
-  ///                others wait for it, or until it drops. A phase that was complete before the stop came is.
+  ///                others wait for it, or until it drops. A phase that was complete before the stop came is. In a
+  ///                scope that is cancelled already nobody arrives, not the last one either.
   arrive_operation arrive_and_wait() noexcept { return arrive_operation{*this}; }
 
   /// Arrives for the last time, and does not wait: the later phases have one less to wait for. If all others have
@@ -98,7 +102,7 @@ struct no_completion {
 /// @cancellation       See arrive_and_wait(). A worker that ends for good calls arrive_and_drop(), best in a
 ///                     destructor, or else the others wait for it until they are stopped, too.
 /// @threads            Coroutines on any executors arrive and wait; any thread may drop. No signal handlers.
-/// @limits             Nobody waits in it when it is destroyed.
+/// @limits             Counts to max(), 2^62 - 1. Nobody waits in it when it is destroyed.
 template <class Completion = detail::no_completion>
 class barrier final : public detail::barrier_base {
   static_assert(std::is_nothrow_invocable_v<Completion&>,
@@ -106,7 +110,7 @@ class barrier final : public detail::barrier_base {
                 "it throws");
 
  public:
-  /// @param expected_count  How many arrive in a phase; one at least.
+  /// @param expected_count  How many arrive in a phase; one at least, and max() at most.
   explicit barrier(std::uint64_t expected_count,
                    Completion completion = {}) noexcept(std::is_nothrow_move_constructible_v<Completion>)
       : barrier_base{expected_count, &call}, completion_{std::move(completion)} {}

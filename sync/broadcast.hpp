@@ -20,6 +20,7 @@
 #include <gyre/runtime/suspension.hpp>
 #include <gyre/sync/detail/biased_lock.hpp>
 #include <gyre/sync/detail/crowd.hpp>
+#include <gyre/sync/detail/filled.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -137,23 +138,28 @@ class subscriber {
   /// @return        co_await gives std::optional<broadcast_item<T>>: the item, and how many were missed before it;
   ///                empty when the broadcast is closed and everything was received.
   /// @errors        What copying a T throws: the item is then the next one still.
-  /// @cancellation  Safe: what was not delivered is the next one still.
+  /// @cancellation  Safe: what was not delivered is the next one still. In a scope that is cancelled already it ends
+  ///                stopped, also where there is an item.
   [[nodiscard]] receive_operation receive() noexcept { return receive_operation{*this}; }
 
   /// The next item if there is one.
   [[nodiscard]] std::optional<broadcast_item<T>> try_receive() {
-    std::optional<broadcast_item<T>> item;  // copied to where it stays: what throws later would lose it
+    std::optional<broadcast_item<T>> item;
+    receive_if_any(item);
+    return item;
+  }
+
+ private:
+  // Copies it to where it stays: what throws later would lose it.
+  void receive_if_any(std::optional<broadcast_item<T>>& item) {
     const detail::holding held{source_->lock_};
-    if (next_ == source_->sent_count_) return item;
+    if (next_ == source_->sent_count_) return;
     const std::uint64_t oldest =
         source_->sent_count_ - std::min<std::uint64_t>(source_->sent_count_, source_->capacity_);
     const std::uint64_t taken = std::max(next_, oldest);
     item.emplace(source_->ring_[static_cast<std::size_t>(taken % source_->capacity_)], taken - next_);
     next_ = taken + 1;
-    return item;
   }
-
- private:
   [[nodiscard]] bool must_wait() const noexcept { return next_ == source_->sent_count_ && !source_->closed_; }
 
   broadcast<T>* source_;
@@ -178,7 +184,8 @@ class [[nodiscard]] subscriber<T>::receive_operation final : public detail::crow
   }
   [[nodiscard]] result<value_type> await_result() {
     if (const auto ended = resumed_with_result(); !ended) return ended.error();
-    return by_->try_receive();
+    return detail::filled<broadcast_item<T>>(
+        [this](std::optional<broadcast_item<T>>& item) { by_->receive_if_any(item); });
   }
 
  private:

@@ -35,6 +35,7 @@
 #include <gyre/runtime/suspension.hpp>
 #include <gyre/sync/detail/biased_lock.hpp>
 #include <gyre/sync/detail/channel_base.hpp>
+#include <gyre/sync/detail/filled.hpp>
 #include <gyre/sync/detail/item_ring.hpp>
 
 #include <concepts>
@@ -113,7 +114,7 @@ class channel_operation {
     if (wait_) {
       if (const auto ended = wait_->resumed_with_result(); !ended) return ended.error();
     }
-    return self().outcome();
+    return self().outcome_as_result();
   }
 
  protected:
@@ -123,6 +124,8 @@ class channel_operation {
     GYRE_ASSERT(!other.wait_, "a send or a receive stays where it was awaited");
   }
   ~channel_operation() = default;
+
+  result<Value> outcome_as_result() { return self().outcome(); }
 
   // How it went: at once, or as who granted it says.
   [[nodiscard]] step ended_as() const noexcept { return how_ == step::must_wait ? place_.how : how_; }
@@ -201,6 +204,10 @@ class [[nodiscard]] receive_operation final
   void* item() noexcept { return &item_; }
   detail::step attempt(detail::party*& woken) noexcept { return this->channel_->take(item_, woken); }
   std::optional<T> outcome() { return this->channel_->unwrap(std::move(item_)); }
+  result<std::optional<T>> outcome_as_result() {
+    if constexpr (detail::moves_safely<T>) return outcome();
+    else return detail::filled<T>([this](std::optional<T>& to) { this->channel_->unwrap_to(to, std::move(item_)); });
+  }
 
   std::optional<detail::parcel<T>> item_;
 };
@@ -306,7 +313,8 @@ class channel : public detail::channel_base {
   ///                channel cannot grow.
   /// @cancellation  Safe: the item was sent, and is delivered, or it was not, and never will be. A send that is
   ///                stopped, or that a deadline ends, was not; its item goes with it. To keep it, send_from(). A send
-  ///                whose item was taken when the stop came goes on as sent.
+  ///                whose item was taken when the stop came goes on as sent. In a scope that is cancelled already it
+  ///                ends stopped, also where there is room.
   /// @limits        One in 255 of those that need not wait goes to the end of the ready queue, so that neither others
   ///                nor a stop wait for ever. The same holds for receive().
   [[nodiscard]] send_operation<T> send(T value) noexcept(detail::moves_safely<T>) {
@@ -330,7 +338,8 @@ class channel : public detail::channel_base {
   /// @return        co_await gives std::optional<T>: empty when the channel is closed and nothing is left in it.
   /// @errors        What moving a T throws: the item is then first in the channel, as it was.
   /// @cancellation  Safe: no item is lost. One that was handed over when the stop or the deadline came is delivered. In
-  ///                when_any() a loser that had just been given one drops it: there, select().
+  ///                when_any() a loser that had just been given one drops it: there, select(). In a scope that is
+  ///                cancelled already it ends stopped, also where there are items.
   /// @limits        As send().
   [[nodiscard]] receive_operation<T> receive() noexcept { return receive_operation<T>{*this}; }
 
@@ -502,13 +511,19 @@ class channel : public detail::channel_base {
     if constexpr (detail::moves_safely<T>) {
       return std::move(taken);
     } else {
-      if (!taken) return std::nullopt;
-      try {
-        return std::optional<T>{std::in_place, std::move((*taken)->value)};
-      } catch (...) {
-        take_back(std::move(*taken));
-        throw;
-      }
+      std::optional<T> item;
+      unwrap_to(item, std::move(taken));
+      return item;
+    }
+  }
+
+  void unwrap_to(std::optional<T>& item, std::optional<parcel>&& taken) {
+    if (!taken) return;
+    try {
+      item.emplace(std::move((*taken)->value));
+    } catch (...) {
+      take_back(std::move(*taken));
+      throw;
     }
   }
 

@@ -51,7 +51,8 @@ class condition_variable {
   ///                holds it again.
   /// @errors        std::bad_alloc   nothing has happened
   /// @cancellation  It ends with the mutex held, when that can be had. A notify that it had is not lost: who was
-  ///                notified goes on; who was stopped has taken no notify with it.
+  ///                notified goes on; who was stopped has taken no notify with it. In a scope that is cancelled
+  ///                already the mutex is not given up.
   /// @threads       The executor's thread.
   [[nodiscard]] wait_operation wait(mutex::guard& held) noexcept;
 

@@ -58,7 +58,7 @@ class basic_event {
   /// Waits until it is set; not at all when it is.
   ///
   /// @return        co_await gives nothing. The event may have been reset again by then.
-  /// @cancellation  Safe; at once.
+  /// @cancellation  Safe; at once. What is set lets pass, also in a scope that is cancelled.
   wait_operation wait() noexcept { return wait_operation{gate_}; }
 
  private:

@@ -74,7 +74,7 @@ class basic_latch {
 
   /// Waits until everything has happened; not at all when it has.
   ///
-  /// @cancellation  Safe; at once.
+  /// @cancellation  Safe; at once. What is done lets pass, also in a scope that is cancelled.
   wait_operation wait() noexcept { return wait_operation{gate_}; }
 
   /// count_down() and wait() in one.

@@ -53,18 +53,21 @@ class mutex {
   ///                is taken, also in a scope that is cancelled.
   /// @limits        When it is taken by another executor or thread, Linux 6.7 wakes the executor; before that it looks
   ///                again each millisecond.
-  [[nodiscard]] lock_operation lock() noexcept;
+  [[nodiscard("a lock is awaited: what is not locks nothing")]]
+  lock_operation lock() noexcept;
 
   /// Takes it if nobody holds it, also before those who wait.
   ///
   /// @return   A guard that holds it, or that says no: `if (const auto held = m.try_lock())`.
   /// @threads  Any.
-  [[nodiscard]] guard try_lock() noexcept;
+  [[nodiscard("a guard that nobody keeps unlocks at once: name it")]]
+  guard try_lock() noexcept;
 
   /// Blocks the thread until it is held.
   ///
   /// @threads  Any thread, outside the turns of executors.
-  [[nodiscard]] guard lock_blocking() noexcept;
+  [[nodiscard("a guard that nobody keeps unlocks at once: name it")]]
+  guard lock_blocking() noexcept;
 
   /// Gives it up, without its guard: guard::release(). Who waits becomes ready; nobody runs inside the call.
   void unlock() noexcept {
@@ -78,7 +81,7 @@ class mutex {
 };
 
 /// Holds a mutex as long as it lives, or until unlock().
-class [[nodiscard]] mutex::guard {
+class [[nodiscard("a guard that nobody keeps unlocks at once: name it")]] mutex::guard {
  public:
   /// Holds nothing.
   guard() noexcept = default;
@@ -111,7 +114,8 @@ class [[nodiscard]] mutex::guard {
 };
 
 /// The wait of mutex::lock().
-class [[nodiscard]] mutex::lock_operation final : public detail::lock_operation_base {
+class [[nodiscard("a lock is awaited: what is not locks nothing")]] mutex::lock_operation final
+    : public detail::lock_operation_base {
  public:
   guard await_resume() {
     resumed();

@@ -46,6 +46,7 @@ class once {
   ///                   call ends.
   /// @errors           What make_task() or its task throws, for who ran it and nobody else.
   /// @cancellation     Who waits leaves at once. Who does it is stopped where it waits, and the next one begins anew.
+  ///                   What is done lets pass, also in a scope that is cancelled.
   template <std::invocable Fn>
   task<> call(Fn make_task) {
     if (done()) co_return;

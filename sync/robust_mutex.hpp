@@ -54,15 +54,18 @@ class robust_mutex {
   ///                not_supported           the C library is not glibc
   ///                std::bad_alloc          it is taken, and there is no memory for the executor's queue
   /// @cancellation  As mutex::lock().
-  [[nodiscard]] lock_operation lock() noexcept;
+  [[nodiscard("a lock is awaited: what is not locks nothing")]]
+  lock_operation lock() noexcept;
 
   /// Takes it if nobody holds it. Otherwise as lock(): the errors, too.
-  [[nodiscard]] guard try_lock();
+  [[nodiscard("a guard that nobody keeps unlocks at once: name it")]]
+  guard try_lock();
 
   /// Blocks the thread until it is held. Otherwise as lock().
   ///
   /// @threads  Any thread, outside the turns of executors.
-  [[nodiscard]] guard lock_blocking();
+  [[nodiscard("a guard that nobody keeps unlocks at once: name it")]]
+  guard lock_blocking();
 
  private:
   [[nodiscard]] guard taken(detail::claimed how);
@@ -70,7 +73,7 @@ class robust_mutex {
 };
 
 /// Holds a robust_mutex as long as it lives, or until unlock().
-class [[nodiscard]] robust_mutex::guard {
+class [[nodiscard("a guard that nobody keeps unlocks at once: name it")]] robust_mutex::guard {
  public:
   /// Holds nothing.
   guard() noexcept = default;
@@ -111,7 +114,8 @@ class [[nodiscard]] robust_mutex::guard {
 };
 
 /// The wait of robust_mutex::lock().
-class [[nodiscard]] robust_mutex::lock_operation final : public detail::lock_operation_base {
+class [[nodiscard("a lock is awaited: what is not locks nothing")]] robust_mutex::lock_operation final
+    : public detail::lock_operation_base {
  public:
   [[nodiscard]] bool await_ready() { return try_at_once(); }
 

@@ -306,7 +306,8 @@ concept channel_operation = detail::is_channel_operation<std::remove_cvref_t<Op>
 ///                to send() goes with a select where it loses: in a select, send_from().
 /// @return        co_await gives any_result: the index of the one that was done, from 0, and what it gives.
 /// @errors        What the one that was done throws.
-/// @cancellation  Safe: either one case is done and delivered, or none is. So is a deadline around it.
+/// @cancellation  Safe: either one case is done and delivered, or none is. So is a deadline around it. In a scope that
+///                is cancelled already none is.
 /// @threads       As the channels'. Who waits is resumed on its own executor, in this turn of it or the next.
 /// @limits        Takes the locks of all its channels together, for a few instructions a case; when it has waited, of
 ///                one after the other once more.

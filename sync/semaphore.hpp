@@ -38,7 +38,8 @@ class basic_semaphore {
   class acquire_operation;
 
   /// Permits that are held. Gives them back when it ends; can be moved, also to another thread.
-  class [[nodiscard]] permits final : public detail::permits_guard<Lock> {
+  class [[nodiscard("permits that nobody keeps are given back at once: name them")]] permits final
+      : public detail::permits_guard<Lock> {
    public:
     /// Gives them back now. They must be held.
     void release() noexcept {
@@ -58,7 +59,8 @@ class basic_semaphore {
     using detail::permits_guard<Lock>::permits_guard;
   };
 
-  class [[nodiscard]] acquire_operation final : public detail::permits_wait<Lock> {
+  class [[nodiscard("permits are awaited: what is not takes none")]] acquire_operation final
+      : public detail::permits_wait<Lock> {
    public:
     permits await_resume() {
       this->resumed();
@@ -90,14 +92,15 @@ class basic_semaphore {
   ///
   /// @param count   One or more. More than there will ever be: waits until it is stopped, and so do all behind it.
   /// @return        co_await gives the permits, which give themselves back.
-  /// @cancellation  Safe; at once.
+  /// @cancellation  Safe; at once. Permits that are there are taken, also in a scope that is cancelled.
   acquire_operation acquire(std::uint64_t count = 1) noexcept {
     check(count);
     return {permits_, count};
   }
 
   /// The same without a wait: nothing where there are too few, or where somebody waits.
-  [[nodiscard]] std::optional<permits> try_acquire(std::uint64_t count = 1) noexcept {
+  [[nodiscard("permits that nobody keeps are given back at once: name them")]]
+  std::optional<permits> try_acquire(std::uint64_t count = 1) noexcept {
     check(count);
     if (!permits_.try_take(count)) return std::nullopt;
     return permits{permits_, count};

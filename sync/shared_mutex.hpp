@@ -46,7 +46,8 @@ class basic_shared_mutex {
   class write_guard;
 
   /// Reads. Unlocks when it ends.
-  class [[nodiscard]] read_guard final : public detail::permits_guard<Lock> {
+  class [[nodiscard("a guard that nobody keeps unlocks at once: name it")]] read_guard final
+      : public detail::permits_guard<Lock> {
    public:
     /// Unlocks now. It must be held.
     void unlock() noexcept {
@@ -62,7 +63,8 @@ class basic_shared_mutex {
   };
 
   /// Writes. Unlocks when it ends.
-  class [[nodiscard]] write_guard final : public detail::permits_guard<Lock> {
+  class [[nodiscard("a guard that nobody keeps unlocks at once: name it")]] write_guard final
+      : public detail::permits_guard<Lock> {
    public:
     /// Unlocks now. It must be held.
     void unlock() noexcept {
@@ -72,7 +74,8 @@ class basic_shared_mutex {
 
     /// Goes on reading, with nobody writing in between: lets in the readers that wait in front. This guard is empty
     /// afterwards.
-    [[nodiscard]] read_guard downgrade() noexcept {
+    [[nodiscard("a guard that nobody keeps unlocks at once: name it")]]
+    read_guard downgrade() noexcept {
       GYRE_ASSERT(*this, "a guard is downgraded while it is held: this one was unlocked before, or moved from");
       detail::permits<Lock>& held = this->take();
       held.give(readers_max - 1);
@@ -85,7 +88,8 @@ class basic_shared_mutex {
     explicit write_guard(detail::permits<Lock>& held) noexcept : detail::permits_guard<Lock>{held, readers_max} {}
   };
 
-  class [[nodiscard]] lock_operation final : public detail::permits_wait<Lock> {
+  class [[nodiscard("a lock is awaited: what is not locks nothing")]] lock_operation final
+      : public detail::permits_wait<Lock> {
    public:
     write_guard await_resume() {
       this->resumed();
@@ -103,7 +107,8 @@ class basic_shared_mutex {
     static constexpr suspension_kind kind{"shared_mutex, to write", &lock_operation::withdraw};
   };
 
-  class [[nodiscard]] lock_shared_operation final : public detail::permits_wait<Lock> {
+  class [[nodiscard("a lock is awaited: what is not locks nothing")]] lock_shared_operation final
+      : public detail::permits_wait<Lock> {
    public:
     read_guard await_resume() {
       this->resumed();
@@ -131,21 +136,23 @@ class basic_shared_mutex {
   /// Locks for writing.
   ///
   /// @return        co_await gives the guard that unlocks it.
-  /// @cancellation  Safe; at once.
+  /// @cancellation  Safe; at once. Where it is free it is taken, also in a scope that is cancelled.
   lock_operation lock() noexcept { return lock_operation{permits_}; }
 
   /// Locks for reading.
   ///
   /// @return        co_await gives the guard that unlocks it.
-  /// @cancellation  Safe; at once.
+  /// @cancellation  Safe; at once. Where it is free it is taken, also in a scope that is cancelled.
   lock_shared_operation lock_shared() noexcept { return lock_shared_operation{permits_}; }
 
   /// The same without a wait: nothing where somebody holds it so that this cannot, or where somebody waits.
-  [[nodiscard]] std::optional<write_guard> try_lock() noexcept {
+  [[nodiscard("a guard that nobody keeps unlocks at once: name it")]]
+  std::optional<write_guard> try_lock() noexcept {
     if (!permits_.try_take(readers_max)) return std::nullopt;
     return write_guard{permits_};
   }
-  [[nodiscard]] std::optional<read_guard> try_lock_shared() noexcept {
+  [[nodiscard("a guard that nobody keeps unlocks at once: name it")]]
+  std::optional<read_guard> try_lock_shared() noexcept {
     if (!permits_.try_take(1)) return std::nullopt;
     return read_guard{permits_};
   }

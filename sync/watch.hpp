@@ -19,6 +19,7 @@
 #include <gyre/runtime/suspension.hpp>
 #include <gyre/sync/detail/biased_lock.hpp>
 #include <gyre/sync/detail/crowd.hpp>
+#include <gyre/sync/detail/filled.hpp>
 
 #include <concepts>
 #include <coroutine>
@@ -124,7 +125,8 @@ class observer {
   /// @return        co_await gives std::optional<T>: the latest value; empty when the watch is closed and the last
   ///                value was seen.
   /// @errors        What copying a T throws: the value then counts as not seen.
-  /// @cancellation  Safe: what was not delivered counts as not seen.
+  /// @cancellation  Safe: what was not delivered counts as not seen. In a scope that is cancelled already it ends
+  ///                stopped, also where there is a value that it has not seen.
   [[nodiscard]] changed_operation changed() noexcept { return changed_operation{*this}; }
 
   /// Whether there is a value that it has not seen.
@@ -142,14 +144,12 @@ class observer {
   }
 
  private:
-  // Copied to where it stays: what throws later would lose it.
-  std::optional<T> see_if_new() {
-    std::optional<T> copy;
+  // Copies it to where it stays: what throws later would lose it.
+  void see_if_new(std::optional<T>& copy) {
     const detail::holding held{observed_->lock_};
-    if (observed_->version_ == seen_version_) return copy;
+    if (observed_->version_ == seen_version_) return;
     copy.emplace(observed_->value_);
     seen_version_ = observed_->version_;
-    return copy;
   }
   [[nodiscard]] bool must_wait() const noexcept { return observed_->version_ == seen_version_ && !observed_->closed_; }
 
@@ -171,11 +171,13 @@ class [[nodiscard]] observer<T>::changed_operation final : public detail::crowd_
 
   std::optional<T> await_resume() {
     resumed();
-    return by_->see_if_new();
+    std::optional<T> seen;
+    by_->see_if_new(seen);
+    return seen;
   }
   [[nodiscard]] result<std::optional<T>> await_result() {
     if (const auto ended = resumed_with_result(); !ended) return ended.error();
-    return by_->see_if_new();
+    return detail::filled<T>([this](std::optional<T>& seen) { by_->see_if_new(seen); });
   }
 
  private:

@@ -11,6 +11,7 @@
 #include <gyre/runtime/stream.hpp>
 #include <gyre/runtime/stream_ops.hpp>
 #include <gyre/runtime/task_group.hpp>
+#include <gyre/runtime/this_task.hpp>
 #include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/when_all.hpp>
 #include <gyre/runtime/when_any.hpp>
@@ -167,6 +168,23 @@ task<> end_at_deadline() { co_await with_timeout(2s, ops::fsync(some_file)); }
 
 task<> root() { co_await with_task_group(all_of_it); }
 
+task<> yield_for_ever() {
+  for (;;) co_await this_task::yield();
+}
+foreign_task yield_elsewhere() {
+  for (;;) co_await this_task::yield();
+}
+task<> yield_below_foreign() { co_await yield_elsewhere(); }
+
+// In the midst of a turn, the one behind that in which it begins: there are some who go on in the next.
+task<> tell_and_stop(executor& first, executor& second) {
+  co_await this_task::yield();
+  const std::string told = dump_tasks(first) + dump_tasks(second);
+  std::fputs(told.c_str(), stdout);
+  std::fflush(stdout);
+  std::raise(SIGTRAP);  // gdb has it from here; without one, this is the end
+}
+
 }  // namespace
 
 int show() {
@@ -184,13 +202,12 @@ int show() {
   second.loop.run_ready();
   first.script.advance(500ms);
   second.script.advance(3s);
-  first.loop.turn(/*may_park=*/false);
   second.loop.run_ready();
-
-  const std::string told = dump_tasks(first.loop) + dump_tasks(second.loop);
-  std::fputs(told.c_str(), stdout);
-  std::fflush(stdout);
-  std::raise(SIGTRAP);  // gdb has it from here; without one, this is the end
+  auto yields = first.loop.start(yield_for_ever());
+  auto yields_elsewhere = first.loop.start(yield_below_foreign());
+  auto tells = first.loop.start(tell_and_stop(first.loop, second.loop));
+  first.loop.turn(/*may_park=*/false);
+  first.loop.turn(/*may_park=*/false);
   return 0;
 }
 

@@ -15,6 +15,7 @@
 #include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/when_all.hpp>
 #include <gyre/runtime/when_any.hpp>
+#include <gyre/sync/channel.hpp>
 
 #include "../support/foreign_task.hpp"
 #include "../support/scripted.hpp"
@@ -311,6 +312,52 @@ TEST_CASE("who has what it waited for, and was not resumed yet, is about to run"
 
   CHECK(dump_tasks(subject.on.loop) ==
         lines({"root task", "  gyre::sleep_on" + at(sleep_line) + ": runs, or is about to"}));
+}
+
+namespace {
+
+constexpr int yielder_line = __LINE__ + 1;
+task<> yield_once() { co_await this_task::yield(); }
+
+// A channel has whoever never waits give way now and then: here in the midst of its items.
+int taken_count = 0;
+constexpr int taker_line = __LINE__ + 2;
+task<> take_all(gyre::sync::channel<int>& items) {
+  while (co_await items.receive()) ++taken_count;
+}
+
+foreign_task yield_elsewhere() {
+  co_await this_task::yield();
+  co_return 0;
+}
+constexpr int above_yielder_line = __LINE__ + 1;
+task<> yield_below_foreign() { co_await yield_elsewhere(); }
+
+}  // namespace
+
+// They stand in a queue of their own, which is empty between two turns: so somebody asks who runs behind them.
+TEST_CASE("who gives way until the next turn is about to run, and does not wait") {
+  scripted_executor on;
+  gyre::sync::channel<int> items{1000};
+  for (int item = 0; item < 1000; ++item) static_cast<void>(items.try_send(item));
+  items.close();
+  taken_count = 0;
+  auto yielder = on.loop.start(yield_once());
+  auto taker = on.loop.start(take_all(items));
+  auto below_foreign = on.loop.start(yield_below_foreign());
+  auto teller = on.loop.start(tell_at_once());
+
+  on.loop.turn(/*may_park=*/false);
+
+  CHECK(!yielder.done());
+  CHECK(taken_count > 0);
+  CHECK(taken_count < 1000);
+  CHECK(told_inside == lines({"root task", "  gyre::yield_once" + at(yielder_line) + ": runs, or is about to",  //
+                              "root task", "  gyre::take_all" + at(taker_line) + ": runs, or is about to",      //
+                              "root task", "  gyre::yield_below_foreign" + at(above_yielder_line),              //
+                              "    a coroutine of another library: runs, or is about to",                       //
+                              "root task", "  runs, or is about to"}));
+  on.loop.run_ready();
 }
 
 // -------------------------------------------------------------------------------------------------------------- scopes

@@ -171,6 +171,13 @@ TEST_CASE("an executor with every option that the machine has and that goes toge
 
 // ------------------------------------------------------------------------------------------------------------ sqpoll
 
+TEST_CASE("an executor that is told nothing has no thread of the kernel's, and polls no device") {
+  const executor loop;
+
+  CHECK(!loop.ring().modes().sqpoll);
+  CHECK(!loop.ring().modes().iopoll);
+}
+
 TEST_CASE("where a thread of the kernel's submits, operations cost no system call while it is awake") {
   for (const parking park : {parking::eventfd, parking::ring_wait}) {
     executor loop{{.park = park, .sqpoll = awake_throughout}};

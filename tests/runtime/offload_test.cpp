@@ -15,6 +15,7 @@
 #include "../support/foreign_task.hpp"
 #include "../support/gate.hpp"
 #include "../support/outcome.hpp"
+#include "../support/scripted.hpp"
 #include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
@@ -98,7 +99,8 @@ task<> note_order(offload_pool& pool, std::vector<int>& order, int number, outco
 
 // A pool of one thread that is busy until the gate opens.
 struct busy_pool {
-  explicit busy_pool(offload_pool_options options = {.threads_max = 1}) : pool{std::move(options)} {
+  explicit busy_pool(offload_pool_options options = {.threads_max = 1}, const executor_options& of_loop = {})
+      : loop{of_loop}, pool{std::move(options)} {
     busy.emplace(loop, pass(pool, held, first));
     loop.run_ready();
     held.wait_for_arrivals(1);
@@ -595,16 +597,18 @@ TEST_CASE("a cancel of a function that is over, and whose coroutine has not resu
 }
 
 TEST_CASE("a cancel between the delivery and the resumption delivers the value") {
-  busy_pool subject;
+  busy_pool subject{{.threads_max = 1}, one_at_a_time};  // so that each step of the way back is a turn
   subject.held.open();
-  wait_until([&] { return subject.pool.statistics().finished == 1; });
-  // Each step of the way back is a turn.
-  while (!subject.busy->done()) {
-    subject.loop.turn(/*may_park=*/false);
-    subject.busy->cancel();
-  }
+  const auto is_delivered = [&] { return dump_tasks(subject.loop).find("runs, or is about to") != std::string::npos; };
+  turn_until(subject.loop, [&] { return is_delivered() || subject.busy->done(); });
+  REQUIRE(!subject.busy->done());
+  CHECK(subject.first.noted.how == ended::not_yet);
+
+  subject.busy->cancel();
+  turn_until_done(subject.loop, *subject.busy);
 
   CHECK(subject.first.noted.how == ended::with_value);
+  CHECK(!subject.busy->stopped());
 }
 
 TEST_CASE("a function that takes a stop token is asked, and what it returns is delivered") {

@@ -17,6 +17,9 @@
 //   turn         one turn later
 //   same         at once: both come between two turns, and the turn that follows sees both
 //   inside       in the turn that sees the first: a coroutine that runs in it causes the second
+//
+// What ends on another thread or executor has its orders elsewhere: a visit in on_test.cpp, which steps both sides; a
+// call on a thread in offload_test.cpp, and both in the random programs of stress_test.cpp.
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/executor.hpp>
@@ -283,6 +286,7 @@ next_part        stopped  stopped  stopped  stopped  | stopped  stopped  stopped
 sleep            value    value    stopped  stopped  | stopped  stopped  stopped  stopped
 interval         value    value    stopped  stopped  | stopped  stopped  stopped  stopped
 task             value    value    value    value    | value    value    value    value
+visit_at_home    value    value    value    value    | value    value    value    value
 child's_result   value    value    stopped  value    | stopped  stopped  stopped  stopped
 room             value    value    stopped  value    | stopped  stopped  stopped  stopped
 permit           value    value    stopped  value    | stopped  stopped  stopped  stopped
@@ -314,6 +318,7 @@ next_part        timed_out+8 timed_out+8 timed_out+8 timed_out+8 | timed_out+8 t
 sleep            value       value       value       value       | timed_out   timed_out   timed_out   timed_out
 interval         value       value       value       value       | timed_out   timed_out   timed_out   timed_out
 task             value       value       value       value       | value       value       value       value
+visit_at_home    value       value       value       value       | value       value       value       value
 child's_result   value       value       value       value       | timed_out   timed_out   value       timed_out
 room             value       value       value       value       | timed_out   timed_out   value       timed_out
 permit           value       value       value       value       | timed_out   timed_out   value       timed_out
@@ -343,6 +348,7 @@ next_part        error+4  error+4  error+4  error+4  | error+4  error+4  error+4
 sleep            -        -        -        -        | -        -        -        -
 interval         -        -        -        -        | -        -        -        -
 task             error    error    error    error    | error    error    error    error
+visit_at_home    error    error    error    error    | error    error    error    error
 child's_result   error    error    stopped  error    | stopped  stopped  stopped  stopped
 room             stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
 permit           stopped  stopped  stopped  stopped  | stopped  stopped  stopped  stopped
@@ -374,6 +380,7 @@ next_part        error+4   error+4   error+4   error+4   | error+4   error+4   e
 sleep            -         -         -         -         | -         -         -         -
 interval         -         -         -         -         | -         -         -         -
 task             error     error     error     error     | error     error     error     error
+visit_at_home    error     error     error     error     | error     error     error     error
 child's_result   error     error     error     error     | timed_out timed_out error     timed_out
 room             stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out
 permit           stopped   stopped   stopped   stopped   | timed_out timed_out stopped   timed_out

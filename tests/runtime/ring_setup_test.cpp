@@ -344,6 +344,17 @@ TEST_CASE("each rung's notes name what is missing and which kernel has it") {
 
 // ------------------------------------------------------------------------------------------------- on this very kernel
 
+TEST_CASE("where the kernel can wait without counting that as I/O wait, a ring asks for it with each enter") {
+  constexpr unsigned feature_no_iowait = 1U << 17;  // IORING_FEAT_NO_IOWAIT, Linux 6.15
+  constexpr unsigned enter_no_iowait = 1U << 7;     // IORING_ENTER_NO_IOWAIT
+  scoped_ring ring{{.sq_entries = 4, .cq_entries = 8}};
+
+  const bool can = (ring.report().features & feature_no_iowait) != 0;
+  const bool asks = (ring.report().enter_flags & enter_no_iowait) != 0;
+
+  CHECK(asks == can);
+}
+
 TEST_CASE("a tiny ring is as tiny as was asked for") {
   scoped_ring ring{{.sq_entries = 4, .cq_entries = 8}};
 

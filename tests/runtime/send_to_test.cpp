@@ -13,6 +13,7 @@
 #include "../support/executor_thread.hpp"
 #include "../support/loopback.hpp"
 #include "../support/outcome.hpp"
+#include "../support/sent_descriptors.hpp"
 #include "../support/socket_pair.hpp"
 #include "../support/turning.hpp"
 
@@ -39,43 +40,6 @@ static_assert(owns_descriptor<unique_fd> && owns_descriptor<net::tcp_stream> && 
               owns_descriptor<fs::file>);
 static_assert(!owns_descriptor<int> && !owns_descriptor<fd_ref> && !owns_descriptor<std::string>);
 
-// Two executors of one thread, which the test turns.
-struct two_executors {
-  template <class Condition>
-  void turn_until(Condition is_so) {
-    while (!is_so()) {
-      here.turn(/*may_park=*/false);
-      there.turn(/*may_park=*/false);
-    }
-  }
-
-  executor here;
-  executor there;
-};
-
-void write_byte(const unique_fd& to) { CHECK(::send(to.get(), "x", 1, MSG_NOSIGNAL) == 1); }
-
-bool peer_has_closed(const unique_fd& peer) {
-  char byte = 0;
-  return ::recv(peer.get(), &byte, 1, MSG_DONTWAIT) == 0;
-}
-
-// Receives a byte on whatever executor it is called, and gives the socket back.
-struct received {
-  std::size_t bytes_count = 0;
-  executor* on = nullptr;
-  unique_fd socket;
-};
-task<received> receive_byte(unique_fd socket) {
-  std::array<std::byte, 4> buffer;
-  const auto count = co_await ops::recv{socket, buffer};
-  co_return received{count, &executor::current(), std::move(socket)};
-}
-
-task<> send_and_note(executor& there, unique_fd socket, received& noted) {
-  noted = co_await send_to(there, std::move(socket), &receive_byte);
-}
-
 task<> receive_here(const unique_fd& socket, outcome& noted) {
   std::array<std::byte, 4> buffer;
   co_await observe(ops::recv{socket, buffer}, noted);
@@ -86,7 +50,7 @@ task<> receive_here(const unique_fd& socket, outcome& noted) {
 TEST_CASE("a descriptor is used on the executor that it was sent to, and comes back with the result") {
   two_executors two;
   socket_pair pair;
-  received noted;
+  received<unique_fd> noted;
   auto root = two.here.start(send_and_note(two.there, std::move(pair.here), noted));
   two.turn_until([&] { return two.there.in_kernel_count() == 1; });
 
@@ -105,7 +69,7 @@ TEST_CASE("what is in flight on a descriptor here ends before it is used there")
   const unique_fd same{::dup(pair.here.get())};  // so that the reader's descriptor stays while its number is in flight
   const int number = pair.here.get();
   outcome reader;
-  received noted;
+  received<unique_fd> noted;
   auto reading = two.here.start([](int socket, outcome& to) -> task<> {
     std::array<std::byte, 4> buffer;
     co_await observe(ops::recv{socket, buffer}, to);
@@ -128,7 +92,7 @@ TEST_CASE("what is in flight on other descriptors goes on") {
   socket_pair pair;
   socket_pair other;
   outcome noted;
-  received sent;
+  received<unique_fd> sent;
   auto reading = two.here.start(receive_here(other.here, noted));
   auto root = two.here.start(send_and_note(two.there, std::move(pair.here), sent));
   two.turn_until([&] { return two.there.in_kernel_count() == 1; });
@@ -145,7 +109,7 @@ TEST_CASE("a descriptor that is sent to its own executor is used here") {
   executor loop;
   socket_pair pair;
   write_byte(pair.there);
-  received noted;
+  received<unique_fd> noted;
 
   loop.run(send_and_note(loop, std::move(pair.here), noted));
 
@@ -198,7 +162,7 @@ TEST_CASE("a stop before, on the way, and over there closes the descriptor: none
     two_executors two;
     {
       socket_pair pair;
-      received noted;
+      received<unique_fd> noted;
       auto root = two.here.start(send_and_note(two.there, std::move(pair.here), noted));
       for (int i = 0; i < turns_before; ++i) (i % 2 == 0 ? two.here : two.there).turn(/*may_park=*/false);
 

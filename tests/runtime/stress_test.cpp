@@ -11,6 +11,8 @@
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/detail/clocked_deadline.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/offload.hpp>
+#include <gyre/runtime/on.hpp>
 #include <gyre/runtime/ops/link.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
@@ -27,6 +29,7 @@
 #include <gyre/sync/semaphore.hpp>
 
 #include "../support/captured_log.hpp"
+#include "../support/executor_thread.hpp"
 #include "../support/modes.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
@@ -106,6 +109,8 @@ struct tally {
   std::uint64_t mutexes_locked_count = 0;
   std::uint64_t items_received_count = 0;
   std::uint64_t chains_count = 0;
+  std::uint64_t visits_count = 0;
+  std::uint64_t offloads_count = 0;
 };
 
 // A deadline on any clock that anybody may move while it is waited for.
@@ -162,6 +167,7 @@ class world {
   }
 
   executor& loop;
+  executor* elsewhere = &loop;  // where visits go
   const std::array<int, 4> sockets;
   const bool scripted;
   int alive_count = 0;  // objects in frames
@@ -414,6 +420,68 @@ task<int> hand_items(world& in, dice random) {
   co_return 1;
 }
 
+// What lies in a frame here, and is used elsewhere: an executor of the same thread, or of another.
+class used_elsewhere {
+ public:
+  explicit used_elsewhere(world& in) noexcept : in_{in} {}
+  used_elsewhere(const used_elsewhere&) = delete;
+  used_elsewhere& operator=(const used_elsewhere&) = delete;
+  ~used_elsewhere() { in_.expect(users_count_ == 0, "what runs elsewhere has ended when who awaits it goes on"); }
+  class user {
+   public:
+    explicit user(used_elsewhere& of) noexcept : of_{of} { ++of_.users_count_; }
+    user(const user&) = delete;
+    user& operator=(const user&) = delete;
+    ~user() { --of_.users_count_; }
+
+   private:
+    used_elsewhere& of_;
+  };
+
+ private:
+  world& in_;
+  std::atomic<int> users_count_ = 0;
+};
+
+task<int> stay(used_elsewhere& what, nanoseconds nap, bool fails) {
+  const used_elsewhere::user here{what};
+  co_await sleep_for(nap);
+  if (fails) throw program_error{};
+  co_return 3;
+}
+
+task<int> visit(world& in, dice random) {
+  in_frame here{in, co_await this_task::scope()};
+  used_elsewhere what{in};
+  const clock_ns begin = in.loop.now();
+  const nanoseconds limit = in.some_time(random);
+  executor& there = random.one_in(4) ? in.loop : *in.elsewhere;
+  const auto got = co_await move_on_after(limit, on(there, stay(what, in.some_time(random), random.one_in(4))));
+  in.expect(&executor::current() == &in.loop, "who visits another executor comes home");
+  in.expect(got || in.has_passed(begin, limit), "nobody moves on from a visit before its time has passed");
+  if (got) in.expect(*got == 3, "what a visitor returns is delivered"), ++in.seen.visits_count;
+  here.ended();
+  co_return 1;
+}
+
+// On the kernel: the steps of a script are counted, and a thread comes when it comes.
+task<int> compute_elsewhere(world& in, dice random) {
+  in_frame here{in, co_await this_task::scope()};
+  used_elsewhere what{in};
+  const clock_ns begin = in.loop.now();
+  const nanoseconds limit = in.some_time(random);
+  const auto compute = [&what, number = random.below(1'000), fails = random.one_in(4)] {
+    const used_elsewhere::user uses{what};
+    if (fails) throw program_error{};
+    return number + 1;
+  };
+  const auto got = co_await move_on_after(limit, offload(compute));
+  in.expect(got || in.has_passed(begin, limit), "nobody moves on from a call before its time has passed");
+  if (got) in.expect(*got > 0, "what a call returns is delivered"), ++in.seen.offloads_count;
+  here.ended();
+  co_return 1;
+}
+
 template <class Chain>
 task<int> await_chain(world& in, Chain together, bool hard, std::optional<nanoseconds> limit) {
   in_frame here{in, co_await this_task::scope()};
@@ -446,7 +514,13 @@ task<int> leaf(world& in, dice random) {
   const int fd = in.sockets[random.below(4)];
   const nanoseconds limit = in.some_time(random);
   const std::optional<nanoseconds> perhaps = random.one_in(2) ? std::optional{limit} : std::nullopt;
-  switch (random.below(23)) {
+  switch (random.below(in.scripted ? 24 : 25)) {
+    case 24:
+      co_await compute_elsewhere(in, random.fork());
+      break;
+    case 23:
+      co_await visit(in, random.fork());
+      break;
     case 22:
       co_await hold_mutex(in, random.fork());
       break;
@@ -844,8 +918,10 @@ void end_sleep(world& in, scripted_executor& on, dice& random) {
 ended_program run_on_script(std::uint64_t seed) {
   dice random{seed};
   const chosen_options options{random};
+  scripted_executor elsewhere{{}, options.loop};
   scripted_executor on{options.ring, options.loop};
   world in{on.loop, {1'000'001, 1'000'002, 1'000'003, 1'000'004}, /*on_script=*/true};
+  in.elsewhere = &elsewhere.loop;
   auto root = on.loop.start(node(in, random.fork(), whole_depth));
   on.script.on_sleep = [&] { end_sleep(in, on, random); };
   for (int steps_left = 20'000; steps_left > 0 && !root.done(); --steps_left) {
@@ -864,12 +940,19 @@ ended_program run_on_script(std::uint64_t seed) {
       case 4:
         if (random.one_in(8)) on.script.refuse(random.one_in(2) ? EBUSY : EAGAIN, random.below(3));
         break;
+      case 5:
+        if (random.one_in(4)) elsewhere.script.advance(in.some_time(random));
+        elsewhere.loop.turn(/*may_park=*/false);
+        break;
       default:
         on.loop.turn(/*may_park=*/random.one_in(4));
     }
   }
   check_end(in, root);
   if (!root.done()) std::abort();  // the executor would, with less to say
+  elsewhere.loop.run_ready();
+  in.expect(elsewhere.loop.timers().empty(), "no visitor has left a timer elsewhere");
+  in.expect(elsewhere.loop.root_scope().empty(), "no visitor is left elsewhere");
   return {in.broken, in.seen};
 }
 
@@ -890,6 +973,9 @@ ended_program run_on_kernel(std::uint64_t seed) {
   socket_pair second;
   executor loop{options_under_test(loop_options)};
   world in{loop, {first.here.get(), first.there.get(), second.here.get(), second.there.get()}, /*on_script=*/false};
+  std::optional<executor_thread> another;
+  if (random.one_in(4)) another.emplace(executor_options{.sq_entries = 8, .cq_entries = 64});
+  if (another) in.elsewhere = &another->loop();
   auto root = loop.start(node(in, random.fork(), whole_depth));
   while (!root.done()) {
     const int fd = in.sockets[random.below(4)];
@@ -928,12 +1014,15 @@ tally for_each_seed(std::uint64_t first, std::uint64_t count, ended_program (*ru
     all.mutexes_locked_count += seen.mutexes_locked_count;
     all.items_received_count += seen.items_received_count;
     all.chains_count += seen.chains_count;
+    all.visits_count += seen.visits_count;
+    all.offloads_count += seen.offloads_count;
   }
   MESSAGE(all.nodes_count, " nodes, ", all.frames_stopped_count, " frames stopped, ", all.operations_timed_out_count,
           " operations and ", all.tasks_timed_out_count, " tasks timed out, ", all.scopes_emptied_count,
           " scopes emptied, ", all.failures_count, " failures, ", all.sleeps_count, " sleeps, ",
           all.permits_acquired_count, " permits acquired, ", all.mutexes_locked_count, " mutexes locked, ",
-          all.items_received_count, " items received, ", all.chains_count, " chains");
+          all.items_received_count, " items received, ", all.chains_count, " chains, ", all.visits_count, " visits, ",
+          all.offloads_count, " calls on threads");
   return all;
 }
 
@@ -953,18 +1042,26 @@ TEST_CASE("random programs on the scripted ring end by the rules, and leave noth
   CHECK(all.mutexes_locked_count > 0);
   CHECK(all.items_received_count > 0);
   CHECK(all.chains_count > 0);
+  CHECK(all.visits_count > 0);
 }
 
 TEST_CASE("random programs on the kernel end by the rules, and leave nothing") {
-  for_each_seed(1'000'000, submits_by_itself() ? 200 : 2'000, &run_on_kernel);  // a thread each: ten times as slow
+  const std::uint64_t count = submits_by_itself() ? 200 : 2'000;  // a thread each: ten times as slow
+  const tally all = for_each_seed(1'000'000, count, &run_on_kernel);
+  if (std::getenv("GYRE_STRESS_SEED") != nullptr) return;
+
+  CHECK(all.visits_count > 0);
+  CHECK(all.offloads_count > 0);
 }
 
 TEST_CASE("random programs end by the rules while another thread asks them to stop and posts to them") {
   for_each_seed(2'000'000, submits_by_itself() ? 30 : 300, [](std::uint64_t seed) -> ended_program {
     dice random{seed};
     socket_pair pair;
+    executor_thread another{{.sq_entries = 8, .cq_entries = 64}};
     executor loop{options_under_test()};
     world in{loop, {pair.here.get(), pair.there.get(), pair.here.get(), pair.there.get()}, /*on_script=*/false};
+    in.elsewhere = &another.loop();
     std::atomic<bool> root_ended = false;
     auto root = loop.start(node(in, random.fork(), whole_depth));
     std::atomic<unsigned> posts_count = 0;

@@ -8,11 +8,10 @@
 //
 //   const std::size_t count = test::for_every_order([](test::choices& choose) {
 //     CAPTURE(choose);                                          // a check that fails shows the steps that led there
-//     test::scripted_executor left, right;
+//     test::left_and_right on;
 //     …                                                         // starts tasks on both
 //     test::steps next;
-//     next.turns("left", left.loop);
-//     next.turns("right", right.loop);
+//     on.add_turns(next);
 //     next.perhaps("cancel", [&] { root.cancel(); });
 //     next.take_all(choose);
 //     CHECK(…);                                                 // what holds in the end, whatever came first
@@ -21,6 +20,8 @@
 
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/executor.hpp>
+
+#include "scripted.hpp"
 
 #include <cstddef>
 #include <functional>
@@ -141,6 +142,21 @@ class steps {
   };
 
   std::vector<step> all_;
+};
+
+/// Two executors of one thread whose tasks wait for each other. A turn resumes one.
+struct left_and_right {
+  void add_turns(steps& next) {
+    next.turns("left", left.loop);
+    next.turns("right", right.loop);
+  }
+  void run_ready() {
+    left.loop.run_ready();
+    right.loop.run_ready();
+  }
+
+  scripted_executor left{{}, one_at_a_time};
+  scripted_executor right{{}, one_at_a_time};
 };
 
 }  // namespace gyre::test

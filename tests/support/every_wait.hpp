@@ -8,6 +8,7 @@
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/on.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
 #include <gyre/runtime/ops/pool_streams.hpp>
 #include <gyre/runtime/ops/socket.hpp>
@@ -116,6 +117,8 @@ inline task<> tick(stage& at) {
 }
 
 inline task<> awaited_task(stage& at) { co_await tell(at, receive(at)); }
+
+inline task<> visitor_at_home(stage& at) { co_await tell(at, on(executor::current(), receive(at))); }
 
 /// The scope that a cancel cancels, as long as it is there: the outermost that asks.
 class known_scope {
@@ -288,9 +291,11 @@ inline constexpr std::array subjects{
     // A time.
     subject{.name = "sleep", .wait = &sleep, .opcode = IORING_OP_LAST},
     subject{.name = "interval", .wait = &tick, .opcode = IORING_OP_LAST},
-    // What others wait for: a task that is awaited; a child, by who has its handle, or who needs its place, or a permit
-    // that it releases, or a mutex that it unlocks, or an item that it sends; a group.
+    // What others wait for: a task that is awaited, also by on() where it is at home already; a child, by who has its
+    // handle, or who needs its place, or a permit that it releases, or a mutex that it unlocks, or an item that it
+    // sends; a group.
     subject{.name = "task", .wait = &awaited_task},
+    subject{.name = "visit_at_home", .wait = &visitor_at_home},
     subject{.name = "child's_result", .wait = &result_of_child},
     subject{.name = "room", .wait = &room_in_group},
     subject{.name = "permit", .wait = &permit_of_semaphore},

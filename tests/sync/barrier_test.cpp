@@ -164,18 +164,16 @@ task<> work_and_drop(barrier<>& together, int phases_count, int& passed_count) {
 TEST_CASE("whoever is stopped and drops, the others go on: in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     barrier together{3};
     std::array<int, 3> passed{};
-    std::array roots{left.loop.start(work_and_drop(together, 1, passed[0])),
-                     right.loop.start(work_and_drop(together, 1, passed[1])),
-                     left.loop.start(work_and_drop(together, 1, passed[2]))};
+    std::array roots{on.left.loop.start(work_and_drop(together, 1, passed[0])),
+                     on.right.loop.start(work_and_drop(together, 1, passed[1])),
+                     on.left.loop.start(work_and_drop(together, 1, passed[2]))};
     std::array<bool, 3> begun{};
 
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     // A task that is stopped before it begins makes nothing that could drop.
     const auto cancel = [&](std::size_t index, scripted_executor& where) {
       next.whenever(
@@ -185,8 +183,8 @@ TEST_CASE("whoever is stopped and drops, the others go on: in every order with e
             if (choose.flip()) roots[index].cancel();
           });
     };
-    cancel(0, left);
-    cancel(1, right);
+    cancel(0, on.left);
+    cancel(1, on.right);
     next.take_all(choose);
 
     for (std::size_t index = 0; index < roots.size(); ++index) {

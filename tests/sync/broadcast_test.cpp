@@ -203,6 +203,28 @@ TEST_CASE("an item is copied once, and is the next one still when that throws") 
   copied::copies_left = -1;
 }
 
+TEST_CASE("an item that is awaited as a result is copied once, and is the next one still when that throws") {
+  test::scripted_executor on;
+  broadcast<copied> source{2};
+  subscriber<copied> mine{source};
+  source.send(copied{1});
+  for (const int copies_count : {0, 1}) {
+    CAPTURE(copies_count);
+    int number = 0;
+    copied::copies_left = copies_count;
+    on.loop.run([&]() -> task<> {
+      try {
+        const auto item = co_await as_result(mine.receive());
+        number = (*item)->value.number;
+      } catch (const std::runtime_error&) {
+        number = -1;
+      }
+    });
+    copied::copies_left = -1;
+    CHECK(number == (copies_count == 0 ? -1 : 1));
+  }
+}
+
 // Its last owner looks at where it was.
 struct looks_back {
   ~looks_back() { saw_open = !from->closed(); }
@@ -221,23 +243,19 @@ TEST_CASE("an item that is overwritten is destroyed outside the lock") {
 TEST_CASE("two subscribers, three items and a stop, in every order: each item is received or told as missed") {
   const std::size_t count = test::for_every_order([&](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     broadcast<int> source{1};
     heard one, other;
-    std::array roots{left.loop.start(listen(source, one)), right.loop.start(listen(source, other))};
-    left.loop.run_ready();
-    right.loop.run_ready();
+    std::array roots{on.left.loop.start(listen(source, one)), on.right.loop.start(listen(source, other))};
+    on.run_ready();
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     for (int item = 1; item <= 3; ++item)
       next.once("item " + std::to_string(item), [&source, item] { source.send(int{item}); });
     next.perhaps("stop the left one", [&] { roots[0].cancel(); });
     next.take_all(choose);
     source.close();
-    left.loop.run_ready();
-    right.loop.run_ready();
+    on.run_ready();
 
     for (const auto& each : roots) CHECK(each.done());
     CHECK(other.items.size() + other.missed_count == 3);

@@ -306,18 +306,16 @@ TEST_CASE("a sender and a receiver with a deadline each, and a stop of each: no 
   for (const std::size_t capacity : {0, 1}) {
     const std::size_t count = test::for_every_order([&](test::choices& choose) {
       CAPTURE(choose);
-      scripted_executor left{{}, test::one_at_a_time};
-      scripted_executor right{{}, test::one_at_a_time};
+      test::left_and_right on;
       channel<int> through{capacity};
       ledger kept;
       bool timed_out = false;
-      std::array roots{left.loop.start(send_in_time(through, 1, kept)),
-                       right.loop.start(receive_in_time(through, kept, timed_out))};
+      std::array roots{on.left.loop.start(send_in_time(through, 1, kept)),
+                       on.right.loop.start(receive_in_time(through, kept, timed_out))};
       test::steps next;
-      next.turns("turn left", left.loop);
-      next.turns("turn right", right.loop);
-      next.perhaps("the sender's deadline", [&] { left.script.advance(10ms); });
-      next.perhaps("the receiver's deadline", [&] { right.script.advance(10ms); });
+      on.add_turns(next);
+      next.perhaps("the sender's deadline", [&] { on.left.script.advance(10ms); });
+      next.perhaps("the receiver's deadline", [&] { on.right.script.advance(10ms); });
       next.perhaps("stop the sender", [&] { roots[0].cancel(); });
       next.perhaps("stop the receiver", [&] { roots[1].cancel(); });
       next.take_all(choose);
@@ -325,8 +323,8 @@ TEST_CASE("a sender and a receiver with a deadline each, and a stop of each: no 
       const auto left_over = left_in(through);
       through.close();
       for (int round = 0; round < 3; ++round) {
-        left.advance(10ms);
-        right.advance(10ms);
+        on.left.advance(10ms);
+        on.right.advance(10ms);
       }
 
       for (const auto& each : roots) CHECK(each.done());

@@ -626,6 +626,28 @@ TEST_CASE("a move that throws on the way out leaves the item first in the channe
   for (int number = 1; number <= 3; ++number) CHECK(through.try_receive()->number == number);
 }
 
+TEST_CASE(
+    "an item that is received as a result moves once on the way out, and is first in the channel if that throws") {
+  scripted_executor on;
+  channel<fragile> through{1};
+  CHECK(through.try_send(fragile{1}));
+  for (const int moves_count : {0, 1}) {
+    CAPTURE(moves_count);
+    int number = 0;
+    on.loop.run([&]() -> task<> {
+      const after_moves throwing{moves_count};
+      try {
+        const auto item = co_await as_result(through.receive());
+        number = (*item)->number;
+      } catch (const std::runtime_error&) {
+        number = -1;
+      }
+    });
+    CHECK(number == (moves_count == 0 ? -1 : 1));
+    CHECK(through.size() == (moves_count == 0 ? 1 : 0));
+  }
+}
+
 TEST_CASE("an item whose receiver could not take it goes to the next that waits") {
   scripted_executor on{{}, test::one_at_a_time};
   channel<fragile> through{0};

@@ -274,24 +274,21 @@ TEST_CASE_TEMPLATE("an auto_event remembers one set(), and not how many there we
 TEST_CASE("an event that is set and reset beside waits on two executors, in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     event happened;
     std::string told;
-    std::array roots{left.loop.start(note_when_through(happened, told, 'a')),
-                     right.loop.start(note_when_through(happened, told, 'b'))};
+    std::array roots{on.left.loop.start(note_when_through(happened, told, 'a')),
+                     on.right.loop.start(note_when_through(happened, told, 'b'))};
 
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     next.once("set", [&] { happened.set(); });
     next.perhaps("reset", [&] { happened.reset(); });
     next.perhaps("cancel a", [&] { roots[0].cancel(); });
     next.perhaps("cancel b", [&] { roots[1].cancel(); });
     next.take_all(choose);
     happened.set();
-    left.loop.run_ready();
-    right.loop.run_ready();
+    on.run_ready();
 
     for (const auto& each : roots) REQUIRE(each.done());
     REQUIRE(told.size() == (roots[0].stopped() ? 0 : 1) + (roots[1].stopped() ? 0 : 1));
@@ -303,16 +300,14 @@ TEST_CASE("an event that is set and reset beside waits on two executors, in ever
 TEST_CASE("no set() of an auto_event is lost, in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     auto_event signal;
     std::string told;
-    std::array roots{left.loop.start(note_when_through(signal, told, 'a')),
-                     right.loop.start(note_when_through(signal, told, 'b'))};
+    std::array roots{on.left.loop.start(note_when_through(signal, told, 'a')),
+                     on.right.loop.start(note_when_through(signal, told, 'b'))};
 
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     next.once("set", [&] { signal.set(); });
     next.perhaps("cancel a", [&] { roots[0].cancel(); });
     next.perhaps("cancel b", [&] { roots[1].cancel(); });
@@ -322,9 +317,9 @@ TEST_CASE("no set() of an auto_event is lost, in every order with every cancel")
     REQUIRE(told.size() == (signal.try_wait() ? 0u : 1u));
     signal.set();
     signal.set();
-    left.loop.run_ready();
+    on.left.loop.run_ready();
     signal.set();
-    right.loop.run_ready();
+    on.right.loop.run_ready();
     for (const auto& each : roots) REQUIRE(each.done());
   });
 

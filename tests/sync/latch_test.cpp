@@ -146,19 +146,17 @@ TEST_CASE("a deadline ends a wait for a latch") {
 TEST_CASE("arrivals on two executors and a count from elsewhere, in every order with a cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     latch counted{3};
     std::string told;
-    std::array roots{left.loop.start(arrive(counted, told, 'a')), right.loop.start(arrive(counted, told, 'b'))};
+    std::array roots{on.left.loop.start(arrive(counted, told, 'a')), on.right.loop.start(arrive(counted, told, 'b'))};
     bool is_begun = false;
 
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     next.once("count", [&] { counted.count_down(); });
     next.whenever(
-        "cancel a", [&] { return left.loop.statistics().turns > 0 && !is_begun; },
+        "cancel a", [&] { return on.left.loop.statistics().turns > 0 && !is_begun; },
         [&] {
           is_begun = true;
           roots[0].cancel();

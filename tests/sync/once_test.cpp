@@ -227,16 +227,14 @@ task<> call(world& in, bool& went_on) {
 TEST_CASE("three call on two executors, in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     world in;
     std::array<bool, 3> went_on{};
-    std::array roots{left.loop.start(call(in, went_on[0])), right.loop.start(call(in, went_on[1])),
-                     left.loop.start(call(in, went_on[2]))};
+    std::array roots{on.left.loop.start(call(in, went_on[0])), on.right.loop.start(call(in, went_on[1])),
+                     on.left.loop.start(call(in, went_on[2]))};
 
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     next.perhaps("cancel 0", [&] { roots[0].cancel(); });
     next.perhaps("cancel 1", [&] { roots[1].cancel(); });
     next.perhaps("cancel 2", [&] { roots[2].cancel(); });

@@ -391,15 +391,13 @@ bool is_first_in_first_out(const world& in) {
 TEST_CASE("one permit among three on two executors, in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     world in{1};
-    std::array roots{left.loop.start(take_part(in, 0, 1)), right.loop.start(take_part(in, 1, 1)),
-                     left.loop.start(take_part(in, 2, 1))};
+    std::array roots{on.left.loop.start(take_part(in, 0, 1)), on.right.loop.start(take_part(in, 1, 1)),
+                     on.left.loop.start(take_part(in, 2, 1))};
 
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     next.perhaps("cancel 0", [&] { roots[0].cancel(); });
     next.perhaps("cancel 1", [&] { roots[1].cancel(); });
     next.perhaps("cancel 2", [&] { roots[2].cancel(); });
@@ -416,15 +414,13 @@ TEST_CASE("one permit among three on two executors, in every order with every ca
 TEST_CASE("two permits among four who want one or both, in every order with cancels") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     world in{2};
-    std::array roots{left.loop.start(take_part(in, 0, 1)), right.loop.start(take_part(in, 1, 2)),
-                     left.loop.start(take_part(in, 2, 1)), right.loop.start(take_part(in, 3, 1))};
+    std::array roots{on.left.loop.start(take_part(in, 0, 1)), on.right.loop.start(take_part(in, 1, 2)),
+                     on.left.loop.start(take_part(in, 2, 1)), on.right.loop.start(take_part(in, 3, 1))};
 
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     next.perhaps("cancel 1", [&] { roots[1].cancel(); });
     next.perhaps("cancel 2", [&] { roots[2].cancel(); });
     next.perhaps("cancel 3", [&] { roots[3].cancel(); });
@@ -440,14 +436,12 @@ TEST_CASE("two permits among four who want one or both, in every order with canc
 TEST_CASE("permits released from outside any turn, in every order with every cancel") {
   const std::size_t orders_count = test::for_every_order([](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     world in{0};
-    std::array roots{left.loop.start(take_part(in, 0, 1)), right.loop.start(take_part(in, 1, 1))};
+    std::array roots{on.left.loop.start(take_part(in, 0, 1)), on.right.loop.start(take_part(in, 1, 1))};
 
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     next.once("release one", [&] { in.permits.release(); });
     next.once("release another", [&] { in.permits.release(); });
     next.perhaps("cancel 0", [&] { roots[0].cancel(); });

@@ -277,15 +277,13 @@ TEST_CASE("two readers and two writers on two executors, in every order with can
   bool was_read_together = false;
   const std::size_t orders_count = test::for_every_order([&](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     world in;
-    std::array roots{left.loop.start(read_for_a_turn(in)), right.loop.start(write_for_a_turn(in)),
-                     left.loop.start(write_for_a_turn(in)), right.loop.start(read_for_a_turn(in))};
+    std::array roots{on.left.loop.start(read_for_a_turn(in)), on.right.loop.start(write_for_a_turn(in)),
+                     on.left.loop.start(write_for_a_turn(in)), on.right.loop.start(read_for_a_turn(in))};
 
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     next.perhaps("cancel a writer", [&] { roots[1].cancel(); });
     next.perhaps("cancel the other", [&] { roots[2].cancel(); });
     next.take_all(choose, [&] {

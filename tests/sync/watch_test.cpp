@@ -192,22 +192,31 @@ TEST_CASE("a value that is waited for is copied once, and counts as not seen whe
   test::scripted_executor on;
   watch<copied> value{copied{}};
   observer<copied> seen{value};
-  value.update([](copied& current) { current.number = 1; });
-  for (const int copies_count : {0, 1}) {
-    CAPTURE(copies_count);
-    bool threw = false;
-    copied::copies_left = copies_count;
-    on.loop.run([&]() -> task<> {
-      try {
-        const auto changed = co_await seen.changed();
-        CHECK(changed->number == 1);
-      } catch (const std::runtime_error&) {
-        threw = true;
-      }
-    });
-    copied::copies_left = -1;
-    CHECK(threw == (copies_count == 0));
-    CHECK(seen.has_changed() == threw);
+  for (const bool as_a_result : {false, true}) {
+    CAPTURE(as_a_result);
+    value.update([](copied& current) { ++current.number; });
+    const int expected = value.get().number;
+    for (const int copies_count : {0, 1}) {
+      CAPTURE(copies_count);
+      bool threw = false;
+      copied::copies_left = copies_count;
+      on.loop.run([&]() -> task<> {
+        try {
+          if (as_a_result) {
+            const auto changed = co_await as_result(seen.changed());
+            CHECK((*changed)->number == expected);
+          } else {
+            const auto changed = co_await seen.changed();
+            CHECK(changed->number == expected);
+          }
+        } catch (const std::runtime_error&) {
+          threw = true;
+        }
+      });
+      copied::copies_left = -1;
+      CHECK(threw == (copies_count == 0));
+      CHECK(seen.has_changed() == threw);
+    }
   }
 }
 
@@ -229,23 +238,19 @@ TEST_CASE("a value that is replaced is destroyed outside the lock") {
 TEST_CASE("two observers, two changes and a stop, in every order: who is not stopped sees the last value") {
   const std::size_t count = test::for_every_order([&](test::choices& choose) {
     CAPTURE(choose);
-    scripted_executor left{{}, test::one_at_a_time};
-    scripted_executor right{{}, test::one_at_a_time};
+    test::left_and_right on;
     watch<int> value{0};
     numbers one, other;
-    std::array roots{left.loop.start(follow(value, one)), right.loop.start(follow(value, other))};
-    left.loop.run_ready();
-    right.loop.run_ready();
+    std::array roots{on.left.loop.start(follow(value, one)), on.right.loop.start(follow(value, other))};
+    on.run_ready();
     test::steps next;
-    next.turns("left", left.loop);
-    next.turns("right", right.loop);
+    on.add_turns(next);
     next.once("change", [&] { value.update([](int& current) { ++current; }); });
     next.once("another change", [&] { value.update([](int& current) { ++current; }); });
     next.perhaps("stop the left one", [&] { roots[0].cancel(); });
     next.take_all(choose);
     value.close();
-    left.loop.run_ready();
-    right.loop.run_ready();
+    on.run_ready();
 
     for (const auto& each : roots) CHECK(each.done());
     CHECK(other.back() == 2);
