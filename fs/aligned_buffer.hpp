@@ -5,6 +5,7 @@
 #include <gyre/runtime/assert.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -19,7 +20,7 @@ class aligned_buffer {
  public:
   /// @param size       In bytes; rounded up to a multiple of the alignment.
   /// @param alignment  A power of two: direct_alignment::memory_bytes or offset_bytes, whichever is more; or a page's.
-  /// @errors           std::bad_alloc
+  /// @errors           std::bad_alloc, also for a size that cannot be rounded up
   explicit aligned_buffer(std::size_t size, std::size_t alignment = 4096)
       : size_{rounded_up(size, alignment)},
         memory_{static_cast<std::byte*>(::operator new(size_, std::align_val_t{alignment})), deleter{alignment}} {
@@ -41,8 +42,11 @@ class aligned_buffer {
     std::size_t alignment;
   };
 
-  static std::size_t rounded_up(std::size_t size, std::size_t alignment) noexcept {
+  static std::size_t rounded_up(std::size_t size, std::size_t alignment) {
     GYRE_ASSERT(alignment != 0 && (alignment & (alignment - 1)) == 0, "an alignment is a power of two");
+    // No object is larger. Beyond it the sum might begin again at 0, and the buffer be smaller than was asked for.
+    constexpr std::size_t most = PTRDIFF_MAX;
+    if (alignment > most || size > most - alignment) throw std::bad_array_new_length{};
     return (size + alignment - 1) & ~(alignment - 1);
   }
 

@@ -4,6 +4,7 @@
 //   what is tried          where                 goes on with the next when
 //   a reflink              FICLONE, ioctl(2)     the file system knows none, or the two are in different ones
 //   copy_file_range(2)     a piece at a time     this kernel, or one of the two, does not take it
+//                                                (not tried where nothing is to be shared)
 //   read and write         on the ring           never
 //
 // The first two run on the offload pool, as the ring has no operation for them. What is copied goes into a file of
@@ -23,7 +24,7 @@ namespace gyre::fs {
 enum class copied_metadata : std::uint8_t {
   none,         ///< Permissions are 0666, less the umask.
   permissions,  ///< Permissions.
-  all           ///< Permissions, times, attributes; owner and group, where that is allowed.
+  all           ///< Permissions, times, attributes; owner and group, where that is allowed. Of links: times, and owner.
 };
 
 /// How the contents came over.
@@ -37,7 +38,8 @@ struct copy_options {
   /// Replaces what has the name already. Otherwise: file_exists.
   bool replace = false;
 
-  /// Lets both share what is on the device. Without: a copy that takes room.
+  /// Lets both share what is on the device. Without: a copy that takes room, by reads and writes; copy_file_range(2)
+  /// shares as well, where it can.
   bool reflink = true;
 
   copied_metadata metadata = copied_metadata::permissions;
@@ -45,7 +47,7 @@ struct copy_options {
   /// Writes under the target's name at once, and leaves there what has been copied when it fails or is stopped.
   bool keep_partial = false;
 
-  /// durability::full: the copy is on the device when the task ends.
+  /// durability::full: the copy is on the device when the task ends, and its name.
   fs::durability durability = durability::none;
 };
 
@@ -81,6 +83,9 @@ struct copy_tree_options {
   /// Leaves what has been copied when it fails or is stopped.
   bool keep_partial = false;
 
+  /// durability::full: all of the copy is on the device when the task ends.
+  fs::durability durability = durability::none;
+
   /// How many directories are copied at a time, each one file after the other. More than zero.
   std::size_t side_by_side = 8;
 };
@@ -94,9 +99,17 @@ struct copy_tree_result {
 
 /// Copies a directory and all that is below it: links as links. Names that are linked become files of their own.
 ///
+/// Each name is looked up in the open directory that it was found in, and made in the open one that was made for it:
+/// who puts a link, or another directory, in the place of one on the way does not lead the copy elsewhere.
+///
+/// @param from    A directory; a link to one is followed.
 /// @param to      Must not be there.
-/// @errors        As copy(), walk(), make_directory(). operation_not_supported: a FIFO, a socket, a device.
+/// @errors        As copy(), directory::open(), make_directory(). invalid_argument: `to` lies in `from`.
+///                operation_not_supported: a FIFO, a socket, a device. resource_unavailable_try_again: a name has
+///                become that of something else meanwhile. One that is gone is left out.
 /// @cancellation  Removes what it has made, unless keep_partial says otherwise.
+/// @limits        Has two directories open for each of `side_by_side`, and for each of those above them. With
+///                durability::full the directory of `to` must be one that may be read.
 [[nodiscard]] task<copy_tree_result> copy_tree(path_at from, path_at to, copy_tree_options options = {});
 
 }  // namespace gyre::fs

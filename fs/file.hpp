@@ -134,10 +134,10 @@ class file {
 
   /// Reads bytes at a position. See ops::read.
   ///
-  /// @param offset  Distance from the start of the file, in bytes.
+  /// @param offset  Distance from the start of the file, in bytes. Beyond INT64_MAX there is none: invalid_argument.
   /// @return        Bytes read, at most buffer.size(). 0 means end of file, or an empty buffer. Fewer is normal.
   [[nodiscard]] ops::read read_at(buffer_ref buffer, std::uint64_t offset) const noexcept {
-    return ops::read{fd_, buffer, offset};
+    return ops::read{fd_, buffer, position(offset)};
   }
 
   /// Writes bytes at a position. See ops::write.
@@ -145,21 +145,21 @@ class file {
   /// @param offset  As for read_at(). Beyond the end of the file: what lies between reads as zeros.
   /// @return        Bytes written, at most bytes.size(). Fewer is normal.
   [[nodiscard]] ops::write write_at(const_buffer_ref bytes, std::uint64_t offset) const noexcept {
-    return ops::write{fd_, bytes, offset};
+    return ops::write{fd_, bytes, position(offset)};
   }
 
   /// Reads into several buffers, in their order, at a position. See ops::readv.
   ///
   /// @param buffers  At most IOV_MAX (1024). They, and the array itself, stay until the operation has ended.
   [[nodiscard]] ops::readv readv_at(iovec_ref buffers, std::uint64_t offset) const noexcept {
-    return ops::readv{fd_, buffers, offset};
+    return ops::readv{fd_, buffers, position(offset)};
   }
 
   /// Writes several buffers, in their order, at a position. See ops::writev.
   ///
   /// @param buffers  As for readv_at().
   [[nodiscard]] ops::writev writev_at(iovec_ref buffers, std::uint64_t offset) const noexcept {
-    return ops::writev{fd_, buffers, offset};
+    return ops::writev{fd_, buffers, position(offset)};
   }
 
   /// Fills the buffer from a position of the file on.
@@ -257,6 +257,11 @@ class file {
   [[nodiscard]] unique_fd release() noexcept { return std::move(fd_); }
 
  private:
+  // The number that stands for the file's own position is none of the caller's: the kernel refuses its neighbour.
+  static constexpr std::uint64_t position(std::uint64_t offset) noexcept {
+    return offset == ops::current_position ? offset - 1 : offset;
+  }
+
   unique_fd fd_;
 };
 

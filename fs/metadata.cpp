@@ -28,7 +28,12 @@ file_kind kind_of(std::uint16_t mode) noexcept {
   }
 }
 
+// Beyond what nanoseconds can count it is the end of that: a file is no less there for having an odd time.
 metadata::time_point time_of(const struct ::statx_timestamp& stamp) noexcept {
+  constexpr auto first = std::chrono::ceil<std::chrono::seconds>(metadata::time_point::min());
+  constexpr auto last = std::chrono::floor<std::chrono::seconds>(metadata::time_point::max());
+  if (stamp.tv_sec < first.time_since_epoch().count()) return metadata::time_point::min();
+  if (stamp.tv_sec >= last.time_since_epoch().count()) return metadata::time_point::max();
   return metadata::time_point{std::chrono::seconds{stamp.tv_sec} + std::chrono::nanoseconds{stamp.tv_nsec}};
 }
 

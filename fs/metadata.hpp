@@ -27,6 +27,10 @@ struct direct_alignment {
   std::uint32_t offset_bytes = 0;  ///< Offset and size are multiples of it.
 };
 
+/// What is told of a file.
+///
+/// Times are nanoseconds since 1970 in 64 bits, and so lie between 1677 and 2262. A file system may keep others: one
+/// that lies outside is told as the first or the last that there is.
 struct metadata {
   using time_point = std::chrono::sys_time<std::chrono::nanoseconds>;
 

@@ -5,6 +5,7 @@
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/offload.hpp>
 #include <gyre/runtime/ops/path.hpp>
+#include <gyre/runtime/scope.hpp>
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -93,6 +94,31 @@ task<> make_ancestors(const path_at& path) {
   }
 }
 
+// What does for no_replace where the file system has none: a second name is not given where there is one. A stop that
+// comes in between does not leave both.
+task<> link_and_unlink(const path_at& from, const path_at& to) {
+  const auto linked = co_await as_result(ops::linkat{from.directory(), from.c_str(), to.directory(), to.c_str(), 0});
+  if (linked.error() == std::errc::operation_not_permitted)
+    fail(EOPNOTSUPP, "rename: the file system has neither a rename that replaces nothing, nor second names");
+  if (!linked) throw std::system_error{linked.error(), "rename"};
+  const auto unlinked = co_await as_result(shield(unlink(from)));
+  if (unlinked) co_return;
+  (void)co_await as_result(shield(unlink(to)));
+  throw std::system_error{unlinked.error(), "rename"};
+}
+
+task<> rename_to_free_name(const path_at& from, const path_at& to) {
+  const auto renamed =
+      co_await as_result(ops::renameat{from.directory(), from.c_str(), to.directory(), to.c_str(), RENAME_NOREPLACE});
+  if (renamed) co_return;
+  if (renamed.error() == std::errc::invalid_argument) {
+    // It may be about a directory that is to go into itself; about a file it is not.
+    const auto found = co_await as_result(metadata_of(from, links::keep));
+    if (found && !found->is_directory()) co_return co_await link_and_unlink(from, to);
+  }
+  throw std::system_error{renamed.error(), "rename"};
+}
+
 }  // namespace
 
 task<metadata> metadata_of(path_at path, links last) {
@@ -133,6 +159,7 @@ task<std::string> read_link(path_at path) {
 task<> rename(path_at from, path_at to, rename_how how) {
   refuse_nul(from, "rename");
   refuse_nul(to, "rename");
+  if (how == rename_how::no_replace) co_return co_await rename_to_free_name(from, to);
   co_await ops::renameat{from.directory(), from.c_str(), to.directory(), to.c_str(), flags_of(how)};
 }
 

@@ -59,8 +59,12 @@ enum class rename_how : std::uint8_t {
 /// Gives a file another name, in the same file system.
 ///
 /// @errors  cross_device_link; file_exists; directory_not_empty, is_a_directory (they do not fit); invalid_argument
-///          (into itself; or the file system does not know `how`)
-/// @source  renameat2(2).
+///          (a directory into itself; or the file system does not know `how`); operation_not_supported (no_replace of a
+///          file, where the file system knows neither that nor second names)
+/// @limits  Some file systems, NFS among them, know no no_replace. There a file gets the new name as a second one, and
+///          loses the old one then: nothing is replaced, but for a moment it has both, and keeps both when the machine
+///          fails, or the process is killed, in between.
+/// @source  renameat2(2); linkat(2) and unlinkat(2).
 [[nodiscard]] task<> rename(path_at from, path_at to, rename_how how = rename_how::replace);
 
 /// Gives a file one more name, in the same file system.

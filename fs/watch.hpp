@@ -3,10 +3,12 @@
 //
 // How a tree is kept watched. inotify watches directories one by one. A directory that is new is watched as soon as its
 // event is read, and what is in it by then is reported as created; so a name that was made in between may be told
-// twice, and none is missed. A directory that is renamed within the tree keeps its watch, and changes its path.
+// twice, and none is missed. A directory that is renamed within the tree keeps its watch, and changes its path. One
+// that is renamed before it is watched is not found under its first name; then the rename leads to it.
 //
 // How the halves of a rename are paired. The kernel tells them one after the other, under one number, but a reader may
-// see the first alone. Then the second is waited for, 10 ms; a name that has left the tree is reported as removed.
+// see the first alone, and those of several renames may be mixed. Then the second is waited for, 10 ms; a name that has
+// left the tree is reported as removed, and what is below is watched no more. When it comes back it is a new one.
 #pragma once
 
 #include <gyre/fs/path_at.hpp>
@@ -16,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 
 namespace gyre::fs {
 
@@ -26,7 +29,9 @@ enum class change : std::uint8_t {
   written,    ///< Contents, or size.
   closed,     ///< Closed by somebody who had it open for writing.
   described,  ///< Permissions, owner, times, attributes, the number of its names.
-  overflow    ///< Changes were too many to be kept, and some are lost: look at everything again.
+  overflow,   ///< Changes were too many to be kept, and some are lost: look at everything again.
+  unwatched   ///< A directory of the tree cannot be watched, or not be read: error says why. What happens in it is not
+              ///< told, until its permissions change.
 };
 
 struct watch_event {
@@ -34,6 +39,7 @@ struct watch_event {
   std::string path;      ///< Below what is watched; empty for that itself.
   std::string old_path;  ///< Of what was renamed.
   bool is_directory = false;
+  std::error_code error = {};  ///< Of change::unwatched.
 };
 
 struct watch_options {
@@ -42,6 +48,9 @@ struct watch_options {
 };
 
 /// What watch() gives. Read like a stream: `while (auto event = co_await changes.next())`.
+///
+/// Linux takes 8 to 20 ms to close the queue of changes. So a watcher that goes leaves that to a thread, which ends
+/// with it.
 class watcher {
  public:
   watcher(watcher&&) noexcept;
@@ -50,9 +59,10 @@ class watcher {
 
   /// The next change.
   ///
-  /// @return        Nothing when what is watched has been removed, or its file system unmounted.
+  /// @return        Nothing when what is watched has been removed, or its file system unmounted; after an overflow,
+  ///                also when it is not found under its path any more.
   /// @errors        no_space_on_device: no more directories may be watched (fs.inotify.max_user_watches);
-  ///                permission_denied (a directory of the tree may not be read), not_enough_memory
+  ///                not_enough_memory, too_many_files_open: the next call tries again
   /// @cancellation  Safe: no change is lost.
   /// @threads       One coroutine at a time.
   [[nodiscard]] task<std::optional<watch_event>> next();

@@ -7,6 +7,7 @@
 #include <gyre/runtime/ops/path.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <system_error>
 #include <utility>
 
@@ -15,26 +16,30 @@ namespace {
 
 constexpr std::size_t least_bytes = 4096;
 
-// Room for what the file says that it has, and one byte to see its end by.
-std::size_t size_at_first(const file& opened, std::size_t limit) {
+// What a regular file says of its size; 0 where it says nothing that can be gone by, or more than is wanted.
+std::size_t told_size(const file& opened, std::size_t limit) {
   const auto about = opened.try_metadata();
-  const std::size_t told = about && about->size_bytes < limit ? static_cast<std::size_t>(about->size_bytes) : 0;
-  return std::max(told + 1, least_bytes);
+  return about && about->is_regular() && about->size_bytes <= limit ? static_cast<std::size_t>(about->size_bytes) : 0;
 }
 
+// As much as was read, by whatever the file says of its size: it may change meanwhile.
 template <class Bytes>
 task<Bytes> read_whole(path_at path, std::size_t limit) {
   const auto opened = co_await file::open(std::move(path));
+  const std::size_t told = told_size(opened, limit);
+  const std::size_t most = limit < SIZE_MAX ? limit + 1 : limit;  // one more byte tells that there are too many
   Bytes all;
-  all.resize(size_at_first(opened, limit));
+  all.resize(std::min(std::max(told + 1, least_bytes), most));  // and one tells of the end
   std::size_t filled = 0;
   for (;;) {
     const auto room = std::as_writable_bytes(std::span{all}).subspan(filled);
     const std::size_t count = co_await opened.read(room);
     filled += count;
     if (filled > limit) throw std::system_error{std::make_error_code(std::errc::file_too_large), "read_all"};
-    if (count == 0) break;
-    if (filled == all.size()) all.resize(2 * all.size());
+    // A read that finds just what was told, and has room for more, has seen the end.
+    const bool is_all = filled == told && count == told && count < room.size();
+    if (count == 0 || is_all) break;
+    if (filled == all.size()) all.resize(all.size() < most / 2 ? 2 * all.size() : most);
   }
   all.resize(filled);
   co_return std::move(all);
@@ -74,9 +79,11 @@ task<> append(path_at path, std::span<const std::byte> bytes, durability lasting
       .create = file_creation::if_missing,
       .append = true,
       .write_through = lasting == durability::full ? write_through::everything : write_through::no};
-  auto opened = co_await file::open(std::move(path), appending);
+  auto opened = co_await file::open(path, appending);
   co_await opened.write_all(bytes);
   co_await opened.close();
+  // Also where the file was there: who made it may not have come to this yet.
+  if (lasting == durability::full) co_await detail::sync_parent(std::move(path));
 }
 
 stream<std::string_view> lines(const file& from, std::size_t line_bytes_max) {

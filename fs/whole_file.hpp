@@ -31,9 +31,11 @@ enum class durability : std::uint8_t {
 
 /// Reads a file to its end, whatever it says of its size: files of /proc too, and pipes.
 ///
-/// @param limit   Of bytes.
+/// @param limit   Of bytes. No more than one beyond it is read, or held in memory.
+/// @return        What was read, and nothing else, also of a file that is made shorter or longer meanwhile.
 /// @errors        As file::open(); file_too_large: there are more than `limit`; is_a_directory, io_error
 /// @cancellation  Safe.
+/// @limits        One read for a regular file that stays as it is, up to transfer_bytes_max.
 [[nodiscard]] task<std::vector<std::byte>> read_all(path_at path, std::size_t limit = std::size_t{1} << 30U);
 
 /// The same as a string.
@@ -61,8 +63,12 @@ struct replace_options {
 /// adds, unless the disk is full or a signal comes in between.
 ///
 /// @param bytes   Stay until the task has ended.
+/// @param lasting  With durability::full the bytes are on the device when the task ends, and the name of the file. Its
+///                 directory must be one that may be read. Many appends share what that costs in a log that stays open:
+///                 examples/wal.
 /// @errors        As file::open(); transfer_error, whose bytes() have been added
 /// @cancellation  Any part of the bytes may have been added.
+/// @limits        Where a link leads to a file that is missing, in another directory, its name may not last.
 [[nodiscard]] task<> append(path_at path, std::span<const std::byte> bytes, durability lasting = durability::none);
 
 /// The lines of a file or a pipe, from its own position on, without what ends them: "\n" or "\r\n".

@@ -45,4 +45,10 @@ task<> replace_file(path_at target, replacement how, fill_function fill) {
   co_await or_undo(fill_and_rename(directory, unfinished, finished, how, fill), unlink(unfinished));
 }
 
+task<> sync_parent(path_at of) {
+  const auto parent = split(of.path()).directory;
+  const unique_fd directory{co_await ops::openat{of.directory(), parent.c_str(), O_RDONLY | O_DIRECTORY}};
+  co_await ops::fsync{directory};
+}
+
 }  // namespace gyre::fs::detail

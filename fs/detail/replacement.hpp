@@ -37,4 +37,8 @@ struct replacement {
 /// Makes a file beside `target`, has it filled, and gives it the name.
 [[nodiscard]] task<> replace_file(path_at target, replacement how, fill_function fill);
 
+/// Waits until the name is on the device, whoever made it: syncs the directory that it is in. That must be one that may
+/// be read. A link in the path's last place is not followed.
+[[nodiscard]] task<> sync_parent(path_at of);
+
 }  // namespace gyre::fs::detail

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -45,6 +46,13 @@ TEST_CASE("an aligned buffer begins at a multiple, is rounded up to one, and is 
   CHECK(is_aligned(buffer.data(), 512));
   CHECK(buffer.size() == 5120);
   CHECK(std::ranges::all_of(buffer.bytes(), [](std::byte each) { return each == std::byte{0}; }));
+}
+
+TEST_CASE("an aligned buffer of a size that cannot be rounded up is not to be had, and no smaller one instead") {
+  CHECK_THROWS_AS((aligned_buffer{SIZE_MAX, 4096}), std::bad_alloc);
+  CHECK_THROWS_AS((aligned_buffer{SIZE_MAX - 4094, 4096}), std::bad_alloc);
+  CHECK_THROWS_AS((aligned_buffer{PTRDIFF_MAX, 2}), std::bad_alloc);
+  CHECK_THROWS_AS((aligned_buffer{1, SIZE_MAX / 2 + 1}), std::bad_alloc);
 }
 
 TEST_CASE("an aligned buffer that was moved from is empty") {

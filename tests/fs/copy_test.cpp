@@ -3,28 +3,38 @@
 #include <gyre/fs/attributes.hpp>
 #include <gyre/fs/copy.hpp>
 #include <gyre/fs/path_ops.hpp>
+#include <gyre/fs/remove_all.hpp>
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/executor.hpp>
 
 #include "../support/bytes.hpp"
+#include "../support/child.hpp"
 #include "../support/outcome.hpp"
 #include "../support/small_disk.hpp"
 #include "../support/temp_folder.hpp"
 #include "../support/turning.hpp"
+#include "../support/unprivileged.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -102,7 +112,7 @@ TEST_CASE("a copy has the contents and the permissions, and tells how far it is"
   });
 
   CHECK(copied.bytes == contents.size());
-  CHECK(copied.method != copy_method::reflink);
+  CHECK(copied.method == copy_method::program);  // copy_file_range(2) may share, too
   CHECK(content_of(here.at("to")) == contents);
   CHECK(here.about("to").permissions == 0741);
   REQUIRE(told.size() >= 3);
@@ -116,8 +126,9 @@ TEST_CASE("a copy that may share what is on the device has the contents, whether
   const auto contents = letters(mega);
   here.folder.file("from", contents);
 
-  here.copied("from", "to");
+  const auto copied = here.copied("from", "to");
 
+  CHECK(copied.method != copy_method::program);
   CHECK(content_of(here.at("to")) == contents);
 }
 
@@ -135,6 +146,40 @@ TEST_CASE("nothing is replaced unless the options say so") {
   here.copied("from", "to", {.replace = true, .keep_partial = true, .durability = durability::full});
   CHECK(content_of(here.at("to")) == "newer");
   CHECK(here.names_count() == 2);
+}
+
+TEST_CASE("the source is not emptied, whatever somebody makes of the target's name meanwhile") {
+  place here;
+  here.folder.file("from", "contents");
+  here.folder.file("to", "another file");
+  files::create_hard_link(here.at("from"), here.at("one more name"));
+  std::atomic<bool> is_over = false;
+  std::thread swapper{[&, one = here.at("to"), other = here.at("one more name")] {
+    while (!is_over.load()) ::renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE);
+  }};
+
+  for (int round = 0; round < 500; ++round) {
+    const auto failed =
+        here.error_of(fs::copy(here.at("from"), here.at("to"), {.replace = true, .keep_partial = true}));
+    CHECK((!failed || failed == std::errc::invalid_argument));
+    REQUIRE(content_of(here.at("from")) == "contents");
+  }
+  is_over.store(true);
+  swapper.join();
+}
+
+TEST_CASE("permissions are the usual ones where none are copied, and no others for a moment") {
+  place here;
+  here.folder.file("from", "contents");
+  REQUIRE(::chmod(here.at("from").c_str(), 0600) == 0);
+  const ::mode_t mask_before = ::umask(027);
+
+  here.copied("from", "one", {.metadata = copied_metadata::none});
+  here.copied("from", "two", {.metadata = copied_metadata::none, .keep_partial = true});
+
+  ::umask(mask_before);
+  CHECK(here.about("one").permissions == 0640);
+  CHECK(here.about("two").permissions == 0640);
 }
 
 TEST_CASE("holes stay holes, in a file of 10 GiB too") {
@@ -195,6 +240,10 @@ TEST_CASE("what cannot be copied says why, and leaves nothing") {
   CHECK(here.error_of(fs::copy(here.at("nothing"), here.at("to"))) == std::errc::no_such_file_or_directory);
   CHECK(here.error_of(fs::copy(here.at("from"), here.at("nothing/to"))) == std::errc::no_such_file_or_directory);
   CHECK(here.error_of(fs::copy("/proc/self/mem", here.at("to"))) == std::errc::io_error);
+  files::create_symlink("loop", here.at("loop"));
+  CHECK(here.error_of(fs::copy(here.at("loop"), here.at("to"))) == std::errc::too_many_symbolic_link_levels);
+  files::remove(here.at("loop"));
+  CHECK(here.error_of(fs::copy(here.at("from"), here.at(std::string(256, 'n')))) == std::errc::filename_too_long);
   const copy_options in_place{.replace = true, .keep_partial = true};
   CHECK(here.error_of(fs::copy(here.at("from"), here.at("from"), in_place)) == std::errc::invalid_argument);
   here.copied("from", "from", {.replace = true});
@@ -305,6 +354,182 @@ TEST_CASE("a tree comes along with times when all metadata does") {
   here.loop.run(copy_tree(here.at("from"), here.at("to"), {.metadata = copied_metadata::all}));
 
   for (const char* each : {"to/a/2", "to/a", "to"}) CHECK(here.about(each).modified == long_ago);
+}
+
+TEST_CASE("times that nanoseconds cannot count come along, of files, directories and links") {
+  tree here;
+  const std::array<::timespec, 2> in_2286{
+      {{.tv_sec = 10'000'000'000, .tv_nsec = 1}, {.tv_sec = 10'000'000'000, .tv_nsec = 2}}};
+  const auto modified = [&](const std::string& name) {
+    struct ::stat found{};
+    REQUIRE(::lstat(here.at(name).c_str(), &found) == 0);
+    return found.st_mtim.tv_sec;
+  };
+  const auto all = {"a/2", "a/link", "a/b", "a", ""};
+  for (const char* each : all)
+    REQUIRE(::utimensat(AT_FDCWD, here.at(std::string{"from/"} + each).c_str(), in_2286.data(), AT_SYMLINK_NOFOLLOW) ==
+            0);
+  if (modified("from") != 10'000'000'000) {
+    MESSAGE("skipped: the file system of temporary files keeps no such times");
+    return;
+  }
+
+  here.loop.run(copy_tree(here.at("from"), here.at("to"), {.metadata = copied_metadata::all}));
+  here.copied("from/a/2", "file", {.metadata = copied_metadata::all});
+
+  for (const char* each : all) CHECK(modified(std::string{"to/"} + each) == 10'000'000'000);
+  CHECK(modified("file") == 10'000'000'000);
+}
+
+TEST_CASE("attributes of directories come along when all metadata does") {
+  tree here;
+  for (const char* each : {"from", "from/a"}) {
+    if (here.error_of(set_attribute(here.at(each), "user.note", bytes_of(each)))) {
+      MESSAGE("skipped: the file system of temporary files has no attributes");
+      return;
+    }
+  }
+
+  here.loop.run(copy_tree(here.at("from"), here.at("to"), {.metadata = copied_metadata::all}));
+
+  for (const std::string each : {"", "/a"}) {
+    const auto note = here.loop.run(get_attribute(here.at("to" + each), "user.note"));
+    REQUIRE(note);
+    CHECK(test::text_of(*note) == "from" + each);
+  }
+}
+
+TEST_CASE("a tree is not copied into itself, however its path is written") {
+  tree here;
+  files::create_directory_symlink(here.at("from/a"), here.at("way in"));
+  const auto before = inventory(here.at("from"));
+
+  for (const char* into : {"from/copy", "from/a/b/copy", "way in/copy", "from/a/../copy"})
+    CHECK(here.error_of(copy_tree(here.at("from"), here.at(into))) == std::errc::invalid_argument);
+  CHECK(here.error_of(copy_tree(here.at("from"), here.at("from"))) == std::errc::file_exists);
+  here.loop.run(copy_tree(here.at("from/a"), here.at("from/beside"), {.durability = durability::full}));
+
+  CHECK(inventory(here.at("from/beside")) == inventory(here.at("from/a")));
+  files::remove_all(here.at("from/beside"));
+  CHECK(inventory(here.at("from")) == before);
+}
+
+TEST_CASE("a tree that is mounted below itself is not copied for ever") {
+  tree here;
+  files::create_directory(here.at("from/a/b/c"));
+  child confined{[&] {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 77;
+    files::create_directory(here.at("from/parent"));
+    if (::mount(here.folder.path().c_str(), here.at("from/parent").c_str(), nullptr, MS_BIND, nullptr) != 0) return 77;
+    executor loop;
+    const auto failed = loop.run(as_result(copy_tree(here.at("from"), here.at("to"))));
+    return failed.error() == std::errc::invalid_argument && !files::exists(here.at("to")) ? 0 : 1;
+  }};
+
+  const int status = sanitizer_forbids_threads_in_child ? 77 : confined.wait().exit_status;
+  if (status == 77) MESSAGE("skipped: a mount takes root; and ThreadSanitizer starts no threads in a child");
+  else CHECK(status == 0);
+}
+
+TEST_CASE("links that somebody puts in the place of what is copied lead nowhere") {
+  tree here;
+  files::create_directory(here.at("secrets"));
+  here.folder.file("secrets/2", "secret");
+  files::create_symlink(here.at("secrets/2"), here.at("link to file"));
+  files::create_directory_symlink(here.at("secrets"), here.at("link to directory"));
+  std::atomic<bool> is_over = false;
+  std::thread swapper{[&] {
+    const auto swap = [&](const char* one, const char* other) {
+      ::renameat2(AT_FDCWD, here.at(one).c_str(), AT_FDCWD, here.at(other).c_str(), RENAME_EXCHANGE);
+    };
+    while (!is_over.load()) {
+      swap("from/a/2", "link to file");
+      swap("from/a/2", "link to file");
+      swap("from/a", "link to directory");
+      swap("from/a", "link to directory");
+    }
+  }};
+
+  for (int round = 0; round < 100; ++round) {
+    const auto failed = here.error_of(copy_tree(here.at("from"), here.at("to"), {.keep_partial = true}));
+    CHECK((!failed || failed == std::errc::resource_unavailable_try_again));
+    const auto& copied = inventory(here.at("to"));
+    CHECK(std::ranges::none_of(copied, [](const auto& each) { return each.second.ends_with("secret"); }));
+    files::remove_all(here.at("to"));
+  }
+  is_over.store(true);
+  swapper.join();
+}
+
+TEST_CASE("links that somebody puts in the place of what is being made lead nowhere") {
+  tree here;
+  files::create_directory(here.at("outside"));
+  std::atomic<bool> is_over = false;
+  std::thread swapper{[&, made = here.at("to/a"), aside = here.at("aside"), outside = here.at("outside")] {
+    while (!is_over.load()) {
+      if (::rename(made.c_str(), aside.c_str()) != 0) continue;
+      (void)!::symlink(outside.c_str(), made.c_str());
+      ::unlink(made.c_str());
+      ::rename(aside.c_str(), made.c_str());
+    }
+  }};
+
+  for (int round = 0; round < 100; ++round) {
+    (void)here.error_of(copy_tree(here.at("from"), here.at("to"), {.keep_partial = true}));
+    CHECK(files::is_empty(here.at("outside")));
+    while (files::exists(here.at("to"))) (void)here.error_of(remove_all(here.at("to")));
+  }
+  is_over.store(true);
+  swapper.join();
+  CHECK(files::is_empty(here.at("outside")));
+}
+
+TEST_CASE("whoever is not root leaves nothing of a copy either, when its directories have their permissions by then") {
+  CHECK(holds_for_nobody([] {
+    tree here;
+    for (const char* each : {"from/a/b", "from/a", "from/empty"}) files::permissions(here.at(each), files::perms(0555));
+    bool leaves_nothing = true;
+    for (int turns_before = 0; turns_before < 60; ++turns_before) {
+      auto copying = here.loop.start(copy_tree(here.at("from"), here.at("to"), {.side_by_side = 1}));
+      for (int turn = 0; turn < turns_before && !copying.done(); ++turn) here.loop.turn(/*may_park=*/turn > 3);
+      copying.cancel();
+      turn_until_done(here.loop, copying);
+      leaves_nothing = leaves_nothing && files::exists(here.at("to")) == !copying.stopped();
+      for (const char* each : {"to/a/b", "to/a", "to/empty"})
+        if (files::exists(here.at(each))) files::permissions(here.at(each), files::perms(0755));
+      files::remove_all(here.at("to"));
+    }
+    for (const char* each : {"from/a/b", "from/a", "from/empty"}) files::permissions(here.at(each), files::perms(0755));
+    return leaves_nothing;
+  }));
+}
+
+TEST_CASE("a full disk ends the copy of a tree, and nothing is left of it") {
+  place here;
+  const temp_folder large;
+  files::create_directories(large.file("from/a/b"));
+  for (const char* each : {"from/1", "from/a/2", "from/a/b/3"}) large.file(each, std::string(150'000, 'x'));
+
+  CHECK(holds_on_small_disk(here.folder.path(), [&] {
+    executor loop;
+    const auto failed = loop.run(as_result(copy_tree(large.file("from"), here.at("to"))));
+    return failed.error() == std::errc::no_space_on_device && here.names_count() == 0;
+  }));
+}
+
+TEST_CASE("names of any bytes come along") {
+  place here;
+  files::create_directory(here.at("from"));
+  std::string every_byte;
+  for (int each = 1; each < 256; ++each)
+    if (each != '/') every_byte += static_cast<char>(each);
+  const std::vector<std::string> names{every_byte, std::string(255, '\xff'), "new\nline", " ", "...", "-rf", "\\"};
+  for (const auto& each : names) here.folder.file("from/" + each, each);
+
+  here.loop.run(copy_tree(here.at("from"), here.at("to")));
+
+  CHECK(inventory(here.at("to")).size() == names.size());
+  for (const auto& each : names) CHECK(content_of(here.at("to/" + each)) == each);
 }
 
 TEST_CASE("a tree that cannot be copied leaves nothing, unless that was wanted") {

@@ -27,6 +27,7 @@
 #include <span>
 #include <string>
 #include <system_error>
+#include <utility>
 
 namespace gyre::fs {
 namespace {
@@ -52,6 +53,12 @@ failed_transfer failure_of(executor& loop, task<> transfer) {
     return {error.code(), error.bytes()};
   }
   return {};
+}
+
+template <class Operation>
+task<std::error_code> error_from(Operation failing) {
+  const auto got = co_await as_result(std::move(failing));
+  co_return got.error();
 }
 
 }  // namespace
@@ -240,6 +247,48 @@ TEST_CASE("reading exactly more than there is says how much there was") {
   CHECK(failure.why == errc::end_of_stream);
   CHECK(failure.bytes == 4);
   CHECK(text_of(buffer).starts_with("cdef"));
+}
+
+TEST_CASE("a position that there is not is refused, and is not taken for the file's own") {
+  const temp_folder folder;
+  executor loop;
+  const auto opened = loop.run(file::open(folder.file("file", "contents"), {.access = file_access::read_write}));
+  std::array<std::byte, 4> buffer{};
+  std::array<::iovec, 1> parts{{{.iov_base = buffer.data(), .iov_len = buffer.size()}}};
+  const auto error_of_operation = [&](auto operation) { return loop.run(error_from(std::move(operation))); };
+
+  for (const std::uint64_t nowhere : {UINT64_MAX, UINT64_MAX - 1, std::uint64_t{INT64_MAX} + 1}) {
+    CHECK(failure_of(loop, opened.read_exactly_at(buffer, nowhere)).why == std::errc::invalid_argument);
+    CHECK(failure_of(loop, opened.write_all_at(buffer, nowhere)).why == std::errc::invalid_argument);
+    CHECK(error_of_operation(opened.readv_at(parts, nowhere)) == std::errc::invalid_argument);
+    CHECK(error_of_operation(opened.writev_at(parts, nowhere)) == std::errc::invalid_argument);
+    CHECK(error_of_operation(opened.truncate(nowhere)) == std::errc::invalid_argument);
+    CHECK(error_of_operation(opened.allocate(nowhere, 1)) == std::errc::invalid_argument);
+    CHECK(error_of_operation(opened.punch_hole(0, nowhere)) == std::errc::invalid_argument);
+    CHECK(!loop.run(opened.seek_data(nowhere)));
+  }
+  CHECK(failure_of(loop, opened.write_all_at(buffer, INT64_MAX)).why);  // one or the other, by file system
+  CHECK(!error_of_operation(opened.read(buffer)));                      // its own position is where it was
+  CHECK(text_of(buffer) == "cont");
+  CHECK(content_of(folder.file("file")) == "contents");
+}
+
+TEST_CASE("times that nanoseconds cannot count are the first or the last that they can") {
+  const auto modified_at = [](std::int64_t second, std::uint32_t nanosecond) {
+    struct ::statx told{};
+    told.stx_mtime.tv_sec = second;
+    told.stx_mtime.tv_nsec = nanosecond;
+    return metadata::from_kernel(told).modified;
+  };
+  const metadata::time_point in_1931{std::chrono::seconds{-1'200'000'000} + std::chrono::nanoseconds{1}};
+
+  CHECK(modified_at(-1'200'000'000, 1) == in_1931);
+  CHECK(modified_at(253'402'300'799, 0) == metadata::time_point::max());  // the year 9999
+  CHECK(modified_at(INT64_MAX, 999'999'999) == metadata::time_point::max());
+  CHECK(modified_at(9'223'372'035, 0) == metadata::time_point{std::chrono::seconds{9'223'372'035}});
+  CHECK(modified_at(-9'223'372'036, 0) == metadata::time_point{std::chrono::seconds{-9'223'372'036}});
+  CHECK(modified_at(-9'223'372'037, 0) == metadata::time_point::min());
+  CHECK(modified_at(INT64_MIN, 0) == metadata::time_point::min());
 }
 
 TEST_CASE("reading exactly what there is fills the buffer") {

@@ -6,17 +6,22 @@
 #include <gyre/runtime/unique_fd.hpp>
 
 #include "../support/outcome.hpp"
+#include "../support/scripted.hpp"
 #include "../support/temp_folder.hpp"
 #include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -111,6 +116,74 @@ TEST_CASE("a rename replaces, refuses to, or exchanges, as it is told") {
   CHECK(content_of(here.at("b")) == "B");
   CHECK(!files::exists(here.at("a")));
   CHECK(here.error_of(rename(here.at("a"), here.at("b"))) == std::errc::no_such_file_or_directory);
+}
+
+TEST_CASE("where a file system knows no rename that replaces nothing, a second name does for it") {
+  struct answers {
+    int to_link = 0;
+    int to_unlink = 0;
+  };
+  using opcodes = std::vector<int>;
+  const auto renamed = [](answers given, opcodes& asked) {
+    scripted_executor on;
+    on.script.answer = [&](const auto& request) -> std::optional<std::int32_t> {
+      asked.push_back(request.opcode);
+      switch (request.opcode) {
+        case IORING_OP_RENAMEAT:
+          return -EINVAL;
+        case IORING_OP_LINKAT:
+          return given.to_link;
+        default:
+          return asked.size() == 4 ? given.to_unlink : 0;
+      }
+    };
+    return on.loop.run(as_result(rename("from", "to", rename_how::no_replace))).error();
+  };
+  const opcodes all{IORING_OP_RENAMEAT, IORING_OP_STATX, IORING_OP_LINKAT, IORING_OP_UNLINKAT};
+  const opcodes linked{IORING_OP_RENAMEAT, IORING_OP_STATX, IORING_OP_LINKAT};
+  opcodes undone = all;
+  undone.push_back(IORING_OP_UNLINKAT);
+  opcodes asked;
+
+  CHECK(!renamed({}, asked));
+  CHECK(std::exchange(asked, {}) == all);
+  CHECK(renamed({.to_link = -EEXIST}, asked) == std::errc::file_exists);
+  CHECK(std::exchange(asked, {}) == linked);
+  CHECK(renamed({.to_link = -EPERM}, asked) == std::errc::operation_not_supported);
+  CHECK(std::exchange(asked, {}) == linked);
+  CHECK(renamed({.to_unlink = -EACCES}, asked) == std::errc::permission_denied);
+  CHECK(std::exchange(asked, {}) == undone);
+}
+
+TEST_CASE("a directory is not renamed into itself, and no second name is tried for it") {
+  place here;
+  files::create_directories(here.at("a/b"));
+
+  for (const auto how : {rename_how::replace, rename_how::no_replace})
+    CHECK(here.error_of(rename(here.at("a"), here.at("a/b/c"), how)) == std::errc::invalid_argument);
+
+  CHECK(files::exists(here.at("a/b")));
+}
+
+TEST_CASE("a rename by a second name that is stopped in between does not leave both") {
+  scripted_executor on;
+  std::size_t unlinks_count = 0;
+  on.script.answer = [&](const auto& request) -> std::optional<std::int32_t> {
+    if (request.opcode == IORING_OP_RENAMEAT) return -EINVAL;
+    if (request.opcode == IORING_OP_LINKAT) return std::nullopt;  // a worker has it
+    unlinks_count += request.opcode == IORING_OP_UNLINKAT ? 1 : 0;
+    return 0;
+  };
+  auto renaming = on.loop.start(rename("from", "to", rename_how::no_replace));
+  on.loop.run_ready();
+
+  const auto link = on.script.only(IORING_OP_LINKAT);
+  on.script.complete(link, 0);
+  renaming.cancel();
+  on.loop.run_ready();
+
+  CHECK(renaming.done());
+  CHECK(unlinks_count == 1);
 }
 
 TEST_CASE("a rename does not cross file systems") {

@@ -8,9 +8,11 @@
 #include "../support/outcome.hpp"
 #include "../support/temp_folder.hpp"
 #include "../support/turning.hpp"
+#include "../support/unprivileged.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -29,8 +32,8 @@ namespace files = std::filesystem;
 using namespace test;
 
 std::string text_of(const watch_event& event) {
-  static constexpr const char* names[] = {"created", "removed",   "renamed", "written",
-                                          "closed",  "described", "overflow"};
+  static constexpr const char* names[] = {"created", "removed",   "renamed",  "written",
+                                          "closed",  "described", "overflow", "unwatched"};
   std::string text = names[static_cast<int>(event.what)];
   if (event.is_directory) text += " directory";
   if (!event.old_path.empty()) text += " " + event.old_path + " ->";
@@ -51,13 +54,41 @@ struct place {
     }
     return told;
   }
+  // More changes than the queue holds, if nobody reads them.
+  void fill_queue(const std::string& directory, unsigned long limit) {
+    const std::string one = folder.file(directory + "/one", "");
+    const std::string other = at(directory + "/other");
+    for (unsigned long each = 0; each < limit / 2 + 100; ++each)
+      REQUIRE(::rename((each % 2 == 0 ? one : other).c_str(), (each % 2 == 0 ? other : one).c_str()) == 0);
+  }
   [[nodiscard]] std::string at(const std::string& name) const { return folder.file(name); }
 
   temp_folder folder;
   executor loop;
 };
 
+// How many changes the kernel keeps, where a test can make more.
+std::optional<unsigned long> queue_limit() {
+  std::string limit;
+  std::ifstream{"/proc/sys/fs/inotify/max_queued_events"} >> limit;
+  if (!limit.empty() && std::stoul(limit) <= 100'000) return std::stoul(limit);
+  MESSAGE("skipped: fs.inotify.max_queued_events is large, or cannot be read");
+  return std::nullopt;
+}
+
 using events = std::vector<std::string>;
+
+// Those of watchers are closed on threads.
+void wait_until_closed(std::size_t descriptors_before) {
+  while (open_descriptors_count() > descriptors_before) std::this_thread::yield();
+}
+
+// How often this thread gave way because it had to wait for something.
+long waits_count() {
+  ::rusage used{};
+  ::getrusage(RUSAGE_THREAD, &used);
+  return used.ru_nvcsw;
+}
 
 bool holds(const events& told, const std::string& one) { return std::ranges::find(told, one) != told.end(); }
 
@@ -155,25 +186,167 @@ TEST_CASE("what leaves a tree is removed, what comes from outside is created, an
   CHECK(here.until(changes, "created d/file") == events{"created directory d", "created d/file"});
 }
 
+TEST_CASE("a directory that is renamed before it could be watched is watched under its new name") {
+  for (int turns_before = 0; turns_before < 6; ++turns_before) {
+    CAPTURE(turns_before);
+    place here;
+    auto changes = here.begin({}, {.recursive = true});
+    files::create_directory(here.at("a"));
+    auto waiting = here.loop.start(changes.next());
+    for (int turn = 0; turn < turns_before; ++turn) here.loop.turn(/*may_park=*/false);
+    waiting.cancel();
+    turn_until_done(here.loop, waiting);
+
+    files::rename(here.at("a"), here.at("b"));
+    files::create_directories(here.at("b/c"));
+    const auto told = here.until(changes, "renamed directory a -> b");
+    here.folder.file("b/c/file", "");
+
+    CHECK(holds(here.until(changes, "closed b/c/file"), "created b/c/file"));
+  }
+}
+
+TEST_CASE("a directory whose name another one has by the time that it is to be watched is watched, as is the other") {
+  place here;
+  auto changes = here.begin({}, {.recursive = true});
+  files::create_directory(here.at("a"));
+  auto waiting = here.loop.start(changes.next());
+  here.loop.turn(/*may_park=*/false);
+  waiting.cancel();
+  turn_until_done(here.loop, waiting);
+
+  files::create_directory(here.at("a/below"));
+  files::rename(here.at("a"), here.at("b"));
+  files::create_directory(here.at("a"));
+  files::create_directory(here.at("last"));
+  here.until(changes, "created directory last");
+  here.folder.file("a/file", "");
+  here.until(changes, "closed a/file");
+  here.folder.file("b/file", "");
+  here.until(changes, "closed b/file");
+  here.folder.file("b/below/file", "");
+
+  CHECK(holds(here.until(changes, "closed b/below/file"), "created b/below/file"));
+}
+
+TEST_CASE("a directory that leaves a tree and comes back is removed and created, and is watched") {
+  place here;
+  files::create_directories(here.at("tree/a/b"));
+  files::create_directories(here.at("outside"));
+  for (const char* comes_back_as : {"tree/a", "tree/c"}) {
+    auto changes = here.begin("tree", {.recursive = true});
+    const std::string name = files::path{comes_back_as}.filename();
+
+    files::rename(here.at("tree/a"), here.at("outside/a"));
+    files::rename(here.at("outside/a"), here.at(comes_back_as));
+    const auto told = here.until(changes, "created directory " + name + "/b");
+    here.folder.file(comes_back_as + std::string{"/b/file"}, "");
+    const auto later = here.until(changes, "closed " + name + "/b/file");
+
+    CHECK(holds(told, "created directory " + name));
+    if (name == "a") CHECK(told.front() == "removed directory a");
+    else if (!holds(told, "removed directory a") && !holds(later, "removed directory a"))
+      here.until(changes, "removed directory a");  // when its other half has not come
+  }
+}
+
+TEST_CASE("what happens to a directory after it has left is not told, whenever it is read") {
+  place here;
+  files::create_directories(here.at("tree/a"));
+  files::create_directories(here.at("outside"));
+  auto changes = here.begin("tree", {.recursive = true});
+
+  files::rename(here.at("tree/a"), here.at("outside/a"));
+  CHECK(here.until(changes, "removed directory a").size() == 1);
+  here.folder.file("outside/a/never told", "");
+  files::create_directory(here.at("tree/last"));
+
+  CHECK(here.until(changes, "created directory last").size() == 1);
+}
+
+TEST_CASE("the halves of several renames are paired, however they are mixed, and what replaces a name comes after it") {
+  place here;
+  for (const char* each : {"a", "b", "c"}) here.folder.file(each, "");
+  files::create_directory(here.at("outside"));
+  auto changes = here.begin();
+
+  files::rename(here.at("a"), here.at("outside/a"));
+  files::rename(here.at("b"), here.at("d"));
+  here.folder.file("a", "");
+  files::rename(here.at("c"), here.at("e"));
+  here.folder.file("last", "");
+
+  CHECK(here.until(changes, "created last") ==
+        events{"renamed b -> d", "removed a", "created a", "closed a", "renamed c -> e", "created last"});
+}
+
+TEST_CASE("a directory that may not be read is told, the others are watched, and so is it when it may be read") {
+  CHECK(holds_for_nobody([] {
+    place here;
+    files::create_directories(here.at("open"));
+    files::create_directories(here.at("secret/below"));
+    files::permissions(here.at("secret"), files::perms::none);
+    auto changes = here.begin({}, {.recursive = true});
+    const auto first = here.loop.run(changes.next());
+    bool holds_all = text_of(*first) == "unwatched directory secret" && first->error == std::errc::permission_denied;
+
+    here.folder.file("open/file", "");
+    holds_all = holds_all && holds(here.until(changes, "closed open/file"), "created open/file");
+    files::create_directory(here.at("new"));
+    files::permissions(here.at("new"), files::perms::none);
+    const auto told = here.until(changes, "described directory new");
+    files::permissions(here.at("secret"), files::perms::owner_all);
+    holds_all = holds_all && holds(here.until(changes, "created directory secret/below"), "described directory secret");
+    here.folder.file("secret/below/file", "");
+    holds_all = holds_all && holds(here.until(changes, "closed secret/below/file"), "created secret/below/file");
+    files::permissions(here.at("new"), files::perms::owner_all);
+    return holds_all;
+  }));
+}
+
+TEST_CASE("a watcher that goes does not have its thread wait for what the kernel waits for") {
+  place here;
+  const auto before = open_descriptors_count();
+  long fewest_waits = 1000;
+
+  for (int each = 0; each < 10; ++each) {
+    std::optional<watcher> changes{here.begin()};
+    const long waits_before = waits_count();
+    changes.reset();
+    fewest_waits = std::min(fewest_waits, waits_count() - waits_before);
+  }
+
+  CHECK(fewest_waits == 0);
+  wait_until_closed(before);
+}
+
 TEST_CASE("changes that are too many are an overflow, and the watch goes on") {
   place here;
   files::create_directory(here.at("below"));
-  std::string limit;
-  std::ifstream{"/proc/sys/fs/inotify/max_queued_events"} >> limit;
-  if (limit.empty() || std::stoul(limit) > 100'000) {
-    MESSAGE("skipped: fs.inotify.max_queued_events is large, or cannot be read");
-    return;
-  }
+  const auto limit = queue_limit();
+  if (!limit) return;
   auto changes = here.begin({}, {.recursive = true});
-  const std::string one = here.at("one");
-  const std::string other = here.at("other");
-  here.folder.file("one", "");
-  for (unsigned long each = 0; each < std::stoul(limit) / 2 + 100; ++each)
-    REQUIRE(::rename((each % 2 == 0 ? one : other).c_str(), (each % 2 == 0 ? other : one).c_str()) == 0);
+  here.fill_queue(".", *limit);
 
   CHECK(here.until(changes, "overflow ").size() > 100);
   files::create_directory(here.at("later"));
   CHECK(holds(here.until(changes, "created directory later"), "created directory later"));
+}
+
+TEST_CASE("a watch whose end is lost among too many changes ends all the same") {
+  place here;
+  const auto limit = queue_limit();
+  if (!limit) return;
+  files::create_directory(here.at("tree"));
+  auto changes = here.begin("tree");
+  here.fill_queue("tree", *limit);
+  files::remove_all(here.at("tree"));
+
+  CHECK(here.until(changes, "overflow ").size() > 100);
+  const auto last = here.loop.run(changes.next());
+  REQUIRE(last);
+  CHECK(text_of(*last) == "removed ");
+  CHECK(!here.loop.run(changes.next()));
 }
 
 TEST_CASE("what cannot be watched says why, and leaks nothing") {
@@ -182,7 +355,7 @@ TEST_CASE("what cannot be watched says why, and leaks nothing") {
 
   CHECK(here.loop.run(as_result(watch(here.at("nothing")))).error() == std::errc::no_such_file_or_directory);
   CHECK(here.loop.run(as_result(watch(here.at("x") + '\0'))).error() == std::errc::invalid_argument);
-  CHECK(open_descriptors_count() == before);
+  wait_until_closed(before);
 }
 
 TEST_CASE("a path that begins at an open directory is watched") {
@@ -237,7 +410,7 @@ TEST_CASE("beginning to watch is stopped at any moment, and leaks nothing") {
     if (!begun.stopped()) (void)begun.get();
   }
 
-  CHECK(open_descriptors_count() == before);
+  wait_until_closed(before);
 }
 
 }  // namespace gyre::fs

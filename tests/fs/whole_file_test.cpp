@@ -8,24 +8,28 @@
 #include <gyre/runtime/when_all.hpp>
 
 #include "../support/bytes.hpp"
-#include "../support/child.hpp"
 #include "../support/outcome.hpp"
+#include "../support/scripted.hpp"
 #include "../support/small_disk.hpp"
 #include "../support/temp_folder.hpp"
 #include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <csignal>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
-#include <random>
+#include <optional>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -77,6 +81,94 @@ TEST_CASE("a file is read up to the limit, and one byte more is too much") {
   CHECK(here.loop.run(read_all(here.at("file"), 5000)).size() == 5000);
   CHECK(here.error_of(read_all(here.at("file"), 4999)) == std::errc::file_too_large);
   CHECK(here.error_of(read_text(here.at("file"), 0)) == std::errc::file_too_large);
+}
+
+TEST_CASE(
+    "a file whose size is known is read at one blow, another one until nothing comes, and never beyond the limit") {
+  place here;
+  here.folder.file("file", std::string(5000, 'x'));
+  here.folder.file("small", "abc");
+  const auto reads_of = [&](const std::string& path, std::size_t limit, std::vector<std::string> deliveries) {
+    scripted_executor on;
+    std::vector<std::size_t> rooms;
+    on.script.answer = [&](const auto& request) -> std::optional<std::int32_t> {
+      if (request.opcode == IORING_OP_OPENAT) return ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+      return std::nullopt;
+    };
+    auto reading = on.loop.start(read_text(path, limit));
+    on.loop.run_ready();
+    for (const auto& each : deliveries) {
+      const auto asked = on.script.only(IORING_OP_READ);
+      rooms.push_back(asked.len);
+      on.script.deliver(asked, each);
+      on.loop.run_ready();
+    }
+    REQUIRE(reading.done());
+    std::string all;
+    for (const auto& each : deliveries) all += each;
+    CHECK(reading.get() == all);
+    return rooms;
+  };
+  using rooms = std::vector<std::size_t>;
+
+  CHECK(reads_of(here.at("file"), 1U << 20U, {std::string(5000, 'x')}) == rooms{5001});
+  CHECK(reads_of(here.at("file"), 5000, {std::string(5000, 'x')}) == rooms{5001});
+  CHECK(reads_of(here.at("small"), 1U << 20U, {"abc"}) == rooms{4096});
+  // It has become shorter, and then longer: what comes is what there is, with no zeros in between.
+  CHECK(reads_of(here.at("file"), 1U << 20U, {std::string(3000, 'x'), "more", ""}) == rooms{5001, 2001, 1997});
+  CHECK(reads_of(here.at("file"), 1U << 20U, {""}) == rooms{5001});
+  // It has become longer, as far as the limit.
+  CHECK(reads_of(here.at("file"), 6000, {std::string(5001, 'x'), "more", ""}) == rooms{5001, 1000, 996});
+  // It says nothing, or too much.
+  CHECK(reads_of("/proc/version", 10'000, {"one", "two", ""}) == rooms{4096, 4093, 4090});
+  CHECK(reads_of(here.at("file"), 4097, {std::string(4000, 'x'), ""}) == rooms{4096, 96});
+  CHECK(reads_of(here.at("small"), 1, {""}) == rooms{2});
+}
+
+TEST_CASE("a file that is cut and written anew all the time is read without a byte that nobody wrote") {
+  place here;
+  here.folder.file("file", "");
+  std::atomic<bool> is_over = false;
+  std::thread writer{[&] {
+    const unique_fd to{::open(here.at("file").c_str(), O_WRONLY | O_CLOEXEC)};
+    const std::string contents(40'000, 'x');
+    while (!is_over.load()) {
+      for (const std::size_t size : {40'000UL, 4096UL, 12'000UL}) {
+        (void)!::ftruncate(to.get(), 0);
+        (void)!::pwrite(to.get(), contents.data(), size, 0);
+      }
+    }
+  }};
+
+  for (int round = 0; round < 500; ++round) {
+    const auto found = here.loop.run(read_text(here.at("file")));
+    CHECK(std::ranges::count(found, 'x') == static_cast<std::ptrdiff_t>(found.size()));
+  }
+  is_over.store(true);
+  writer.join();
+}
+
+TEST_CASE("what is appended to last is followed by a sync of the directory, and nothing else is") {
+  for (const auto lasting : {durability::none, durability::full}) {
+    scripted_executor on;
+    std::vector<int> asked;
+    std::uint32_t flags = 0;
+    on.script.answer = [&](const auto& request) -> std::optional<std::int32_t> {
+      asked.push_back(request.opcode);
+      if (request.opcode == IORING_OP_OPENAT && asked.size() == 1) flags = request.op_flags;
+      if (request.opcode == IORING_OP_OPENAT) return ::dup(STDERR_FILENO);
+      if (request.opcode == IORING_OP_WRITE) return 4;
+      if (request.opcode == IORING_OP_CLOSE) return ::close(request.fd);
+      return 0;
+    };
+    std::vector<int> expected{IORING_OP_OPENAT, IORING_OP_WRITE, IORING_OP_CLOSE};
+    if (lasting == durability::full) expected.insert(expected.end(), {IORING_OP_OPENAT, IORING_OP_FSYNC});
+
+    on.loop.run(append("folder/log", bytes_of("line"), lasting));
+
+    CHECK(asked == expected);
+    CHECK(((flags & O_SYNC) == O_SYNC) == (lasting == durability::full));
+  }
 }
 
 TEST_CASE("what cannot be read says why") {
@@ -177,36 +269,6 @@ TEST_CASE("a replacement that is stopped at any moment leaves the old file or th
 
   CHECK(was_stopped);
   CHECK(open_descriptors_count() == before);
-}
-
-TEST_CASE("a process that is killed at any moment leaves the old file or the new one, and what it has reported") {
-  const temp_folder folder;
-  const auto path = folder.file("file", std::string(20'000, 'z'));
-  std::minstd_rand random{7};
-
-  for (int round = 0; round < 60; ++round) {
-    child writer{[&] {
-      executor loop;
-      for (char letter = 'a';; letter = letter == 'y' ? 'a' : static_cast<char>(letter + 1)) {
-        const std::string whole(20'000, letter);
-        loop.run(write_atomically(path, bytes_of(whole), {.durability = durability::none}));
-        say(letter);
-      }
-      return 0;
-    }};
-    char reported = 'z';
-    for (auto heard = random() % 20 + 1; heard > 0; --heard) reported = writer.hears();
-    for (volatile auto moment = random() % 200'000; moment > 0;) moment = moment - 1;
-    writer.signal(SIGKILL);
-    while (const char more = writer.hears()) reported = more;
-    (void)writer.wait();
-
-    const auto found = content_of(path);
-    REQUIRE(found.size() == 20'000);
-    CHECK(std::ranges::all_of(found, [&](char each) { return each == found.front(); }));
-    const char next = reported == 'y' ? 'a' : static_cast<char>(reported + 1);
-    CHECK((found.front() == reported || found.front() == next));
-  }
 }
 
 TEST_CASE("what is added goes to the end, whole, also by several at once") {
