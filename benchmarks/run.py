@@ -4,9 +4,9 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, buffers, task, when, timer, deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross,
-offload, spread, recv_stream, relay, send_zc, udp, idle_connections, echo, short, transfer, instructions; without one,
-all run.
+NAME is one of nop, buffers, file_reads, small_files, stat_names, group_commit, task, when, timer, deadline, chain,
+cancel, channel, sleepers, sync, yield, lock, cross, offload, spread, recv_stream, relay, send_zc, udp,
+idle_connections, echo, short, transfer, instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -29,6 +29,13 @@ BENCHMARKS = {
             lambda build, quick: micro.measure(build, 'nop', quick)),
     'buffers': ('Reads of the page cache, into plain and registered memory',
                 lambda build, quick: micro.measure(build, 'buffers', quick)),
+    'file_reads': ('Reads of a file, anywhere and in order',
+                   lambda build, quick: micro.measure(build, 'file_reads', quick)),
+    'small_files': ('Small files opened, read and closed',
+                    lambda build, quick: micro.measure(build, 'small_files', quick)),
+    'stat_names': ('What is behind a name', lambda build, quick: micro.measure(build, 'stat_names', quick)),
+    'group_commit': ('Records of a log that are on the device',
+                     lambda build, quick: micro.measure(build, 'group_commit', quick)),
     'task': ('Calling coroutines', lambda build, quick: micro.measure(build, 'task', quick)),
     'when': ('Tasks side by side', lambda build, quick: micro.measure(build, 'when', quick)),
     'timer': ('Deadlines that are not reached', lambda build, quick: micro.measure(build, 'timer', quick)),
@@ -90,6 +97,7 @@ def main():
     facts = machine()
     print(f"{facts['processor']}, {facts['cores']} cores, Linux {facts['kernel']}, load {facts['load_average']:.1f}")
     if options.quick:
+        os.environ['GYRE_BENCH_QUICK'] = '1'  # small files, and few of them
         print('A quick run: the times below mean nothing.')
     results = {}
     failed = []

@@ -41,8 +41,11 @@ void file_lock::release() noexcept {
 }
 
 task<> file_lock::unlock() {
-  const int failure = co_await offload([this] { return set_lock(opened_.get(), F_UNLCK, range_); });
-  opened_.reset();
+  const int failure = co_await offload([this] {
+    const int refused = set_lock(opened_.get(), F_UNLCK, range_);
+    opened_.reset();  // here, as a network's file system may flush
+    return refused;
+  });
   if (failure != 0) throw std::system_error{failure, std::system_category(), "unlock"};
 }
 

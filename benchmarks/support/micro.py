@@ -2,8 +2,9 @@
 """Runs a Google Benchmark program several times and pairs each floor with the gyre line that follows it.
 
 The convention: X_floor and X_gyre (with the same argument) are the two sides of X, registered one after the other,
-and both say how many items they processed. A program runs once for each pair of samples, because the machine
-drifts by more than what is to be measured.
+and both say how many items they processed. Others beside them, X_pool or X_libuv, have a line each, as if they stood in
+gyre's place. A program runs once for each pair of samples, because the machine drifts by more than what is to be
+measured.
 """
 
 import json
@@ -21,6 +22,18 @@ LINES = {
     ('registered_read', '4096'): ('the same, registered memory', ('ratio', 1.10)),
     ('plain_read', '65536'): ('read of 64 KiB of the page cache, plain memory', ('ratio', 1.05)),
     ('registered_read', '65536'): ('the same, registered memory', ('ratio', 1.05)),
+    ('cached_read', '1'): ('read of 4 KiB anywhere in a cached file', ('ratio', 1.05)),
+    ('cached_read', '32'): ('the same, 32 at a time', ('ratio', 1.05)),
+    ('direct_read', '1'): ('read of 4 KiB anywhere on the device', ('ratio', 1.05)),
+    ('direct_read', '32'): ('the same, 32 at a time', ('ratio', 1.05)),
+    ('direct_registered_read', '1'): ('the same into registered memory, alone', ('ratio', 1.05)),
+    ('direct_registered_read', '32'): ('the same, 32 at a time', ('ratio', 1.05)),
+    ('scan', '1'): ('128 KiB of a cached file, one after the other', ('ratio', 1.05)),
+    ('small_files', '1'): ('a small file opened, read and closed', ('ratio', 1.05)),
+    ('small_files', '32'): ('the same, 32 at a time', ('ratio', 1.05)),
+    ('stat', 'real_time'): ('a name asked for, 32 at a time', ('ratio', 1.05)),
+    ('commit_each', 'real_time'): ('a record of 64, an fsync each', ('ratio', 1.05)),
+    ('commit_group', 'real_time'): ('a record of 64, one fsync', ('ratio', 1.05)),
     ('immediate_child', ''): ('co_await of an immediate child', ('gyre', 15)),
     ('recursion_level', ''): ('recursion 1000 deep, a level', None),
     ('stream_item', ''): ('co_await of an item of a stream', None),
@@ -149,6 +162,10 @@ def measure(build, program, quick):
         floor, gyre = sides.get('floor'), sides['gyre']
         rows.append(harness.row(label, 'ns', floor and statistics.median(floor), statistics.median(gyre), target,
                                 floor and harness.paired_ratio(floor, gyre), sides))
+        for side in sides.keys() - {'floor', 'gyre'}:
+            rows.append(harness.row(f"{label}, {side} in gyre's place", 'ns', statistics.median(floor),
+                                    statistics.median(sides[side]), None, harness.paired_ratio(floor, sides[side]),
+                                    {'floor': floor, 'gyre': sides[side]}))
     for key, sides in counted.items():
         label, unit, target = COUNTED[key]
         floor, gyre = sides.get('floor'), sides['gyre']
