@@ -30,12 +30,14 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <fstream>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -71,10 +73,17 @@ struct note_end {
   ~note_end() { ends.push_back(name); }
 };
 
-std::size_t maps_count() {
+// Stacks that are mapped: each has a guard below it that nobody may touch.
+std::size_t stacks_count() {
   std::ifstream maps{"/proc/self/maps"};
   std::size_t count = 0;
-  for (std::string line; std::getline(maps, line);) ++count;
+  for (std::string line; std::getline(maps, line);) {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+    std::array<char, 5> rights{};
+    if (std::sscanf(line.c_str(), "%zx-%zx %4s", &begin, &end, rights.data()) != 3) continue;
+    if (std::string_view{rights.data()} == "---p" && end - begin == detail::fiber_stack::guard_bytes) ++count;
+  }
   return count;
 }
 
@@ -410,15 +419,30 @@ TEST_CASE("a fiber that is stopped stops the fiber that it awaits first") {
 // ------------------------------------------------------------------------------------------------------------- stacks
 
 TEST_CASE("fibers one after another use one stack, which goes with the thread") {
-  const std::size_t before = maps_count();
+  const std::size_t before = stacks_count();
   std::thread{[&] {
     executor loop;
-    loop.run(on_fiber([] { fiber::await(this_task::yield()); }));
-    const std::size_t with_one = maps_count();
     for (int i = 0; i < 1'000; ++i) loop.run(on_fiber([] { fiber::await(this_task::yield()); }));
-    CHECK(maps_count() <= with_one + 2);  // the C library may map some for itself
+    CHECK(stacks_count() == before + 1);
   }}.join();
-  CHECK(maps_count() <= before + 4);
+  CHECK(stacks_count() == before);
+}
+
+TEST_CASE("a thread keeps stacks up to so many bytes, and gives the others back") {
+  constexpr std::size_t fibers_count = 100;
+  const std::size_t before = stacks_count();
+  std::thread{[&] {
+    executor loop;
+    loop.run([&]() -> task<> {
+      co_await with_task_group([&](task_group& group) -> task<> {
+        for (std::size_t i = 0; i < fibers_count; ++i)
+          group.start(on_fiber([] { fiber::await(this_task::yield()); }, {.stack_bytes = std::size_t{1} << 20U}));
+        co_return;
+      });
+    });
+    CHECK(stacks_count() == before + detail::fiber_stack::kept_bytes_max / (std::size_t{1} << 20U));
+  }}.join();
+  CHECK(stacks_count() == before);
 }
 
 TEST_CASE("a stack is as large as was asked for") {
