@@ -68,7 +68,8 @@ class tcp_listener {
   [[nodiscard]] incoming_connections incoming();
 
   /// Takes no more connections: accept() throws operation_canceled and incoming() ends, at once, whatever they wait
-  /// for. Those that nobody has taken are reset. The port is free when it is over. A second close() does nothing.
+  /// for. Those in the backlog are reset, those that a stream has in store are closed. The port is free when it is
+  /// over. A second close() does nothing.
   ///
   /// A listener that is destroyed closes by itself, when its last stream is gone too.
   ///

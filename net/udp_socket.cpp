@@ -135,8 +135,7 @@ void udp_socket::note_peer() noexcept {
 }
 
 incoming_datagrams udp_socket::datagrams(const buffer_pool& pool, std::size_t pause_at) {
-  if (!is_closed_) is_closed_ = std::make_shared<bool>(false);
-  return incoming_datagrams{fd_, is_closed_, pool, control_bytes_for(fd_), pause_at};
+  return incoming_datagrams{streams_.add(incoming_datagrams::messages_of(fd_, pool, control_bytes_for(fd_), pause_at))};
 }
 
 std::size_t udp_socket::buffer_bytes_for(std::size_t datagram_bytes) const {
@@ -233,7 +232,7 @@ std::size_t udp_socket::path_mtu() const {
 }
 
 task<> udp_socket::close() {
-  if (is_closed_) *is_closed_ = true;
+  streams_.end_all();
   unique_fd closing = std::move(fd_);
   co_await shield(detail::end_socket(std::move(closing)));
 }

@@ -67,8 +67,8 @@ class unix_listener {
   [[nodiscard]] incoming_unix_connections incoming();
 
   /// Takes no more connections: accept() throws operation_canceled and incoming() ends, at once, whatever they wait
-  /// for. Those that nobody has taken are reset. Then removes the file, unless remove_on_close is off, or another one
-  /// is at its path by now. A second close() does nothing.
+  /// for. Those in the backlog are reset, those that a stream has in store are closed. Then removes the file, unless
+  /// remove_on_close is off, or another one is at its path by now. A second close() does nothing.
   ///
   /// A listener that is destroyed closes by itself, when its last stream is gone too; its file stays, as one that
   /// replace_stale finds. Who wants it gone after a stop too: co_await shield(listener.close()).
