@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Listening and taking connections, one by one and as a stream: each way to succeed, to fail and to be stopped.
 #include <gyre/net/address.hpp>
+#include <gyre/net/listener_socket.hpp>
 #include <gyre/net/tcp_listener.hpp>
 #include <gyre/net/tcp_stream.hpp>
 #include <gyre/runtime/executor.hpp>
