@@ -66,8 +66,8 @@ class recv_stream {
   [[nodiscard]] next_operation next() noexcept { return next_operation{*state_}; }
 
   /// Ends the stream, whoever waits in it, also for a buffer: what it reads from is about to be closed. The kernel is
-  /// asked for nothing more. What has come is still given; every next() after that is operation_canceled. A second end()
-  /// does nothing.
+  /// asked for nothing more. What has come is still given; every next() after that is operation_canceled. A second
+  /// end() does nothing.
   ///
   /// @threads  The thread of its executor.
   void end() noexcept { state_->end(); }
