@@ -60,16 +60,16 @@ task<> unix_datagram::send_with_descriptors(std::span<const std::byte> bytes, st
     co_await ops::sendmsg{fd_, message};
     co_return;
   }
-  for (detail::growing_wait wait;;) {
+  detail::growing_wait wait;
+  const auto closed = closing();  // once that is set, this socket may be gone
+  while (!closed->is_set()) {
     const auto sent = co_await as_result(ops::sendmsg{fd_, message, MSG_DONTWAIT});
     if (sent) co_return;
     const bool queue_is_full = sent.error() == std::errc::resource_unavailable_try_again;
     if (!queue_is_full) throw std::system_error{sent.error(), "send_to " + to.to_string()};
-    const auto closed = closing();  // when that is set, this socket may be gone
     co_await move_on_after(wait.next(), closed->wait());
-    if (closed->is_set())
-      throw std::system_error{std::make_error_code(std::errc::operation_canceled), "send_to " + to.to_string()};
   }
+  throw std::system_error{std::make_error_code(std::errc::operation_canceled), "send_to " + to.to_string()};
 }
 
 task<received_unix_datagram> unix_datagram::receive_from(std::span<std::byte> buffer, std::size_t descriptors_max) {
@@ -107,7 +107,7 @@ task<> end_with_file(unique_fd closing, unix_address at, std::optional<detail::f
 }  // namespace
 
 task<> unix_datagram::close() {
-  if (closing_) closing_->set();
+  if (closing_) std::exchange(closing_, nullptr)->set();
   unique_fd closing = std::move(fd_);
   const auto file = std::exchange(file_to_remove_, std::nullopt);
   co_await shield(end_with_file(std::move(closing), at_, file));

@@ -175,7 +175,7 @@ class unix_datagram {
   [[nodiscard]] std::shared_ptr<sync::event> closing();
 
   unique_fd fd_;
-  std::shared_ptr<sync::event> closing_;  // for those who wait between two tries, if any
+  std::shared_ptr<sync::event> closing_;  // for those who send to an address, if any do
   unix_address at_;
   std::optional<detail::file_identity> file_to_remove_;
 };
