@@ -4,6 +4,7 @@
 #include <gyre/net/detail/end_socket.hpp>
 #include <gyre/net/detail/socket_calls.hpp>
 #include <gyre/net/udp_socket.hpp>
+#include <gyre/runtime/ops/control.hpp>
 #include <gyre/runtime/scope.hpp>
 
 #include <linux/errqueue.h>
@@ -73,7 +74,7 @@ void note(datagram_error& error, std::span<const std::byte> payload) noexcept {
 
 datagram_error error_in(std::span<const std::byte> control) noexcept {
   datagram_error error;
-  detail::for_each_item(control, [&](const ::cmsghdr& item, std::span<const std::byte> payload) {
+  ops::for_each_control(control, [&](const ::cmsghdr& item, std::span<const std::byte> payload) {
     const bool is_report = (item.cmsg_level == IPPROTO_IP && item.cmsg_type == IP_RECVERR) ||
                            (item.cmsg_level == IPPROTO_IPV6 && item.cmsg_type == IPV6_RECVERR);
     if (is_report) note(error, payload);
