@@ -97,8 +97,8 @@ struct spread_options {
   std::size_t connections_max = SIZE_MAX;
 
   /// What an exception that leaves a session does: as for a task group. What is logged names the session's peer. Handed
-  /// over: it is looked at on the executor that accepts. A listener for each: on that of the session, so that a function
-  /// of the program's may be called by several threads at once.
+  /// over: it is looked at on the executor that accepts. A listener for each: on that of the session, so that a
+  /// function of the program's may be called by several threads at once.
   error_handling on_error = log_and_continue;
 
   /// Where to count, when somebody wants to look. Of as many executors as there are.
