@@ -6,7 +6,8 @@
 //
 // LISTEN is a port of this machine alone, or an address with a port; port 0 is one that is free. TARGET is a name or an
 // address, with a port: of several addresses the first that answers is taken (net/happy_eyeballs.hpp). Bytes go from
-// socket to socket in the kernel (net/relay.hpp). The end of one direction is passed on, and the other goes on.
+// socket to socket in the kernel (net/relay.hpp). The end of one direction is passed on, and the other goes on. Where
+// one side breaks, the other is reset, so that it takes what it has for no more than a part.
 //
 // --connect SECONDS   how long TARGET has to answer; 10
 // --idle SECONDS      how long a connection may say nothing; for ever
@@ -27,6 +28,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -46,10 +48,19 @@ struct settings {
   bool verbose = false;
 };
 
+// A client that has gone already has no address any more.
+std::string name_of(const net::tcp_stream& client) {
+  try {
+    return client.peer_address().to_string();
+  } catch (const std::system_error&) {
+    return "a client that is gone";
+  }
+}
+
 // One line for a connection, however it ends: also where a stop takes its coroutine away.
 class connection_line {
  public:
-  explicit connection_line(const net::tcp_stream& client) : client_{client.peer_address().to_string()} {}
+  explicit connection_line(const net::tcp_stream& client) : client_{name_of(client)} {}
   connection_line(const connection_line&) = delete;
   connection_line& operator=(const connection_line&) = delete;
   ~connection_line() {
@@ -64,13 +75,28 @@ class connection_line {
   std::string client_;
 };
 
+// Returns whether both sides have heard all that there is to hear: an end, and no part that looks like the whole.
+gyre::task<bool> relay_to(net::tcp_stream& target, net::tcp_stream& client, const settings& chosen,
+                          connection_line& line) {
+  try {
+    const auto done = co_await net::relay(client, target, {.idle_max = chosen.idle_max, .counts = &line.counts});
+    line.ending = done.how == net::relay_ending::idle ? "idle" : "both have ended";
+    co_return true;
+  } catch (const net::relay_error& error) {
+    line.ending = error.what();
+  }
+  co_return false;
+}
+
 gyre::task<> serve_one(net::tcp_stream client, const settings& chosen) {
   connection_line line{client};
   try {
     auto target = co_await gyre::with_timeout(chosen.connect_max, net::connect(chosen.target_host, chosen.target_port));
-    const auto done = co_await net::relay(client, target, {.idle_max = chosen.idle_max, .counts = &line.counts});
-    line.ending = done.how == net::relay_ending::idle ? "idle" : "both have ended";
-  } catch (const std::system_error& error) {
+    const bool ended_well = co_await relay_to(target, client, chosen, line);
+    if (ended_well) co_return;
+    co_await target.reset();
+    co_await client.reset();
+  } catch (const std::exception& error) {
     line.ending = error.what();
   }
 }

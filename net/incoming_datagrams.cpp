@@ -28,9 +28,10 @@ ops::recvmsg_stream_options options_for(std::size_t control_bytes, std::size_t p
 
 }  // namespace
 
-incoming_datagrams::incoming_datagrams(fd_ref socket, std::shared_ptr<const bool> is_closed, const buffer_pool& pool,
-                                       std::size_t control_bytes, std::size_t pause_at)
-    : messages_{socket, pool, options_for(control_bytes, pause_at)}, is_closed_{std::move(is_closed)} {}
+ops::recvmsg_stream incoming_datagrams::messages_of(fd_ref socket, const buffer_pool& pool, std::size_t control_bytes,
+                                                    std::size_t pause_at) {
+  return ops::recvmsg_stream{socket, pool, options_for(control_bytes, pause_at)};
+}
 
 std::size_t incoming_datagrams::overhead_bytes(std::size_t control_bytes) noexcept {
   return head_bytes + name_bytes + padded(control_bytes);

@@ -26,16 +26,21 @@ namespace gyre::net {
 /// A stream of datagrams: udp_socket::datagrams() makes it.
 ///
 /// @limits  The socket, and its pool's executor, outlive it; close() of the socket ends it. A pool that has no buffer
-///          loses nothing by itself: datagrams wait in the socket, as long as that has room (receive_buffer). But who
-///          waits in next() for a buffer is not ended by close(): destroy the stream, or stop who reads, before.
+///          loses nothing by itself: datagrams wait in the socket, as long as that has room (receive_buffer).
 class incoming_datagrams {
  public:
   class next_datagram;
 
-  /// @param is_closed  Becomes true before the socket is closed, whose number may be another one's after that.
-  /// @param pause_at   So many in store that nobody has taken, and the kernel is asked for no more.
-  incoming_datagrams(fd_ref socket, std::shared_ptr<const bool> is_closed, const buffer_pool& pool,
-                     std::size_t control_bytes, std::size_t pause_at);
+  /// @param messages  Of the socket, that ends it before its number may be another one's: messages_of().
+  explicit incoming_datagrams(std::shared_ptr<ops::recvmsg_stream> messages) noexcept
+      : messages_{std::move(messages)} {}
+
+  /// What a stream of datagrams is made of.
+  ///
+  /// @param pause_at  So many in store that nobody has taken, and the kernel is asked for no more.
+  /// @errors          As udp_socket::datagrams().
+  [[nodiscard]] static ops::recvmsg_stream messages_of(fd_ref socket, const buffer_pool& pool,
+                                                       std::size_t control_bytes, std::size_t pause_at);
 
   /// Waits for the next datagram. One coroutine at a time.
   ///
@@ -55,11 +60,8 @@ class incoming_datagrams {
   [[nodiscard]] static std::size_t overhead_bytes(std::size_t control_bytes) noexcept;
 
  private:
-  [[nodiscard]] bool is_over() const noexcept { return has_ended_ || *is_closed_; }
-
-  ops::recvmsg_stream messages_;
-  std::shared_ptr<const bool> is_closed_;
-  bool has_ended_ = false;  // the kernel said so
+  std::shared_ptr<ops::recvmsg_stream> messages_;
+  bool has_ended_ = false;  // it was cancelled, by the socket or by somebody else
 };
 
 /// Awaits the next datagram.
@@ -67,9 +69,9 @@ class [[nodiscard]] incoming_datagrams::next_datagram {
  public:
   using gyre_awaitable = void;
 
-  explicit next_datagram(incoming_datagrams& from) noexcept : from_{from}, held_{from.messages_.next()} {}
+  explicit next_datagram(incoming_datagrams& from) noexcept : from_{from}, held_{from.messages_->next()} {}
 
-  [[nodiscard]] bool await_ready() const noexcept { return held_.await_ready() || from_.is_over(); }
+  [[nodiscard]] bool await_ready() const noexcept { return held_.await_ready() || from_.has_ended_; }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
     has_waited_ = true;

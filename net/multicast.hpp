@@ -16,7 +16,8 @@ struct network_interface {
 
   /// The one of that name, "eth0".
   ///
-  /// @errors  std::system_error: no_such_device. Never blocks.
+  /// @errors  std::system_error: no_such_device; invalid_argument, where no interface can have that name: it is longer
+  ///          than 15 characters, or has a NUL in it. what() names it. Never blocks.
   /// @source  if_nametoindex(3)
   [[nodiscard]] static network_interface named(std::string_view name);
 

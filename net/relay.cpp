@@ -146,9 +146,11 @@ class spliced_direction {
     return step::done;
   }
 
-  // The other direction tells of a target that is gone, if it was: shutdown(2) fails with ENOTCONN then.
+  // The other direction tells of a target that is gone, if it was: shutdown(2) fails with ENOTCONN then. Where that has
+  // ended before, the target has said all that it had to, and closed: many do before they have read all.
   step end() noexcept {
-    ::shutdown(to_.fd().get(), SHUT_WR);
+    if (::shutdown(to_.fd().get(), SHUT_WR) != 0 && errno != ENOTCONN)
+      return fail(other(from_side_), relay_step::writing, code_of(errno));
     state_.counts_from(from_side_).ended = true;
     return step::ended;
   }

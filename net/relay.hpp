@@ -52,7 +52,7 @@ namespace gyre::net {
 struct relayed {
   std::uint64_t read_bytes = 0;     ///< Taken from the source.
   std::uint64_t written_bytes = 0;  ///< Taken by the target; never more than was read.
-  bool ended = false;               ///< The source has ended, and the target was told so.
+  bool ended = false;               ///< The source has ended, and the target was told so, or is not connected any more.
 };
 
 /// Both directions.
@@ -119,7 +119,8 @@ struct relay_options {
 /// @threads              The executor's thread. While it runs the sockets are in non-blocking mode (O_NONBLOCK), which
 ///                       everybody sees who has the same socket by another descriptor. It is taken back at the end.
 /// @limits               At most relay_turn_bytes_max a direction and turn of the executor. A connection that breaks
-///                       while its own direction has ended already is noticed when something is written to it. Whether
+///                       while its own direction has ended already is noticed when bytes are written to it. The end of
+///                       the other side is no bytes: a target that is not_connected by then needs no telling. Whether
 ///                       SIGPIPE is ignored is looked at once: who lets it end the program does so before, or never.
 /// @source               splice(2), fcntl(2) F_SETPIPE_SZ; io_uring_prep_poll_add(3). Linux 5.1.
 [[nodiscard]] task<relay_outcome> relay(stream_socket& first, stream_socket& second, relay_options options = {});
@@ -216,7 +217,8 @@ task<> copy_on(relay_state& state, relay_side from_side, From& from, To& to) {
     }
   }
   const auto told = co_await as_result(shut_write_side(to));
-  if (!told) co_return state.fail(other(from_side), relay_step::writing, told.error());
+  if (!told && told.error() != std::errc::not_connected)
+    co_return state.fail(other(from_side), relay_step::writing, told.error());
   state.counts_from(from_side).ended = true;
 }
 
@@ -230,7 +232,7 @@ task<relay_outcome> relay_streams(First& first, Second& second, relay_options op
 }  // namespace detail
 
 /// The same for anything that reads, writes, and can say that it has ended: by read() and write(), through a buffer of
-/// 16 KiB for each direction.
+/// 16 KiB for each direction. A shutdown_write() that fails is a relay_error, at writing, unless it is not_connected.
 template <half_closing_stream First, half_closing_stream Second>
   requires(!std::derived_from<First, stream_socket> || !std::derived_from<Second, stream_socket>)
 [[nodiscard]] task<relay_outcome> relay(First& first, Second& second, relay_options options = {}) {

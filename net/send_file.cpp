@@ -14,6 +14,7 @@
 // thread takes 32, and waits for the disk where it must; what would tell beforehand whether it must, a look at each
 // page, costs as much as to read them.
 #include <gyre/net/detail/end_socket.hpp>
+#include <gyre/net/detail/pipe_cache.hpp>
 #include <gyre/net/detail/splice_now.hpp>
 #include <gyre/net/stream_socket.hpp>
 #include <gyre/runtime/as_result.hpp>
@@ -22,15 +23,10 @@
 #include <gyre/runtime/ops/pipe.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <system_error>
 
@@ -54,11 +50,9 @@ struct part_of_file {
 };
 
 // Nothing, where descriptors have run out, or the user has so many large pipes that another one would be small.
-std::optional<ops::pipe_ends> make_large_pipe() noexcept {
-  std::array<int, 2> ends{-1, -1};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
-  ops::pipe_ends made{unique_fd{ends[0]}, unique_fd{ends[1]}};
-  if (::fcntl(made.writing.get(), F_SETPIPE_SZ, pipe_bytes) < pipe_bytes) return std::nullopt;
+detail::splice_pipe make_large_pipe() noexcept {
+  detail::splice_pipe made = detail::make_splice_pipe(pipe_bytes);
+  if (made.capacity < static_cast<std::size_t>(pipe_bytes)) return {};
   return made;
 }
 
@@ -75,7 +69,7 @@ task<> send_copies(part_of_file& part) {
 }
 
 // What lies in the pipe, all of it.
-task<> empty_into_socket(part_of_file& part, const ops::pipe_ends& pipe, std::size_t in_pipe) {
+task<> empty_into_socket(part_of_file& part, const detail::splice_pipe& pipe, std::size_t in_pipe) {
   for (bool was_told_of_room = false; in_pipe > 0;) {
     const auto moved = detail::splice_now(pipe.reading, part.to.fd(), in_pipe);
     if (moved.error() == std::errc::resource_unavailable_try_again) {
@@ -93,7 +87,7 @@ task<> empty_into_socket(part_of_file& part, const ops::pipe_ends& pipe, std::si
 }
 
 // Returns whether the file can be spliced. If not, nothing has happened.
-task<bool> send_pages(part_of_file& part, const ops::pipe_ends& pipe) {
+task<bool> send_pages(part_of_file& part, const detail::splice_pipe& pipe) {
   while (part.rest() > 0) {
     const std::size_t bytes_max = std::min<std::size_t>(part.rest(), pipe_bytes);
     const auto filled =
@@ -108,7 +102,7 @@ task<bool> send_pages(part_of_file& part, const ops::pipe_ends& pipe) {
 task<> send_part(part_of_file& part) {
   if (part.rest() > small_bytes) {
     const auto pipe = make_large_pipe();
-    if (pipe && co_await send_pages(part, *pipe)) co_return;
+    if (pipe && co_await send_pages(part, pipe)) co_return;
   }
   co_await send_copies(part);
 }

@@ -2,7 +2,12 @@
 // Where connections come from, and who gets the next one.
 #include <gyre/net/spread.hpp>
 #include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/log.hpp>
 
+#include <sys/socket.h>
+
+#include <new>
+#include <string>
 #include <system_error>
 
 namespace gyre::net {
@@ -19,6 +24,22 @@ task<std::optional<tcp_stream>> connection_source::next() {
   if (accepted) co_return std::move(*accepted);
   if (accepted.error() == std::errc::invalid_argument) co_return std::nullopt;
   throw std::system_error{accepted.error(), "accept"};
+}
+
+peer_of_session::peer_of_session(const tcp_stream& client) noexcept {
+  ::sockaddr_storage peer{};
+  ::socklen_t size = sizeof peer;
+  if (::getpeername(client.fd().get(), reinterpret_cast<::sockaddr*>(&peer), &size) != 0) return;
+  if (const auto known = address::from_kernel(peer)) peer_ = *known;
+}
+
+void peer_of_session::log(const std::exception_ptr& error) const noexcept {
+  try {
+    const std::string whose = peer_ ? "the session of " + peer_->to_string() : "a session";
+    log::exception(whose + " failed; the others go on", error);
+  } catch (const std::bad_alloc&) {
+    log::exception("a session failed; the others go on", error);
+  }
 }
 
 std::size_t least_loaded::next() noexcept {

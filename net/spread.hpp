@@ -14,6 +14,7 @@
 // wherever they run.
 #pragma once
 
+#include <gyre/net/address.hpp>
 #include <gyre/net/tcp_listener.hpp>
 #include <gyre/net/tcp_stream.hpp>
 #include <gyre/runtime/assert.hpp>
@@ -27,6 +28,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -94,9 +96,9 @@ struct spread_options {
   /// until one ends. More than zero.
   std::size_t connections_max = SIZE_MAX;
 
-  /// What an exception that leaves a session does: as for a task group. Handed over: it is looked at on the executor
-  /// that accepts. A listener for each: on that of the session, so that a function of the program's may be called by
-  /// several threads at once.
+  /// What an exception that leaves a session does: as for a task group. What is logged names the session's peer. Handed
+  /// over: it is looked at on the executor that accepts. A listener for each: on that of the session, so that a
+  /// function of the program's may be called by several threads at once.
   error_handling on_error = log_and_continue;
 
   /// Where to count, when somebody wants to look. Of as many executors as there are.
@@ -179,9 +181,27 @@ struct spreading {
 
 // Each accepting coroutine owns its listener, so that a stop closes that at once, and not when the last session ends.
 
+/// Whose connection it is: asked before the session has it, as nobody can tell afterwards.
+class peer_of_session {
+ public:
+  explicit peer_of_session(const tcp_stream& client) noexcept;
+
+  /// Logs what has left the session, by its peer's address.
+  void log(const std::exception_ptr& error) const noexcept;
+
+ private:
+  std::optional<address> peer_;  // none: it has gone already
+};
+
 template <class Serve>
 task<> serve_there(const spreading<Serve>& shared, std::size_t index, tcp_stream client, counted_connection) {
-  co_await on(shared.over[index], [&] { return std::invoke(shared.serve, std::move(client)); });
+  const peer_of_session whose{client};
+  try {
+    co_await on(shared.over[index], [&] { return std::invoke(shared.serve, std::move(client)); });
+  } catch (...) {
+    if (!shared.options.on_error.only_logs()) throw;
+    whose.log(std::current_exception());
+  }
 }
 
 template <class Serve>
@@ -199,7 +219,13 @@ task<> hand_over(const spreading<Serve>& shared, tcp_listener listener, task_gro
 
 template <class Serve>
 task<> serve_here(const spreading<Serve>& shared, tcp_stream client, counted_connection) {
-  co_await std::invoke(shared.serve, std::move(client));
+  const peer_of_session whose{client};
+  try {
+    co_await std::invoke(shared.serve, std::move(client));
+  } catch (...) {
+    if (!shared.options.on_error.only_logs()) throw;
+    whose.log(std::current_exception());
+  }
 }
 
 template <class Serve>

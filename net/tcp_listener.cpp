@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Binding, listening and taking connections.
+// Binding and listening.
 #include <gyre/net/detail/socket_calls.hpp>
 #include <gyre/net/tcp_listener.hpp>
 
@@ -22,14 +22,8 @@ tcp_listener tcp_listener::bind(listen_options options) {
   return tcp_listener{std::move(socket)};
 }
 
-task<tcp_stream> tcp_listener::accept() { return detail::accept_as<tcp_stream>(shared()); }
-
-incoming_connections tcp_listener::incoming() { return incoming_connections{shared()}; }
-
 task<> tcp_listener::close() { return shared()->close(); }
 
 address tcp_listener::local_address() const { return detail::local_address_of(fd()); }
-
-task<std::optional<tcp_stream>> incoming_connections::next() { return from_.next_as<tcp_stream>(); }
 
 }  // namespace gyre::net

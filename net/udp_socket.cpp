@@ -4,6 +4,7 @@
 #include <gyre/net/detail/end_socket.hpp>
 #include <gyre/net/detail/socket_calls.hpp>
 #include <gyre/net/udp_socket.hpp>
+#include <gyre/runtime/ops/control.hpp>
 #include <gyre/runtime/scope.hpp>
 
 #include <linux/errqueue.h>
@@ -73,7 +74,7 @@ void note(datagram_error& error, std::span<const std::byte> payload) noexcept {
 
 datagram_error error_in(std::span<const std::byte> control) noexcept {
   datagram_error error;
-  detail::for_each_item(control, [&](const ::cmsghdr& item, std::span<const std::byte> payload) {
+  ops::for_each_control(control, [&](const ::cmsghdr& item, std::span<const std::byte> payload) {
     const bool is_report = (item.cmsg_level == IPPROTO_IP && item.cmsg_type == IP_RECVERR) ||
                            (item.cmsg_level == IPPROTO_IPV6 && item.cmsg_type == IPV6_RECVERR);
     if (is_report) note(error, payload);
@@ -135,8 +136,7 @@ void udp_socket::note_peer() noexcept {
 }
 
 incoming_datagrams udp_socket::datagrams(const buffer_pool& pool, std::size_t pause_at) {
-  if (!is_closed_) is_closed_ = std::make_shared<bool>(false);
-  return incoming_datagrams{fd_, is_closed_, pool, control_bytes_for(fd_), pause_at};
+  return incoming_datagrams{streams_.add(incoming_datagrams::messages_of(fd_, pool, control_bytes_for(fd_), pause_at))};
 }
 
 std::size_t udp_socket::buffer_bytes_for(std::size_t datagram_bytes) const {
@@ -233,7 +233,7 @@ std::size_t udp_socket::path_mtu() const {
 }
 
 task<> udp_socket::close() {
-  if (is_closed_) *is_closed_ = true;
+  streams_.end_all();
   unique_fd closing = std::move(fd_);
   co_await shield(detail::end_socket(std::move(closing)));
 }

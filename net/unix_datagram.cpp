@@ -6,6 +6,8 @@
 #include <gyre/net/detail/unix_calls.hpp>
 #include <gyre/net/unix_datagram.hpp>
 #include <gyre/runtime/as_result.hpp>
+#include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/ops/file.hpp>
 #include <gyre/runtime/ops/message.hpp>
 #include <gyre/runtime/scope.hpp>
 
@@ -13,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -36,7 +39,15 @@ std::pair<unix_datagram, unix_datagram> unix_datagram::pair() {
   return {unix_datagram{std::move(ends[0])}, unix_datagram{std::move(ends[1])}};
 }
 
-task<> unix_datagram::connect(unix_address peer) { co_await ops::connect{fd_, peer.data(), peer.size()}; }
+task<> unix_datagram::connect(unix_address peer) {
+  const auto connected = co_await as_result(ops::connect{fd_, peer.data(), peer.size()});
+  if (!connected) throw std::system_error{connected.error(), "connect " + peer.to_string()};
+}
+
+std::shared_ptr<sync::event> unix_datagram::closing() {
+  if (!closing_) closing_ = std::make_shared<sync::event>();
+  return closing_;
+}
 
 task<> unix_datagram::send_with_descriptors(std::span<const std::byte> bytes, std::span<const fd_ref> descriptors,
                                             unix_address to) {
@@ -49,12 +60,16 @@ task<> unix_datagram::send_with_descriptors(std::span<const std::byte> bytes, st
     co_await ops::sendmsg{fd_, message};
     co_return;
   }
-  for (detail::growing_wait wait;; co_await wait.next()) {
+  detail::growing_wait wait;
+  const auto closed = closing();  // once that is set, this socket may be gone
+  while (!closed->is_set()) {
     const auto sent = co_await as_result(ops::sendmsg{fd_, message, MSG_DONTWAIT});
     if (sent) co_return;
     const bool queue_is_full = sent.error() == std::errc::resource_unavailable_try_again;
-    if (!queue_is_full) throw std::system_error{sent.error(), "send_to"};
+    if (!queue_is_full) throw std::system_error{sent.error(), "send_to " + to.to_string()};
+    co_await move_on_after(wait.next(), closed->wait());
   }
+  throw std::system_error{std::make_error_code(std::errc::operation_canceled), "send_to " + to.to_string()};
 }
 
 task<received_unix_datagram> unix_datagram::receive_from(std::span<std::byte> buffer, std::size_t descriptors_max) {
@@ -84,13 +99,15 @@ namespace {
 
 // While the socket is open its file's number is nobody else's.
 task<> end_with_file(unique_fd closing, unix_address at, std::optional<detail::file_identity> file) {
+  co_await detail::end_requests(closing);
   if (file) co_await detail::remove_socket_file(at, *file);
-  co_await detail::end_socket(std::move(closing));
+  co_await ops::close{std::move(closing)};
 }
 
 }  // namespace
 
 task<> unix_datagram::close() {
+  if (closing_) std::exchange(closing_, nullptr)->set();
   unique_fd closing = std::move(fd_);
   const auto file = std::exchange(file_to_remove_, std::nullopt);
   co_await shield(end_with_file(std::move(closing), at_, file));

@@ -14,10 +14,12 @@
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/task.hpp>
 #include <gyre/runtime/unique_fd.hpp>
+#include <gyre/sync/event.hpp>
 
 #include <sys/types.h>
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
@@ -79,7 +81,7 @@ class unix_datagram {
   ///                no_such_file_or_directory, permission_denied (who may write to the file may send)
   ///                operation_not_permitted   the peer is connected to somebody else
   ///                wrong_protocol_type    a socket of another sort: unix_stream
-  ///                …: connect(2), unix(7)
+  ///                …: connect(2), unix(7). what() names the address.
   /// @cancellation  Safe: it is connected, or is as it was.
   [[nodiscard]] task<> connect(unix_address peer);
 
@@ -99,7 +101,8 @@ class unix_datagram {
   ///
   /// @param to      Not the unnamed one.
   /// @errors        connection_refused, no_such_file_or_directory, permission_denied, wrong_protocol_type: as
-  ///                connect(). Otherwise as send().
+  ///                connect(). operation_canceled: the socket was closed while it waited. Otherwise as send(). what()
+  ///                names the address.
   /// @cancellation  As send().
   [[nodiscard]] task<> send_to(std::span<const std::byte> bytes, unix_address to) {
     return send_with_descriptors(bytes, {}, to);
@@ -135,8 +138,9 @@ class unix_datagram {
   /// blocks. Those that were sent before have none.
   void pass_credentials(bool on);
 
-  /// Ends whatever is in flight on the socket, which throws operation_canceled, closes it, and then removes its file,
-  /// unless remove_on_close is off, or another one is at its path by now. What nobody has received is lost.
+  /// Ends whatever is in flight on the socket, also a send_to() between two tries, which throws operation_canceled;
+  /// then removes its file, unless remove_on_close is off, or another one is at its path by now, and closes it. What
+  /// nobody has received is lost.
   ///
   /// A socket that is destroyed closes by itself, and its file stays; nothing may be in flight on it then.
   ///
@@ -168,7 +172,10 @@ class unix_datagram {
   [[nodiscard]] unique_fd release() noexcept { return std::move(fd_); }
 
  private:
+  [[nodiscard]] std::shared_ptr<sync::event> closing();
+
   unique_fd fd_;
+  std::shared_ptr<sync::event> closing_;  // for those who send to an address, if any do
   unix_address at_;
   std::optional<detail::file_identity> file_to_remove_;
 };

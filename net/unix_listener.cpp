@@ -6,6 +6,8 @@
 
 #include <sys/socket.h>
 
+#include <utility>
+
 namespace gyre::net {
 
 task<unix_listener> unix_listener::bind(unix_listen_options options) {
@@ -17,10 +19,6 @@ task<unix_listener> unix_listener::bind(unix_listen_options options) {
   co_return unix_listener{co_await detail::bind_unix_socket(how), options.at, options.remove_on_close};
 }
 
-task<unix_stream> unix_listener::accept() { return detail::accept_as<unix_stream>(shared()); }
-
-incoming_unix_connections unix_listener::incoming() { return incoming_unix_connections{shared()}; }
-
 task<> unix_listener::close() {
   const auto file = std::exchange(file_to_remove_, std::nullopt);
   const unix_address at = at_;
@@ -31,7 +29,5 @@ task<> unix_listener::close() {
 }
 
 unix_address unix_listener::local_address() const { return detail::local_unix_address_of(fd()); }
-
-task<std::optional<unix_stream>> incoming_unix_connections::next() { return from_.next_as<unix_stream>(); }
 
 }  // namespace gyre::net

@@ -2,19 +2,14 @@
 // A socket that takes connections from processes of this machine.
 #pragma once
 
-#include <gyre/net/detail/accepting.hpp>
 #include <gyre/net/detail/socket_file.hpp>
-#include <gyre/net/socket_options.hpp>
+#include <gyre/net/listener_socket.hpp>
 #include <gyre/net/unix_address.hpp>
 #include <gyre/net/unix_stream.hpp>
-#include <gyre/runtime/assert.hpp>
-#include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/task.hpp>
-#include <gyre/runtime/unique_fd.hpp>
 
 #include <sys/types.h>
 
-#include <memory>
 #include <optional>
 #include <utility>
 
@@ -41,9 +36,11 @@ struct unix_listen_options {
   bool remove_on_close = true;
 };
 
-class incoming_unix_connections;
+/// A stream of connections.
+using incoming_unix_connections = incoming_streams<unix_stream>;
 
-class unix_listener {
+/// What it does with connections: listener_socket.hpp.
+class unix_listener : public listener_socket<unix_stream> {
  public:
   /// Binds and listens. Where the address is a path that is done on a thread of offload_pool::common(), as file systems
   /// may be slow.
@@ -55,20 +52,9 @@ class unix_listener {
   /// @cancellation  A bind that has begun is waited for. Where nobody takes the listener its file stays.
   [[nodiscard]] static task<unix_listener> bind(unix_listen_options options);
 
-  /// Takes the next connection: as tcp_listener::accept(), with the same errors and the same patience.
-  ///
-  /// @errors        operation_canceled: the listener was closed. invalid_argument: it was shut down.
-  /// @cancellation  Safe: a connection is delivered, or stays in the backlog.
-  [[nodiscard]] task<unix_stream> accept();
-
-  /// The connections as they come, by one request that stays in the kernel: cheaper than accept() for a server.
-  ///
-  /// @cancellation  See ops::accept_stream.
-  [[nodiscard]] incoming_unix_connections incoming();
-
   /// Takes no more connections: accept() throws operation_canceled and incoming() ends, at once, whatever they wait
-  /// for. Those that nobody has taken are reset. Then removes the file, unless remove_on_close is off, or another one
-  /// is at its path by now. A second close() does nothing.
+  /// for. Those in the backlog are reset, those that a stream has in store are closed. Then removes the file, unless
+  /// remove_on_close is off, or another one is at its path by now. A second close() does nothing.
   ///
   /// A listener that is destroyed closes by itself, when its last stream is gone too; its file stays, as one that
   /// replace_stale finds. Who wants it gone after a stop too: co_await shield(listener.close()).
@@ -80,49 +66,14 @@ class unix_listener {
   /// What it is bound to; tells the name that the kernel chose.
   [[nodiscard]] unix_address local_address() const;
 
-  /// Sets an option of socket_options.hpp.
-  ///
-  /// @errors  std::system_error that names the option: setsockopt(2)
-  template <socket_option Option>
-  void set(const Option& option) {
-    Option::apply(fd(), option);
-  }
-  template <socket_option Option>
-  [[nodiscard]] Option get() const {
-    return Option::ask(fd());
-  }
-
-  [[nodiscard]] fd_ref fd() const noexcept { return socket_ ? socket_->fd() : fd_ref{-1}; }
-
  private:
   explicit unix_listener(detail::bound_socket bound, const unix_address& at, bool remove_on_close)
-      : socket_{std::make_shared<detail::listening_socket>(std::move(bound.socket))},
+      : listener_socket{std::move(bound.socket)},
         at_{at},
         file_to_remove_{remove_on_close ? bound.file : std::nullopt} {}
 
-  [[nodiscard]] const std::shared_ptr<detail::listening_socket>& shared() const noexcept {
-    GYRE_ASSERT(socket_ != nullptr, "a listener that was moved away takes no connections");
-    return socket_;
-  }
-
-  std::shared_ptr<detail::listening_socket> socket_;  // its streams have it too
   unix_address at_;
   std::optional<detail::file_identity> file_to_remove_;
-};
-
-/// A stream of connections: `while (auto peer = co_await incoming.next())`.
-class incoming_unix_connections {
- public:
-  /// The next connection; empty when the listener was shut down, after those that had come, or closed, at once.
-  ///
-  /// @errors, @cancellation  As incoming_connections::next().
-  [[nodiscard]] task<std::optional<unix_stream>> next();
-
- private:
-  friend unix_listener;
-  explicit incoming_unix_connections(std::shared_ptr<detail::listening_socket> from) : from_{std::move(from)} {}
-
-  detail::incoming_descriptors from_;
 };
 
 }  // namespace gyre::net

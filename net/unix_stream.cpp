@@ -7,6 +7,7 @@
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/ops/message.hpp>
 #include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/timer.hpp>
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -24,11 +25,11 @@ constexpr int so_peerpidfd = 77;
 
 task<unix_stream> unix_stream::connect(unix_address peer) {
   unique_fd socket = co_await ops::socket{AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK};
-  for (detail::growing_wait wait;; co_await wait.next()) {
+  for (detail::growing_wait wait;; co_await sleep_for(wait.next())) {
     const auto connected = co_await as_result(ops::connect{socket, peer.data(), peer.size()});
     if (connected) break;
     const bool backlog_is_full = connected.error() == std::errc::resource_unavailable_try_again;
-    if (!backlog_is_full) throw std::system_error{connected.error(), "connect"};
+    if (!backlog_is_full) throw std::system_error{connected.error(), "connect " + peer.to_string()};
   }
   // Else nothing would wait on it.
   if (::fcntl(socket.get(), F_SETFL, 0) != 0) detail::throw_socket_error("fcntl");
@@ -42,20 +43,19 @@ std::pair<unix_stream, unix_stream> unix_stream::pair() {
 
 task<> unix_stream::send_with_descriptors(std::span<const std::byte> bytes, std::span<const fd_ref> descriptors) {
   constexpr auto* name = "send_with_descriptors";
-  // The kernel takes such a message, and drops what is in it.
-  if (bytes.empty()) throw transfer_error{std::make_error_code(std::errc::invalid_argument), 0, name};
-  const auto control = detail::control_with(descriptors);
-  const std::array<::iovec, 1> parts{{{const_cast<std::byte*>(bytes.data()), bytes.size()}}};
-  const ops::outgoing_message message{.parts = parts, .control = control};
-
-  const auto taken = co_await as_result(ops::sendmsg{fd(), message});
-  if (!taken) throw transfer_error{taken.error(), 0, name};
-  const std::span<const std::byte> rest = bytes.subspan(*taken);
-  if (rest.empty()) co_return;
+  std::size_t taken = 0;
   try {
-    co_await write_all(rest);
-  } catch (const transfer_error& failed) {
-    throw transfer_error{failed.code(), *taken + failed.bytes(), name};
+    // The kernel takes such a message, and drops what is in it.
+    if (bytes.empty()) throw std::system_error{std::make_error_code(std::errc::invalid_argument)};
+    const auto control = detail::control_with(descriptors);
+    const std::array<::iovec, 1> parts{{{const_cast<std::byte*>(bytes.data()), bytes.size()}}};
+    const ops::outgoing_message message{.parts = parts, .control = control};
+    taken = co_await ops::sendmsg{fd(), message};
+    if (taken < bytes.size()) co_await write_all(bytes.subspan(taken));
+  } catch (const transfer_error& failed) {  // of the rest
+    throw transfer_error{failed.code(), taken + failed.bytes(), name};
+  } catch (const std::system_error& failed) {
+    throw transfer_error{failed.code(), 0, name};
   }
 }
 

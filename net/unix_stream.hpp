@@ -34,7 +34,8 @@ class unix_stream : public stream_socket {
   explicit unix_stream(unique_fd connected) noexcept : stream_socket{std::move(connected)} {}
 
   /// Connects to a path or an abstract name. While the listener's backlog is full it tries again, at first after 1 ms,
-  /// then less and less often, every 50 ms at last: Linux tells nobody when there is room.
+  /// then less and less often, every 50 ms at last: Linux tells nobody when there is room. what() of an error names the
+  /// address.
   ///
   /// @errors        connection_refused     nobody listens there: a path may be the file of a socket that is gone
   ///                no_such_file_or_directory, permission_denied (who may write to the file may connect)

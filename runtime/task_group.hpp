@@ -65,6 +65,11 @@ class error_handling {
   error_handling(Fn handler)  // NOLINT(google-explicit-constructor)
       : handler_{std::make_shared<handler_of<Fn>>(std::move(handler))} {}
 
+  /// Whether it is log_and_continue: for who knows more of a child than the group does, and logs in its place.
+  [[nodiscard]] bool only_logs() const noexcept {
+    return handler_ == nullptr && policy_ == error_policy::log_and_continue;
+  }
+
  private:
   friend task_group;
 

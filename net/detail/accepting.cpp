@@ -69,6 +69,7 @@ task<unique_fd> listening_socket::end_all() {
   // From here on no request for connections waits, and none comes. In what order the rest is told, does not matter to
   // who waits: it looks at is_closing().
   ::shutdown(closing.get(), SHUT_RDWR);
+  streams_.end_all();
   for (std::size_t found = 1; found > 0;) found = co_await ops::cancel_fd{closing};
   co_return closing;
 }

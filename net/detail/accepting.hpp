@@ -8,6 +8,7 @@
 //   closing -> closed      the kernel has let go of every request on it
 #pragma once
 
+#include <gyre/net/detail/open_streams.hpp>
 #include <gyre/net/detail/shortage_notice.hpp>
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/fd_ref.hpp>
@@ -31,6 +32,9 @@ class listening_socket {
   [[nodiscard]] fd_ref fd() const noexcept { return fd_; }
   [[nodiscard]] bool is_closing() const noexcept { return closing_.is_set(); }
 
+  /// A stream of its connections, which close() ends: those that nobody has taken from it are closed with the listener.
+  [[nodiscard]] std::shared_ptr<ops::accept_stream> make_stream() { return streams_.add(ops::accept_stream{fd_}); }
+
   /// Ends all that waits for connections: from then on nobody asks for any. Gives the descriptor, of which the kernel
   /// has let go, to be closed; none where somebody else has it already.
   [[nodiscard]] task<unique_fd> end_all();
@@ -47,6 +51,7 @@ class listening_socket {
   unique_fd fd_;
   sync::event closing_;  // its waiters hold the socket
   shortage_notice notice_;
+  open_streams<ops::accept_stream> streams_;
 };
 
 /// Throws what an accept() on a listener that was closed gives.
@@ -73,7 +78,7 @@ class incoming_descriptors {
   [[nodiscard]] task<std::optional<Stream>> next_as() {
     for (;;) {
       if (from_->is_closing()) co_return std::nullopt;
-      auto accepted = co_await as_result(accepted_.next());
+      auto accepted = co_await as_result(accepted_->next());
       if (accepted && !*accepted) co_return std::nullopt;
       if (accepted) co_return Stream{std::move(*accepted)};
       if (!from_->is_closing()) co_await from_->outlive(accepted.error());
@@ -82,7 +87,7 @@ class incoming_descriptors {
 
  private:
   std::shared_ptr<listening_socket> from_;
-  ops::accept_stream accepted_{from_->fd()};
+  std::shared_ptr<ops::accept_stream> accepted_{from_->make_stream()};
 };
 
 }  // namespace gyre::net::detail

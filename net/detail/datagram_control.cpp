@@ -2,10 +2,12 @@
 // Which item of control data is what: ip(7), ipv6(7), socket(7), udp(7).
 #include <gyre/net/detail/datagram_control.hpp>
 #include <gyre/net/detail/reach.hpp>
+#include <gyre/runtime/ops/control.hpp>
 
 #include <netinet/in.h>
 #include <netinet/udp.h>
 
+#include <algorithm>
 #include <ctime>
 #include <utility>
 
@@ -93,7 +95,7 @@ std::optional<address> address_in(std::span<const std::byte> name) noexcept {
 
 datagram_facts facts_in(std::span<const std::byte> control) noexcept {
   datagram_facts facts;
-  for_each_item(control, [&](const ::cmsghdr& item, std::span<const std::byte> payload) {
+  ops::for_each_control(control, [&](const ::cmsghdr& item, std::span<const std::byte> payload) {
     if (item.cmsg_level == IPPROTO_IP) note_of_v4(facts, item.cmsg_type, payload);
     else if (item.cmsg_level == IPPROTO_IPV6) note_of_v6(facts, item.cmsg_type, payload);
     else if (item.cmsg_level == SOL_SOCKET) note_of_socket(facts, item.cmsg_type, payload);

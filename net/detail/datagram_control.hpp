@@ -7,7 +7,6 @@
 
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -22,18 +21,6 @@ namespace gyre::net::detail {
 
 /// What control data tells.
 [[nodiscard]] datagram_facts facts_in(std::span<const std::byte> control) noexcept;
-
-/// Calls `fn(item, payload)` for each item of control data.
-template <class Fn>
-void for_each_item(std::span<const std::byte> control, Fn fn) {
-  while (control.size() >= sizeof(::cmsghdr)) {
-    ::cmsghdr item;
-    std::memcpy(&item, control.data(), sizeof item);
-    if (item.cmsg_len < CMSG_LEN(0) || item.cmsg_len > control.size()) return;
-    fn(item, control.subspan(CMSG_LEN(0), item.cmsg_len - CMSG_LEN(0)));
-    control = control.subspan(std::min<std::size_t>(CMSG_ALIGN(item.cmsg_len), control.size()));
-  }
-}
 
 /// What an item carries; zero where it is shorter than that.
 template <class T>

@@ -13,13 +13,17 @@
 
 namespace gyre::net::detail {
 
-task<> end_socket(unique_fd closing) {
+task<> end_requests(fd_ref closing) {
   auto found = co_await ops::cancel_fd{closing};
   // A transfer that was half done when it was cancelled goes on with its rest; now that fails at once. When nothing
   // more is found, all that was found before has been reaped, and nobody asks for anything on a descriptor that is
   // about to be somebody else's. A datagram socket that is connected to nobody calls this an error, and does it.
   ::shutdown(closing.get(), SHUT_RDWR);
   while (found > 0) found = co_await ops::cancel_fd{closing};
+}
+
+task<> end_socket(unique_fd closing) {
+  co_await end_requests(closing);
   co_await ops::close{std::move(closing)};
 }
 

@@ -8,8 +8,11 @@
 
 namespace gyre::net::detail {
 
-/// Ends whatever is in flight on a socket, then closes it. To be awaited in a shield(): half done, what is in flight
-/// would keep the socket without its number.
+/// Ends whatever is in flight on a socket that is about to be closed. To be awaited in a shield(): half done, what is
+/// in flight would keep the socket without its number.
+[[nodiscard]] task<> end_requests(fd_ref closing);
+
+/// The same, and closes it.
 [[nodiscard]] task<> end_socket(unique_fd closing);
 
 /// Waits until a socket has room to be written to, or is broken. For who was told so once and found none: a poll, or a

@@ -25,6 +25,9 @@ struct splice_pipe {
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(reading); }
 };
 
+/// A new pipe that holds so many bytes, or what the user may have of it: capacity tells. None where there can be none.
+[[nodiscard]] splice_pipe make_splice_pipe(int bytes) noexcept;
+
 /// Those of an executor: loop.local<pipe_cache>().
 class pipe_cache {
  public:

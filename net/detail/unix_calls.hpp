@@ -5,7 +5,6 @@
 #include <gyre/net/unix_address.hpp>
 #include <gyre/net/unix_credentials.hpp>
 #include <gyre/runtime/fd_ref.hpp>
-#include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace gyre::net::detail {
@@ -31,10 +31,9 @@ namespace gyre::net::detail {
 /// tried a hundred times in a row, then block a worker thread, and until that a cancel does not find it.
 class growing_wait {
  public:
-  [[nodiscard]] auto next() noexcept {
-    const auto now = next_;
-    next_ = std::min<std::chrono::milliseconds>(2 * next_, longest);
-    return sleep_for(now);
+  /// How long the next one is.
+  [[nodiscard]] std::chrono::milliseconds next() noexcept {
+    return std::exchange(next_, std::min<std::chrono::milliseconds>(2 * next_, longest));
   }
 
  private:

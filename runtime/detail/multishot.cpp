@@ -24,6 +24,14 @@ void multishot::arm() noexcept {
   loop_->submit(*this);
 }
 
+void multishot::end() noexcept {
+  if (std::exchange(has_ended_, true)) return;
+  ended();
+  unwanted();
+  if (armed_) pause();
+  else tell_reader();
+}
+
 void multishot::orphan() noexcept {
   GYRE_ASSERT(reader_ == nullptr, "a stream was destroyed while a coroutine waits in it");
   clear();  // whoever is concerned hears of it now, not when the kernel is done with the request
@@ -44,12 +52,16 @@ void multishot::take_in(std::int32_t res, std::uint32_t flags) noexcept {
   const bool end_of_pause = res == -ECANCELED && pausing_;
   if (!armed_) pausing_ = false;
   const bool concerns_reader = !end_of_pause && store(res, flags);
-  if (concerns_reader && reader_ != nullptr) {
-    reader_is_ready_ = true;
-    std::exchange(reader_, nullptr)->settle(/*as_stopped=*/false);
-  }
+  if (concerns_reader) tell_reader();
   if (armed_ && is_full() && !reader_is_ready_) pause();
+  else if (!armed_ && has_ended_) tell_reader();
   else if (!armed_ && reader_ != nullptr) wanted();
+}
+
+void multishot::tell_reader() noexcept {
+  if (reader_ == nullptr) return;
+  reader_is_ready_ = true;
+  std::exchange(reader_, nullptr)->settle(/*as_stopped=*/false);
 }
 
 void multishot::pause() noexcept {

@@ -13,6 +13,9 @@
 //                         end is nobody's error
 //   armed, pausing -> orphaned   the stream was destroyed
 //
+// end() ends a stream under its reader, as what it reads from is about to be somebody else's: from then on the kernel
+// is asked for nothing. What was in store is taken first, and then every next() is operation_canceled.
+//
 // A derived class says how the request is described, what a completion brings, and how it is kept. The reader is told
 // when something was stored, whatever becomes of the request.
 #pragma once
@@ -46,6 +49,15 @@ class multishot : public completion_handler {
   /// The reader is back.
   void reader_is_back() noexcept { reader_is_ready_ = false; }
 
+  /// Asks for nothing more. The request that the kernel has is cancelled, and its reader is told when that has ended.
+  void end() noexcept;
+
+  /// Whether a reader has nothing to wait for.
+  [[nodiscard]] bool is_ready() const noexcept { return has_result() || (has_ended_ && !armed_); }
+
+  /// Whether it was ended, and all that had come was taken.
+  [[nodiscard]] bool is_over() const noexcept { return has_ended_ && !has_result(); }
+
   /// The stream goes. `this` may no longer exist after it.
   void orphan() noexcept;
 
@@ -78,6 +90,10 @@ class multishot : public completion_handler {
   /// The reader waits no more; the kernel may have the request.
   virtual void unwanted() noexcept {}
 
+  /// It was ended by end(). Whoever gives results to nobody then drops what is in store, and what still comes.
+  virtual void ended() noexcept {}
+  [[nodiscard]] bool has_ended() const noexcept { return has_ended_; }
+
   void arm() noexcept;
   [[nodiscard]] bool is_armed() const noexcept { return armed_; }
 
@@ -91,6 +107,7 @@ class multishot : public completion_handler {
  private:
   static void completed(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept;
   void take_in(std::int32_t res, std::uint32_t flags) noexcept;
+  void tell_reader() noexcept;
   void pause() noexcept;
   void cancel() noexcept;
 
@@ -100,6 +117,7 @@ class multishot : public completion_handler {
   bool reader_is_ready_ = false;  // it was told of a result, and has not taken it yet: it is not slow
   bool armed_ = false;
   bool pausing_ = false;
+  bool has_ended_ = false;
   bool orphaned_ = false;
 };
 
@@ -116,7 +134,7 @@ class multishot_reader : public waiter {
     return {{&multishot_reader::run_slowly}, &multishot_reader::cancel_waiting, name, &multishot_reader::describe};
   }
 
-  [[nodiscard]] bool await_ready() const noexcept { return from_->has_result(); }
+  [[nodiscard]] bool await_ready() const noexcept { return from_->is_ready(); }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> awaiter) noexcept {
     if (begin(awaiter)) [[likely]]
@@ -164,6 +182,8 @@ class [[nodiscard]] next_of_multishot final : public multishot_reader {
     end_wait();
     if (was_stopped()) return errno_code(ECANCELED);
     from().reader_is_back();
+    if (from().is_over()) [[unlikely]]
+      return errno_code(ECANCELED);
     return static_cast<multishot_of<T>&>(from()).take();
   }
 };

@@ -44,7 +44,11 @@ class accepting final : public detail::multishot_of<unique_fd> {
 
   // How many come before a pause is in force is the kernel's business, so that no store is large enough for sure. What
   // finds no memory is lost, and the reader hears of it after what was kept.
-  bool store(std::int32_t res, std::uint32_t) noexcept override {
+  bool store(std::int32_t res, std::uint32_t flags) noexcept override {
+    if (has_ended()) {
+      discard(res, flags);
+      return false;
+    }
     try {
       results_.push_back(res);
     } catch (const std::bad_alloc&) {
@@ -56,6 +60,11 @@ class accepting final : public detail::multishot_of<unique_fd> {
 
   void discard(std::int32_t res, std::uint32_t) noexcept override {
     if (res >= 0) unique_fd{res}.reset();
+  }
+
+  void ended() noexcept override {
+    clear();
+    lost_one_ = false;
   }
 
   void clear() noexcept override {

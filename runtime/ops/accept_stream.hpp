@@ -50,6 +50,13 @@ class accept_stream {
   /// @source        io_uring_prep_multishot_accept(3). Linux 5.19.
   [[nodiscard]] next_operation next() noexcept { return next_operation{*state_}; }
 
+  /// Ends the stream, whoever waits in it: the listener is about to be closed. The kernel is asked for no more
+  /// connections, those in store are closed, and so are those that come nevertheless. Every next() is
+  /// operation_canceled from then on. A second end() does nothing.
+  ///
+  /// @threads  The thread of its executor.
+  void end() noexcept { state_->end(); }
+
  private:
   std::unique_ptr<detail::multishot_of<unique_fd>, detail::orphan_multishot> state_;
 };

@@ -4,10 +4,9 @@
 
 #include <liburing.h>
 
-#include <algorithm>
+#include <utility>
 
-namespace gyre {
-namespace ops {
+namespace gyre::ops {
 
 ::msghdr header_of(const outgoing_message& message) noexcept {
   ::msghdr header{};
@@ -35,30 +34,6 @@ namespace {
 
 std::uint16_t how(first_step first) noexcept { return first == first_step::poll ? IORING_RECVSEND_POLL_FIRST : 0; }
 
-// Calls `fn(item, payload)` for each item of control data. Lengths are what the kernel, or a program, says they are.
-template <class Fn>
-void for_each_item(std::span<const std::byte> control, Fn fn) {
-  while (control.size() >= sizeof(::cmsghdr)) {
-    ::cmsghdr item;
-    std::memcpy(&item, control.data(), sizeof item);
-    if (item.cmsg_len < CMSG_LEN(0) || item.cmsg_len > control.size()) return;
-    fn(item, control.subspan(CMSG_LEN(0), item.cmsg_len - CMSG_LEN(0)));
-    control = control.subspan(std::min<std::size_t>(CMSG_ALIGN(item.cmsg_len), control.size()));
-  }
-}
-
-template <class Fn>
-void for_each_descriptor(std::span<const std::byte> control, Fn fn) {
-  for_each_item(control, [&](const ::cmsghdr& item, std::span<const std::byte> payload) {
-    if (item.cmsg_level != SOL_SOCKET || item.cmsg_type != SCM_RIGHTS) return;
-    for (; payload.size() >= sizeof(int); payload = payload.subspan(sizeof(int))) {
-      int fd = -1;
-      std::memcpy(&fd, payload.data(), sizeof fd);
-      fn(fd);
-    }
-  });
-}
-
 std::vector<unique_fd> own_descriptors(std::span<const std::byte> control) {
   std::size_t count = 0;
   for_each_descriptor(control, [&](int) { ++count; });
@@ -74,17 +49,6 @@ std::vector<unique_fd> own_descriptors(std::span<const std::byte> control) {
 }
 
 }  // namespace
-}  // namespace ops
-
-std::span<const std::byte> detail::find_control(std::span<const std::byte> control, int level, int type) noexcept {
-  std::optional<std::span<const std::byte>> found;
-  ops::for_each_item(control, [&](const ::cmsghdr& item, std::span<const std::byte> payload) {
-    if (!found && item.cmsg_level == level && item.cmsg_type == type) found = payload;
-  });
-  return found.value_or(std::span<const std::byte>{});
-}
-
-namespace ops {
 
 sendmsg::sendmsg(fd_ref socket, const outgoing_message& message, int flags, first_step first) noexcept
     : operation_of{opcode}, socket_{socket}, flags_{flags}, first_{first}, header_{header_of(message)} {}
@@ -118,5 +82,4 @@ received_message recvmsg::value() {
 constinit const operation_kind recvmsg::opcode{"recvmsg", &recvmsg::prepare, runs_in::ring,
                                                &describe_fd<&recvmsg::socket_>};
 
-}  // namespace ops
-}  // namespace gyre
+}  // namespace gyre::ops

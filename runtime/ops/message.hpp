@@ -1,35 +1,25 @@
 // SPDX-License-Identifier: MIT
 // Messages: bytes from or into several places, with an address and control data beside them.
 //
-// For datagrams, and for what only control data can tell or carry: descriptors, credentials, timestamps. Bytes alone:
-// ops/socket.hpp.
+// For datagrams, and for what only control data can tell or carry: descriptors, credentials, timestamps. How that is
+// read and written: ops/control.hpp. Bytes alone: ops/socket.hpp.
 #pragma once
 
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/operation.hpp>
+#include <gyre/runtime/ops/control.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <optional>
+#include <new>
 #include <span>
-#include <type_traits>
 #include <vector>
 
-namespace gyre {
-namespace detail {
-
-/// The payload of the first item of that sort; empty when there is none.
-[[nodiscard]] std::span<const std::byte> find_control(std::span<const std::byte> control, int level, int type) noexcept;
-
-}  // namespace detail
-
-namespace ops {
+namespace gyre::ops {
 
 /// What the kernel does first with a transfer on a socket.
 enum class first_step : std::uint8_t {
@@ -63,47 +53,6 @@ struct received_message {
   int flags = 0;                            ///< MSG_TRUNC, MSG_CTRUNC, MSG_EOR, MSG_ERRQUEUE.
   std::vector<unique_fd> descriptors;       ///< What came by SCM_RIGHTS, close-on-exec.
 };
-
-/// One item of control data, to be sent: SCM_RIGHTS, IP_TOS, …
-///
-/// @tparam T  What it carries, as the man page of its level says: int, std::array<int, 3>, …
-template <class T>
-  requires std::is_trivially_copyable_v<T>
-class control_item {
- public:
-  control_item(int level, int type, const T& value) noexcept {
-    const ::cmsghdr header{.cmsg_len = CMSG_LEN(sizeof(T)), .cmsg_level = level, .cmsg_type = type};
-    std::memcpy(storage_.data(), &header, sizeof header);
-    std::memcpy(storage_.data() + CMSG_LEN(0), &value, sizeof value);
-  }
-
-  /// For outgoing_message::control. Refers to this item.
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return storage_; }
-
- private:
-  alignas(::cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(T))> storage_{};
-};
-
-/// Room for control data that carries a T, and as many more as there are types.
-template <class... T>
-struct control_room {
-  static constexpr std::size_t bytes_count = (CMSG_SPACE(sizeof(T)) + ...);
-  alignas(::cmsghdr) std::array<std::byte, bytes_count> storage{};
-
-  /// For incoming_message::control. Refers to this room.
-  [[nodiscard]] std::span<std::byte> bytes() noexcept { return storage; }
-};
-
-/// What the first item of that sort carries; empty when there is none, or one of less than a T.
-template <class T>
-  requires std::is_trivially_copyable_v<T>
-[[nodiscard]] std::optional<T> control_value(std::span<const std::byte> control, int level, int type) noexcept {
-  const auto payload = gyre::detail::find_control(control, level, type);
-  if (payload.size() < sizeof(T)) return std::nullopt;
-  T value;
-  std::memcpy(&value, payload.data(), sizeof value);
-  return value;
-}
 
 /// Sends a message.
 ///
@@ -172,5 +121,4 @@ class [[nodiscard]] recvmsg final : public operation_of<recvmsg, received_messag
   ::msghdr header_;
 };
 
-}  // namespace ops
-}  // namespace gyre
+}  // namespace gyre::ops

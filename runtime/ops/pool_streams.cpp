@@ -3,6 +3,7 @@
 #include <gyre/runtime/detail/fifo.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/control.hpp>
 #include <gyre/runtime/ops/pool_streams.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
@@ -200,22 +201,6 @@ class reading final : public pooled<std::optional<buffer_lease>, reading> {
   static constexpr std::uint64_t current_position = ~std::uint64_t{0};
 };
 
-void close_descriptors_in(std::span<std::byte> control) noexcept {
-  ::msghdr around{};
-  around.msg_control = control.data();
-  around.msg_controllen = control.size();
-  for (const ::cmsghdr* each = CMSG_FIRSTHDR(&around); each != nullptr;
-       each = CMSG_NXTHDR(&around, const_cast<::cmsghdr*>(each))) {
-    if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
-    const unsigned char* const numbers = CMSG_DATA(each);
-    for (std::size_t at = 0; at + sizeof(int) <= each->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
-      int descriptor = -1;
-      std::memcpy(&descriptor, numbers + at, sizeof descriptor);
-      unique_fd{descriptor}.reset();
-    }
-  }
-}
-
 class receiving_messages final : public pooled<std::optional<leased_message>, receiving_messages> {
  public:
   receiving_messages(fd_ref socket, const buffer_pool& pool, const recvmsg_stream_options& options)
@@ -244,7 +229,7 @@ class receiving_messages final : public pooled<std::optional<leased_message>, re
   void throw_away(const filled_buffers& filled) noexcept override {
     const std::span<std::byte> bytes{filled.data, filled.bytes};
     const leased_message::parts_of_it parts = leased_message::parts_in(bytes, room_);
-    close_descriptors_in(bytes.subspan(parts.control_at, parts.control_bytes));
+    for_each_descriptor(bytes.subspan(parts.control_at, parts.control_bytes), [](int fd) { unique_fd{fd}.reset(); });
   }
 
   const leased_message::layout room_;

@@ -7,7 +7,7 @@
 //
 //   armed -> hungry       the kernel has found no buffer, and a reader waits. No request is made before one comes back
 //   hungry -> armed       it is this stream's turn: those that have waited longest come first
-//   hungry -> idle        the reader waits no more
+//   hungry -> idle        the reader waits no more, or the stream was ended
 //
 // What has come is in store until the reader takes it; where he is slow the request pauses: pool_stream_options.
 // Nothing is lost where there is no buffer: bytes stay in the socket, datagrams too as long as it has room for them.
@@ -65,6 +65,13 @@ class recv_stream {
   /// @source        io_uring_prep_recv_multishot(3). Linux 6.0.
   [[nodiscard]] next_operation next() noexcept { return next_operation{*state_}; }
 
+  /// Ends the stream, whoever waits in it, also for a buffer: what it reads from is about to be closed. The kernel is
+  /// asked for nothing more. What has come is still given; every next() after that is operation_canceled. A second
+  /// end() does nothing.
+  ///
+  /// @threads  The thread of its executor.
+  void end() noexcept { state_->end(); }
+
  private:
   std::unique_ptr<detail::multishot_of<std::optional<buffer_lease>>, detail::orphan_multishot> state_;
 };
@@ -89,6 +96,9 @@ class recv_bundle_stream {
   /// @threads       As for recv_stream.
   /// @source        io_uring_prep_recv_multishot(3), IORING_RECVSEND_BUNDLE. Linux 6.10.
   [[nodiscard]] next_operation next() noexcept { return next_operation{*state_}; }
+
+  /// Ends the stream: recv_stream::end().
+  void end() noexcept { state_->end(); }
 
  private:
   std::unique_ptr<detail::multishot_of<std::optional<buffer_chain>>, detail::orphan_multishot> state_;
@@ -115,6 +125,9 @@ class read_stream {
   /// @threads       As for recv_stream.
   /// @source        io_uring_prep_read_multishot(3). Linux 6.7.
   [[nodiscard]] next_operation next() noexcept { return next_operation{*state_}; }
+
+  /// Ends the stream: recv_stream::end().
+  void end() noexcept { state_->end(); }
 
  private:
   std::unique_ptr<detail::multishot_of<std::optional<buffer_lease>>, detail::orphan_multishot> state_;
@@ -205,6 +218,9 @@ class recvmsg_stream {
   /// @threads       As for recv_stream.
   /// @source        io_uring_prep_recvmsg_multishot(3). Linux 6.0.
   [[nodiscard]] next_operation next() noexcept { return next_operation{*state_}; }
+
+  /// Ends the stream: recv_stream::end().
+  void end() noexcept { state_->end(); }
 
  private:
   std::unique_ptr<detail::multishot_of<std::optional<leased_message>>, detail::orphan_multishot> state_;

@@ -118,12 +118,15 @@ std::error_code send_all::failure() const noexcept {
   return res() == nothing_moved ? make_error_code(errc::no_progress) : error();
 }
 
-void recv_all::prepare(
-    operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3), MSG_WAITALL: the kernel goes on by itself
+// Not with MSG_WAITALL, by which the kernel goes on by itself: what stops it then is answered by the count of what had
+// come before, and the socket has forgotten its error, so that a reset looks like an end. What came was all that was
+// there, as a rule: so the rest is waited for before it is tried.
+void recv_all::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_recv(3)
   auto& op = static_cast<recv_all&>(self);
   if (op.rest_.empty()) return io_uring_prep_nop(&sqe);  // no bytes to move: do not wait for some
   const auto bytes = op.expect(op.rest_.size());
-  io_uring_prep_recv(&sqe, op.socket_.in(sqe), op.rest_.data(), bytes, MSG_WAITALL);
+  io_uring_prep_recv(&sqe, op.socket_.in(sqe), op.rest_.data(), bytes, 0);
+  if (op.received_bytes_ > 0) sqe.ioprio = IORING_RECVSEND_POLL_FIRST;
 }
 constinit const operation_kind recv_all::opcode{"recv_all", &recv_all::prepare, runs_in::ring,
                                                 &describe_fd<&recv_all::socket_>, &recv_all::advance};

@@ -277,7 +277,7 @@ class [[nodiscard]] send_all final : public operation_of<send_all, void> {
 /// @errors        As for recv, as a transfer_error whose bytes() says how many lie in the buffer;
 ///                errc::end_of_stream when the peer shut down before the buffer was full.
 /// @cancellation  Bytes that were received into the buffer are lost to the stream.
-/// @source        io_uring_prep_recv(3), MSG_WAITALL. Linux 5.6.
+/// @source        io_uring_prep_recv(3), IORING_RECVSEND_POLL_FIRST. Linux 5.19.
 class [[nodiscard]] recv_all final : public operation_of<recv_all, void> {
  public:
   using gyre_composed = void;  // several requests: no member of a chain

@@ -363,6 +363,33 @@ TEST_CASE("a stream that nobody has read when its socket was closed asks the ker
   });
 }
 
+TEST_CASE("a stream that waits for a buffer ends when its socket is closed, and asks for nothing when there is one") {
+  receiver_with_pool subject{64, 1};
+  outcome noted;
+  std::vector<std::string> texts;
+  auto incoming = subject.here.datagrams(subject.pool);
+  subject.send("first");
+  subject.send("left in the socket");
+  auto held = subject.loop.run([&]() -> task<std::optional<datagram>> { co_return co_await incoming.next(); });
+  auto taking = subject.loop.start(take_all(incoming, texts, noted));
+  for (int i = 0; i < 3; ++i) subject.loop.turn(/*may_park=*/false);
+  CHECK(subject.pool.statistics().shortages == 1);
+  CHECK(noted.how == ended::not_yet);
+
+  subject.loop.run(subject.here.close());
+  turn_until_done(subject.loop, taking);
+  CHECK(noted.how == ended::with_value);
+  CHECK(texts.empty());
+
+  const auto another = udp_socket::bind({.at = address::loopback(0)});  // with the same number
+  send_now(subject.there, "for another", another.local_address());
+  held.reset();
+  subject.loop.run([&]() -> task<> { CHECK(!(co_await incoming.next()).has_value()); });
+  for (int i = 0; i < 3; ++i) subject.loop.turn(/*may_park=*/false);
+  CHECK(has_something(another));
+  CHECK(subject.pool.statistics().on_loan == 0);
+}
+
 TEST_CASE("a wait for the next datagram that is stopped loses none, wherever it was") {
   for (int turns_before = 0; turns_before < 4; ++turns_before) {
     for (const bool sends_before : {true, false}) {

@@ -701,7 +701,7 @@ struct failing_stream {
     if (takes_nothing) co_return 0;
     throw std::system_error{std::make_error_code(std::errc::no_space_on_device), "write"};
   }
-  void shutdown_write() const { throw std::system_error{std::make_error_code(std::errc::not_connected), "shutdown"}; }
+  void shutdown_write() const { throw std::system_error{std::make_error_code(std::errc::timed_out), "shutdown"}; }
 
   bool fails_to_read = false;
   bool takes_nothing = false;
@@ -750,6 +750,37 @@ TEST_CASE("a stream of somebody's own is relayed by its read() and write(), half
   CHECK(std::string_view{got.data(), 3} == std::string{'\x9e', '\x9d', '\x9c'});
 }
 
+TEST_CASE(
+    "a target that has closed before it could be told of an end needs no telling, in whatever way it is relayed") {
+  for (const bool by_splice : {true, false}) {
+    CAPTURE(by_splice);
+    tcp_pair here;
+    tcp_pair there;
+    tcp_stream over{std::move(here.there)};
+    inverting_stream inverted{over};
+    tcp_stream second{std::move(there.here)};
+    executor loop;
+    auto running = loop.start(by_splice ? relay(over, second) : relay(inverted, second));
+    end(there.there);
+    const auto told_client = [&] {
+      char byte = 0;
+      return ::recv(here.here.get(), &byte, 1, MSG_DONTWAIT) == 0;
+    };
+    while (!told_client()) loop.turn(/*may_park=*/false);
+    reset(there.there);
+    ::pollfd target{.fd = second.fd().get(), .events = 0, .revents = 0};
+    REQUIRE(::poll(&target, 1, -1) == 1);  // the reset has come, and nobody has looked
+
+    end(here.here);
+    turn_until_done(loop, running);
+
+    const auto done = running.get();
+    CHECK(done.how == relay_ending::both_ended);
+    CHECK(done.counts.forth.ended);
+    CHECK(done.counts.back.ended);
+  }
+}
+
 TEST_CASE("streams that never wait leave others their turns") {
   executor loop;
   endless_stream first{.left_count = 10 * relay_turn_bytes_max};
@@ -782,7 +813,7 @@ TEST_CASE("errors of streams of all sorts are told with their side and step") {
   CHECK(writing.counts.forth.written_bytes == 0);
 
   CHECK(failure_between({.left_count = 10}, {.takes_nothing = true}).why == errc::no_progress);
-  CHECK(failure_between({}, {}).why == std::errc::not_connected);  // it cannot be told of the end
+  CHECK(failure_between({}, {}).why == std::errc::timed_out);  // it cannot be told of the end
 }
 
 }  // namespace gyre::net

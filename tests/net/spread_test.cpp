@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One port, several executors: who gets which connection, shortages, limits, failures, and stops. On real sockets; most
 // with executors of one thread that the test turns, so that nothing is left to chance.
+#include <gyre/net/detail/socket_calls.hpp>
 #include <gyre/net/spread.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/executor.hpp>
@@ -279,6 +280,11 @@ TEST_CASE("a session that fails is logged, and the others go on") {
   CHECK(!root.done());
   CHECK(is_closed_by_peer(first));
   CHECK(is_closed_by_peer(second));
+  for (const auto* each : {&first, &second}) {
+    const std::string whose = detail::local_address_of(*each).to_string();
+    CAPTURE(whose);
+    CHECK(logged.text().find("the session of " + whose + " failed; the others go on: this one") != std::string::npos);
+  }
   root.cancel();
   on.turn_until([&] { return root.done(); });
 }

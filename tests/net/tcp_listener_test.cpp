@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Listening and taking connections, one by one and as a stream: each way to succeed, to fail and to be stopped.
 #include <gyre/net/address.hpp>
+#include <gyre/net/listener_socket.hpp>
 #include <gyre/net/tcp_listener.hpp>
 #include <gyre/net/tcp_stream.hpp>
 #include <gyre/runtime/executor.hpp>
@@ -642,10 +643,30 @@ TEST_CASE("closing a listener ends its stream at once, and with it those that no
 
     loop.run(listener.close());
 
+    CHECK(open_descriptors_count() == open_before + clients.size() + taken.size());
     CHECK(!loop.run(incoming.next()));
     CHECK(!loop.run(incoming.next()));
   }
   CHECK(open_descriptors_count() == open_before);
+}
+
+TEST_CASE("connections that come while a listener is closed are closed with it, whoever waits in its stream") {
+  executor loop;
+  const std::size_t open_before = open_descriptors_count();
+  auto listener = on_loopback();
+  auto incoming = listener.incoming();
+  outcome noted;
+  auto waiting = loop.start(take_one(incoming, noted));
+  loop.run_ready();
+  loop.turn(/*may_park=*/false);  // the kernel has the request
+  const std::array clients{connect_to(listener.local_address()), connect_to(listener.local_address())};
+
+  loop.run(listener.close());
+  turn_until_done(loop, waiting);
+
+  CHECK(noted.how == ended::with_value);
+  CHECK(open_descriptors_count() == open_before + clients.size());
+  CHECK(!loop.run(incoming.next()));
 }
 
 TEST_CASE("who waits in a stream hears that its listener is closed") {

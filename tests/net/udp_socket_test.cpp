@@ -644,6 +644,16 @@ TEST_CASE("interfaces have names and numbers, and what has none says so") {
   CHECK(loopback.name() == "lo");
   CHECK(refusal_of([] { static_cast<void>(network_interface::named("no such one")); }).code() ==
         std::errc::no_such_device);
+  using namespace std::string_view_literals;
+  const auto zero_in_it = refusal_of([] { static_cast<void>(network_interface::named("lo\0eth0"sv)); });
+  CHECK(zero_in_it.code() == std::errc::invalid_argument);
+  CHECK(std::string_view{zero_in_it.what()}.find("zero in it: lo…") != std::string_view::npos);
+  const auto too_long = refusal_of([] { static_cast<void>(network_interface::named("sixteen-letters-")); });
+  CHECK(too_long.code() == std::errc::invalid_argument);
+  CHECK(std::string_view{too_long.what()}.find("at most 15 characters: sixteen-letters-") != std::string_view::npos);
+  CHECK(refusal_of([] { static_cast<void>(network_interface::named("fifteen-letters")); }).code() ==
+        std::errc::no_such_device);
+  CHECK(refusal_of([] { static_cast<void>(network_interface::named("")); }).code() == std::errc::no_such_device);
   CHECK(refusal_of([] { static_cast<void>(network_interface{}.name()); }).code() ==
         std::errc::no_such_device_or_address);
 }

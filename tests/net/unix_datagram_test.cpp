@@ -21,6 +21,7 @@
 #include <array>
 #include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <ostream>
 #include <span>
 #include <string>
@@ -62,6 +63,8 @@ task<> send_to_and_note(unix_datagram& from, unix_address to, outcome& noted) {
 task<> connect_and_note(unix_datagram& from, unix_address to, outcome& noted) {
   co_await observe(from.connect(to), noted);
 }
+
+task<> close_and_note(unix_datagram& closed, outcome& noted) { co_await observe(closed.close(), noted); }
 
 task<> receive_and_note(unix_datagram& by, std::span<std::byte> buffer, outcome& noted) {
   co_await observe(by.receive_from(buffer, 1), noted);
@@ -350,6 +353,43 @@ TEST_CASE("close() ends who waits, and removes the file") {
   CHECK(noted.error == std::errc::operation_canceled);
   CHECK(!std::filesystem::exists(subject.at.name()));
   CHECK(subject.bound.fd().get() == -1);
+}
+
+TEST_CASE("close() ends who waits between two tries to send, at once, though the socket is gone after it") {
+  on_path subject;
+  outcome noted;
+  auto client = std::make_unique<unix_datagram>(std::move(subject.client));
+  REQUIRE(fill(*client, subject.at) > 0);
+  auto sending = subject.loop.start(send_to_and_note(*client, subject.at, noted));
+  while (subject.loop.timers().empty()) subject.loop.turn(/*may_park=*/true);
+  CHECK(noted.how == ended::not_yet);
+
+  subject.loop.run(client->close());
+  client.reset();
+  subject.loop.run_ready();
+
+  CHECK(noted.error == std::errc::operation_canceled);
+  CHECK(subject.loop.timers().empty());
+  turn_until_done(subject.loop, sending);
+}
+
+TEST_CASE("close() ends who waits also where the file cannot be removed") {
+  on_path subject;
+  const std::filesystem::path folder = subject.folder.file("folder");
+  std::filesystem::create_directory(folder);
+  auto bound = subject.loop.run(unix_datagram::bind({.at = unix_address::path((folder / "b.sock").string()).value()}));
+  outcome noted;
+  outcome of_close;
+  auto receiving = subject.loop.start(receive_and_note(bound, subject.buffer, noted));
+  subject.loop.run_ready();
+  std::filesystem::rename(folder, subject.folder.file("elsewhere"));
+  subject.folder.file("folder", "no folder");
+
+  subject.loop.run(close_and_note(bound, of_close));
+  turn_until_done(subject.loop, receiving);
+
+  CHECK(of_close.error == std::errc::not_a_directory);
+  CHECK(noted.error == std::errc::operation_canceled);
 }
 
 TEST_CASE("a socket that was told to keeps its file when it is closed") {

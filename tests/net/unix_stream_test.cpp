@@ -27,6 +27,7 @@
 #include <ostream>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -338,6 +339,42 @@ TEST_CASE("descriptors without bytes, too many of them, and one that is none are
   std::byte nothing{};
   CHECK(::recv(good.get(), &nothing, 1, MSG_DONTWAIT) == -1);
   CHECK(error_of("x", std::vector<fd_ref>(253, good)).value() == 0);
+}
+
+TEST_CASE("whatever keeps descriptors from being sent is told with how much was taken: nothing") {
+  executor loop;
+  auto ends = unix_stream::pair();
+  auto closed_one = unix_stream::pair().first;
+  const auto bytes_told = [&](unix_stream& from, const std::string& text, const std::vector<fd_ref>& descriptors) {
+    try {
+      loop.run([&]() -> task<> { co_await from.send_with_descriptors(bytes_of(text), descriptors); });
+    } catch (const transfer_error& failed) {
+      CHECK(std::string_view{failed.what()}.starts_with("send_with_descriptors: "));
+      return static_cast<int>(failed.bytes());
+    }
+    return -1;
+  };
+  const fd_ref good = ends.second.fd();
+
+  CHECK(bytes_told(ends.first, "", {good}) == 0);
+  CHECK(bytes_told(ends.first, "x", std::vector<fd_ref>(254, good)) == 0);
+  CHECK(bytes_told(ends.first, "x", {fd_ref{-1}}) == 0);
+  CHECK(bytes_told(closed_one, "x", {good}) == 0);
+}
+
+TEST_CASE("a failure to connect names the path") {
+  const temp_folder folder;
+  executor loop;
+  const auto at = unix_address::path(folder.file("none.sock")).value();
+
+  std::string text;
+  try {
+    static_cast<void>(loop.run(unix_stream::connect(at)));
+  } catch (const std::system_error& failed) {
+    text = failed.what();
+  }
+
+  CHECK(text == "connect " + at.to_string() + ": No such file or directory");
 }
 
 TEST_CASE("a long message goes whole, and its descriptors once") {

@@ -164,6 +164,40 @@ TEST_CASE("connections in store when a stream goes are closed") {
   subject.end(-ECANCELED);
 }
 
+TEST_CASE("a stream that is ended closes what it has in store and what comes nevertheless, and tells its reader") {
+  const std::size_t open_before = open_descriptors_count();
+  {
+    scripted_executor on{by_hand};
+    ops::accept_stream incoming{some_listener};
+    outcome noted;
+    const auto take_one = [&]() -> task<> { co_await observe(incoming.next(), noted); };
+    const auto connect = [&] {
+      on.script.complete(on.script.only(IORING_OP_ACCEPT), new_descriptor(), IORING_CQE_F_MORE);
+      on.loop.run_ready();
+    };
+    auto first = on.loop.start(take_one());
+    on.loop.run_ready();
+    for (int i = 0; i < 3; ++i) connect();
+    CHECK(noted.how == ended::with_value);
+    const std::size_t open_with_store = open_descriptors_count();
+
+    incoming.end();
+    CHECK(open_descriptors_count() == open_with_store - 2);
+    auto second = on.loop.start(take_one());
+    on.loop.run_ready();
+    connect();
+    CHECK(open_descriptors_count() == open_with_store - 2);
+    CHECK(noted.how == ended::not_yet);
+    for (const auto& each : on.script.in_flight(IORING_OP_ASYNC_CANCEL)) on.script.complete(each, 0);
+    on.script.complete(on.script.only(IORING_OP_ACCEPT), -ECANCELED);
+    on.loop.run_ready();
+
+    CHECK(noted.error == std::errc::operation_canceled);
+    CHECK(on.script.taken_count(IORING_OP_ACCEPT) == 1);
+  }
+  CHECK(open_descriptors_count() == open_before);
+}
+
 TEST_CASE("a connection that crosses the stop of its reader is delivered, or closed with the stream") {
   waiting_stream subject{1};
 

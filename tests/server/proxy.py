@@ -86,7 +86,7 @@ class Proxy(unittest.TestCase):
         proxy.has_closed_all()
 
     def test_resets(self):
-        """a client that resets its connection takes the one to the target along"""
+        """a client that resets its connection takes the one to the target along: that is reset, and not ended"""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             proxy = self.start(f"127.0.0.1:{listener.getsockname()[1]}")
             for _ in range(20):
@@ -94,8 +94,10 @@ class Proxy(unittest.TestCase):
                 target, _ = listener.accept()
                 with target:
                     target.settimeout(PATIENCE)
+                    client.sendall(b"a part")
+                    self.assertEqual(target.recv(6, socket.MSG_WAITALL), b"a part")
                     reset(client)
-                    self.assertEqual(target.recv(1), b"")
+                    self.assertRaises(ConnectionResetError, target.recv, 1)
         proxy.has_closed_all()
 
     def test_refused(self):

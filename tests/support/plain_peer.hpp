@@ -24,17 +24,6 @@
 
 namespace gyre::test {
 
-/// Bytes in which a piece that was lost, doubled or moved shows.
-inline std::vector<std::byte> unlike_bytes(std::size_t count) {
-  std::vector<std::byte> made(count);
-  std::uint32_t state = 1;
-  for (auto& each : made) {
-    state = state * 1'664'525 + 1'013'904'223;
-    each = static_cast<std::byte>(state >> 24);
-  }
-  return made;
-}
-
 class plain_peer {
  public:
   explicit plain_peer(const net::address& server) : socket_{connect_to(server)} {}

@@ -2,6 +2,7 @@
 // Messages on the kernel: parts, addresses, control data, and descriptors that travel in it.
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/control.hpp>
 #include <gyre/runtime/ops/direct.hpp>
 #include <gyre/runtime/ops/message.hpp>
 #include <gyre/runtime/ops/socket.hpp>
@@ -24,6 +25,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace gyre {
@@ -138,6 +140,33 @@ TEST_CASE("control data that is none is refused, and what is no item is not look
     CHECK(!ops::control_value<int>(nonsense, -1, -1));
     CHECK(!ops::control_value<int>(std::span{nonsense}.first(3), -1, -1));
   });
+}
+
+TEST_CASE("control data is walked item by item, wherever it lies, up to an item that says more than there is") {
+  const ops::control_item<int> first{SOL_SOCKET, 7, 1};
+  const ops::control_item<std::array<int, 3>> rights{SOL_SOCKET, SCM_RIGHTS, {4, 5, 6}};
+  const ops::control_item<char> last{IPPROTO_IP, 8, 'x'};
+  std::vector<std::byte> all(1);  // so that no item lies where a cmsghdr would
+  for (const auto bytes : {first.bytes(), rights.bytes(), last.bytes()})
+    all.insert(all.end(), bytes.begin(), bytes.end());
+  const std::span<const std::byte> control = std::span{all}.subspan(1);
+  const auto walked = [](std::span<const std::byte> some) {
+    std::vector<std::pair<int, std::size_t>> told;
+    ops::for_each_control(some, [&](const ::cmsghdr& item, std::span<const std::byte> payload) {
+      told.emplace_back(item.cmsg_type, payload.size());
+    });
+    return told;
+  };
+  std::vector<int> descriptors;
+  ops::for_each_descriptor(control, [&](int fd) { descriptors.push_back(fd); });
+
+  using items = std::vector<std::pair<int, std::size_t>>;
+  CHECK((walked(control) == items{{7, 4}, {SCM_RIGHTS, 12}, {8, 1}}));
+  CHECK(descriptors == std::vector{4, 5, 6});
+  const std::size_t without_padding = first.bytes().size() + rights.bytes().size() + CMSG_LEN(1);
+  CHECK((walked(control.first(without_padding)) == items{{7, 4}, {SCM_RIGHTS, 12}, {8, 1}}));
+  CHECK((walked(control.first(without_padding - 1)) == items{{7, 4}, {SCM_RIGHTS, 12}}));
+  CHECK(walked({}).empty());
 }
 
 namespace {

@@ -409,6 +409,69 @@ TEST_CASE("a reader that is stopped in the queue for buffers, on the scripted ri
   CHECK(subject.armed() == std::vector{1});
 }
 
+// -------------------------------------------------------------------------------------------------------------- end()
+
+TEST_CASE("a stream that is ended in the queue for buffers, on the scripted ring, tells so, and asks for nothing") {
+  hungry_streams subject{3};
+
+  subject.streams[0].end();
+  CHECK(subject.noted[0].last.how == ended::not_yet);  // not inside the call
+  subject.on.loop.run_ready();
+  CHECK(subject.noted[0].last.error == std::errc::operation_canceled);
+  subject.give_back(0);
+
+  CHECK(subject.armed() == std::vector{1});
+}
+
+TEST_CASE("a stream that is ended with its request in flight, on the scripted ring, gives what crosses the cancel") {
+  scripted_stream subject{{.buffers_count = 4, .buffer_bytes = 8}};
+  subject.read();
+
+  subject.incoming->end();
+  subject.on.loop.run_ready();
+  CHECK(subject.receiving().stop_asked);
+  CHECK(subject.noted.last.how == ended::not_yet);
+  subject.deliver("crossing");
+  CHECK(subject.noted.texts == std::vector<std::string>{"crossing"});
+  CHECK(subject.noted.last.how == ended::not_yet);
+  subject.end_all();
+
+  CHECK(subject.noted.last.error == std::errc::operation_canceled);
+  CHECK(subject.on.script.taken_count(IORING_OP_RECV) == 1);
+  subject.read();
+  CHECK(subject.noted.last.error == std::errc::operation_canceled);
+  CHECK(subject.on.script.taken_count(IORING_OP_RECV) == 1);
+  CHECK(subject.free_buffers() == 4);
+}
+
+TEST_CASE("a stream that is ended as its request ends by itself, on the scripted ring, tells its reader all the same") {
+  for (const int res : {-ENOBUFS, -ECANCELED, -ECONNRESET}) {
+    CAPTURE(res);
+    scripted_stream subject{{.buffers_count = 4, .buffer_bytes = 8}};
+    subject.read();
+
+    subject.incoming->end();
+    subject.end(res);
+
+    const auto expected = res == -ECONNRESET ? std::errc::connection_reset : std::errc::operation_canceled;
+    CHECK(subject.noted.last.error == expected);
+    CHECK(subject.on.script.taken_count(IORING_OP_RECV) == 1);
+  }
+}
+
+TEST_CASE("a stream that is ended before it was read, on the scripted ring, asks for nothing") {
+  scripted_stream subject{{.buffers_count = 4, .buffer_bytes = 8}};
+
+  subject.incoming->end();
+  subject.incoming->end();
+  subject.read();
+
+  CHECK(subject.noted.last.error == std::errc::operation_canceled);
+  CHECK(subject.on.script.taken_count(IORING_OP_RECV) == 0);
+}
+
+// -------------------------------------------------------------------------------------------------------- until_free()
+
 TEST_CASE("until_free() waits in the same queue, on the scripted ring, and can be stopped there") {
   hungry_streams subject{1};
   outcome first;
