@@ -40,7 +40,8 @@ class GrepFiles(unittest.TestCase):
             name = dice.choice(["", "tree/", "tree/below/", "tree/below/deep/"]) + f"{number:03} file"
             (root / name).write_bytes(b"\n".join(lines) + end)
             cls.names.append(name)
-        (root / "long").write_bytes(b"y" * 200_000 + b"needle" + b"z" * 70_000 + b"\nshort needle\n" + b"w" * 65_530 + b"needle")
+        (root / "long").write_bytes(b"y" * 200_000 + b"needle" + b"z" * 70_000 + b"\nshort needle\n"
+                                    + b"w" * 65_530 + b"needle")
         (root / "none").write_bytes(b"")
         (root / b"\xff\n\x01".decode("utf-8", "surrogateescape")).write_bytes(b"needle in a file of an odd name")
         cls.names += ["long", "none", b"\xff\n\x01".decode("utf-8", "surrogateescape")]
