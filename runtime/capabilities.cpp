@@ -3,10 +3,9 @@
 #include <gyre/runtime/capabilities.hpp>
 
 #include <gyre/runtime/detail/ring_probe.hpp>
+#include <gyre/runtime/detail/zero_copy_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 
-#include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <string_view>
 #include <utility>
@@ -73,7 +72,9 @@ constexpr row rows[] = {
      "ops::send_zc and ops::sendmsg_zc are refused; ops::send copies"},
     {"zero-copy usage report", "6.2", &kernel_probe::send_zero_copy_report,
      "zero-copy sends say whether the kernel copied after all", "zero_copy_options::report_usage is refused"},
-    {"zero-copy receive", "6.15", &kernel_probe::receive_zero_copy, "", ""},
+    {"zero-copy receive", "6.15", &kernel_probe::receive_zero_copy,
+     "ops::recv_zc_stream takes packets where a network device has put them, if its driver can",
+     "a zero_copy_queue is refused; a buffer_pool receives with a copy"},
     {"provided buffer rings", "5.19", &kernel_probe::buffer_rings, "buffer_pool: connections that wait hold no buffer",
      "a buffer_pool is refused; lend a buffer to each receive"},
     {"buffers used bit by bit", "6.12", &kernel_probe::buffer_rings_partial,
@@ -198,36 +199,14 @@ capabilities::limit max_map_count() {
           "as root: sysctl vm.max_map_count=..., and a line in /etc/sysctl.d/ to keep it"};
 }
 
-capabilities::refusal why_no_zero_copy_receive(int error, const std::string& device) {
-  switch (error) {
-    case ENODEV:
-      return {"There is no network device called " + device, "ip link lists those that there are"};
-    case EPERM:
-      return {"A queue of a network device is not this process's to take", "Run it as root, or with CAP_NET_ADMIN"};
-    case EOPNOTSUPP:
-      return {"The driver of " + device + " has no queues that put packets into a program's memory",
-              "It takes a device whose driver can: mlx5, bnxt, gve and fbnic do, loopback and virtio do not"};
-    case ERANGE:
-      return {device + " has no receive queue of that number", "ethtool -l " + device + " tells how many it has"};
-    case EEXIST:
-    case EBUSY:
-      return {"That receive queue of " + device + " is somebody else's", "Take another one"};
-    case EINVAL:
-      return {"The kernel has no zero-copy receive, which came with Linux 6.15; or " + device +
-                  " does not split headers from data",
-              "uname -r tells the kernel; ethtool -G " + device + " tcp-data-split on has it split"};
-    default:
-      return {"The kernel refuses a queue of " + device + ": " + std::strerror(error), "Receive with a copy"};
-  }
-}
-
 }  // namespace
 
 std::optional<capabilities::refusal> capabilities::zero_copy_receive_refusal(const std::string& interface,
                                                                              unsigned rx_queue) {
   const int error = detail::try_zero_copy_receive(interface.c_str(), rx_queue);
   if (error == 0) return std::nullopt;
-  return why_no_zero_copy_receive(error, interface);
+  detail::setup_diagnosis why = detail::diagnose_receive_queue(error, interface);
+  return refusal{std::move(why.cause), std::move(why.cure)};
 }
 
 capabilities capabilities::query() {

@@ -60,7 +60,7 @@ struct capabilities {
   ///
   /// @param interface  The device's name, such as "eth0".
   /// @param rx_queue   Which of its receive queues, from 0.
-  /// @return     Empty when it can be set up: gyre has no operation for it, and leaves it to ops of a program's own.
+  /// @return     Empty when it can be set up: a zero_copy_queue is then granted, and says the same where it is not.
   /// @errors     std::bad_alloc. That it is refused is an answer, not an error.
   /// @threads    From any thread. Blocks for as long as it takes; where it is granted, the queue is reset for a moment.
   /// @source     io_uring_register(2), IORING_REGISTER_ZCRX_IFQ; Documentation/networking/iou-zcrx.rst. Linux 6.15.

@@ -2,20 +2,12 @@
 // Buffers on their way round: into the ring, to the kernel, on loan, and back.
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/buffer_group.hpp>
+#include <gyre/runtime/detail/lent_memory.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/executor.hpp>
 
 #include <liburing.h>
 #include <sys/mman.h>
-#include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#include <sanitizer/asan_interface.h>
-#endif
-#endif
 
 #include <algorithm>
 #include <bit>
@@ -25,25 +17,8 @@
 namespace gyre::detail {
 namespace {
 
-std::size_t whole_pages(std::size_t bytes) noexcept {
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  return (bytes + page - 1) / page * page;
-}
-
 std::uint16_t id_in(std::uint32_t flags) noexcept {
   return static_cast<std::uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT);
-}
-
-// What is in the ring is the kernel's: AddressSanitizer, where it is there, finds who still uses it.
-void give_to_kernel([[maybe_unused]] const std::byte* begin, [[maybe_unused]] std::size_t bytes) noexcept {
-#ifdef ASAN_POISON_MEMORY_REGION
-  ASAN_POISON_MEMORY_REGION(begin, bytes);
-#endif
-}
-void take_from_kernel([[maybe_unused]] const std::byte* begin, [[maybe_unused]] std::size_t bytes) noexcept {
-#ifdef ASAN_UNPOISON_MEMORY_REGION
-  ASAN_UNPOISON_MEMORY_REGION(begin, bytes);
-#endif
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/kernel_ring.hpp>
 #include <gyre/runtime/detail/live_executor.hpp>
+#include <gyre/runtime/detail/zero_copy_ring.hpp>
 #include <gyre/runtime/error.hpp>
 
 #include <liburing.h>
@@ -433,6 +434,10 @@ bool kernel_ring::is_trusted_with(buffer_use use) const noexcept {
   static const bool is_mended = kernel_is_at_least(6, 16);
   if (use == buffer_use::bundles) return is_mended && (report_.features & IORING_FEAT_RECVSEND_BUNDLE) != 0;
   return is_mended;
+}
+
+int kernel_ring::register_zero_copy_queue(const zero_copy_request& asked, zero_copy_grant& granted) noexcept {
+  return register_receive_queue(*ring_, asked, granted);
 }
 
 int kernel_ring::poll_napi_id(unsigned id, bool on) noexcept { return -track_napi_id(*ring_, id, on); }

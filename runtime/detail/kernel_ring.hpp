@@ -52,6 +52,7 @@ class kernel_ring : public ring {
   int clone_buffer(unsigned slot, int of_ring, unsigned of_slot) noexcept override;
   int register_personality() noexcept override;
   void unregister_personality(int number) noexcept override;
+  int register_zero_copy_queue(const zero_copy_request& asked, zero_copy_grant& granted) noexcept override;
   int poll_napi_id(unsigned id, bool on) noexcept override;
   bool pause() noexcept override;
   void notify_completions(bool on) noexcept override;

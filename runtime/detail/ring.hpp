@@ -24,9 +24,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 struct io_uring_sqe;
 
@@ -63,6 +65,33 @@ struct buffer_ring_request {
   unsigned count = 0;        ///< A power of two.
   std::uint16_t group = 0;   ///< By which requests name it.
   bool incremental = false;  ///< A buffer is used bit by bit, by many requests.
+};
+
+/// A receive queue of a network device that is to put what comes into memory of this process:
+/// IORING_REGISTER_ZCRX_IFQ. The memory begins with a page, and is the ring's until that is closed.
+struct zero_copy_request {
+  const char* interface = nullptr;   ///< The device's name.
+  unsigned rx_queue = 0;             ///< Of its receive queues, from 0.
+  std::span<std::byte> area;         ///< Where packets go: whole pages.
+  std::span<std::byte> refill_ring;  ///< By which they come back: whole pages.
+  unsigned refill_entries = 0;       ///< A power of two; `refill_ring` has room for them behind its first page.
+};
+
+/// Gives back what one completion has brought: struct io_uring_zcrx_rqe.
+struct zero_copy_refill {
+  std::uint64_t offset;
+  std::uint32_t bytes;
+  std::uint32_t reserved;
+};
+
+/// What the other side has made of it.
+struct zero_copy_grant {
+  std::uint32_t number = 0;                     ///< By which requests name the queue.
+  std::uint64_t area_token = 0;                 ///< The high bits of each refill's offset.
+  unsigned refill_entries = 0;                  ///< A power of two.
+  std::uint32_t* refills_read = nullptr;        ///< How many the other side has read.
+  std::uint32_t* refills_written = nullptr;     ///< How many it may read.
+  zero_copy_refill* refills_or_null = nullptr;  ///< Not null once it is granted.
 };
 
 /// What a kernel can have and yet get wrong.
@@ -248,6 +277,16 @@ class ring {
   /// Whether the other side does this, and does it right.
   [[nodiscard]] virtual bool is_trusted_with(buffer_use) const noexcept { return false; }
 
+  /// Has a receive queue of a network device put what comes into memory, until the ring is closed: it cannot be undone.
+  /// Returns 0 or an errno: ENODEV where there is no such device.
+  [[nodiscard]] virtual int register_zero_copy_queue(const zero_copy_request&, zero_copy_grant&) noexcept {
+    return EOPNOTSUPP;
+  }
+
+  /// Keeps what the other side was given for good, until the ring is closed. There must be room.
+  void keep(std::shared_ptr<void> memory) noexcept { kept_.push_back(std::move(memory)); }
+  void make_room_to_keep() { kept_.reserve(kept_.size() + 1); }
+
   /// Polls the network device behind a NAPI id in waits from here on, or no longer. Returns 0 or an errno.
   [[nodiscard]] virtual int poll_napi_id(unsigned /*id*/, bool /*on*/) noexcept { return EOPNOTSUPP; }
 
@@ -397,6 +436,7 @@ class ring {
   std::uint64_t cq_head_ = 0;
   std::array<std::uint64_t, 4> known_opcodes_{~0ULL, ~0ULL, ~0ULL, ~0ULL};
   bool is_parents_ = false;
+  std::vector<std::shared_ptr<void>> kept_;  // goes behind the derived class's destructor, which closes the ring
 };
 
 /// Puts a completion into the queue of another program's part, or thread, that has a ring with this descriptor: for who

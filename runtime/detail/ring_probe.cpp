@@ -5,9 +5,9 @@
 // A descriptor of -1 does it mostly: flags are looked at first (EINVAL: unknown flag), the descriptor later (EBADF).
 #include <gyre/runtime/detail/fixed_opcodes.hpp>
 #include <gyre/runtime/detail/ring_probe.hpp>
+#include <gyre/runtime/detail/zero_copy_ring.hpp>
 
 #include <liburing.h>
-#include <net/if.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -17,50 +17,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 namespace gyre::detail {
 namespace {
 
 // Newer than liburing 2.9's header. Source: include/uapi/linux/io_uring.h, Linux 6.16.
 constexpr unsigned feature_no_iowait = 1U << 17;    // IORING_FEAT_NO_IOWAIT
-constexpr int op_recv_zc = 58;                      // IORING_OP_RECV_ZC
 constexpr int op_epoll_wait = 59;                   // IORING_OP_EPOLL_WAIT
-constexpr unsigned register_zcrx_ifq = 32;          // IORING_REGISTER_ZCRX_IFQ
-constexpr std::uint32_t region_of_user = 1;         // IORING_MEM_REGION_TYPE_USER
 constexpr int op_pipe = 62;                         // IORING_OP_PIPE
 constexpr unsigned setup_hybrid_iopoll = 1U << 17;  // IORING_SETUP_HYBRID_IOPOLL, Linux 6.13
 
-// struct io_uring_zcrx_area_reg, io_uring_region_desc and io_uring_zcrx_ifq_reg.
-struct receive_area {
-  std::uint64_t address;
-  std::uint64_t bytes;
-  std::uint64_t refill_token;
-  std::uint32_t flags;
-  std::uint32_t dmabuf_fd;
-  std::uint64_t reserved[2];
-};
-struct shared_region {
-  std::uint64_t address;
-  std::uint64_t bytes;
-  std::uint32_t flags;
-  std::uint32_t id;
-  std::uint64_t mmap_offset;
-  std::uint64_t reserved[4];
-};
-struct receive_queue {
-  std::uint32_t interface_index;
-  std::uint32_t rx_queue;
-  std::uint32_t refill_entries;
-  std::uint32_t flags;
-  std::uint64_t area;
-  std::uint64_t region;
-  std::uint32_t offsets[4];
-  std::uint64_t offsets_reserved[2];
-  std::uint32_t id;
-  std::uint32_t reserved;
-  std::uint64_t more_reserved[3];
-};
-static_assert(sizeof(receive_area) == 48 && sizeof(shared_region) == 64 && sizeof(receive_queue) == 96);
 constexpr unsigned register_send_msg_ring = 31;  // IORING_REGISTER_SEND_MSG_RING, Linux 6.13
 constexpr unsigned register_query = 35;          // IORING_REGISTER_QUERY, Linux 6.18
 
@@ -314,8 +281,7 @@ class trial_pages {
   trial_pages& operator=(const trial_pages&) = delete;
 
   bool are_there() const noexcept { return address_ != MAP_FAILED; }
-  std::uint64_t address() const noexcept { return reinterpret_cast<std::uint64_t>(address_); }
-  std::size_t bytes() const noexcept { return bytes_; }
+  std::span<std::byte> bytes() const noexcept { return {static_cast<std::byte*>(address_), bytes_}; }
 
  private:
   void* address_;
@@ -325,28 +291,20 @@ class trial_pages {
 }  // namespace
 
 int try_zero_copy_receive(const char* interface, unsigned rx_queue) noexcept {
-  const unsigned index = ::if_nametoindex(interface);
-  if (index == 0) return ENODEV;
   const trial_pages memory{1 << 20};
   const trial_pages refills{1 << 16};
   if (!memory.are_there() || !refills.are_there()) return ENOMEM;
   trial_ring ring{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQE32};
   if (!ring.is_up()) return EINVAL;  // a kernel without these has no zero-copy receive either
 
-  receive_area area{};
-  area.address = memory.address();
-  area.bytes = memory.bytes();
-  shared_region region{};
-  region.address = refills.address();
-  region.bytes = refills.bytes();
-  region.flags = region_of_user;
-  receive_queue queue{};
-  queue.interface_index = index;
-  queue.rx_queue = rx_queue;
-  queue.refill_entries = 64;
-  queue.area = reinterpret_cast<std::uint64_t>(&area);
-  queue.region = reinterpret_cast<std::uint64_t>(&region);
-  return -io_uring_register(static_cast<unsigned>(ring.get()->ring_fd), register_zcrx_ifq, &queue, 1);
+  zero_copy_grant granted;
+  return register_receive_queue(*ring.get(),
+                                {.interface = interface,
+                                 .rx_queue = rx_queue,
+                                 .area = memory.bytes(),
+                                 .refill_ring = refills.bytes(),
+                                 .refill_entries = 64},
+                                granted);
 }
 
 kernel_probe probe_kernel(const ring_request& executor_ring) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The ladder of ring set-up: the decisions first, then the system calls, then the words for what went wrong.
 #include <gyre/runtime/detail/ring_setup.hpp>
+#include <gyre/runtime/detail/zero_copy_ring.hpp>
 
 #include <liburing.h>
 #include <sched.h>
@@ -539,14 +540,14 @@ constexpr std::array own_opcodes{
     IORING_OP_ASYNC_CANCEL, IORING_OP_LINK_TIMEOUT, IORING_OP_CLOSE};
 
 // What gyre registers by itself, or has types for; in their order, the newest last. Personalities are not among them.
-constexpr std::array own_registrations{
+constexpr unsigned own_registrations[] = {
     IORING_REGISTER_EVENTFD,        IORING_UNREGISTER_EVENTFD,   IORING_REGISTER_FILES_UPDATE,
     IORING_REGISTER_PROBE,          IORING_REGISTER_FILES2,      IORING_REGISTER_BUFFERS2,
     IORING_REGISTER_BUFFERS_UPDATE, IORING_REGISTER_IOWQ_AFF,    IORING_REGISTER_IOWQ_MAX_WORKERS,
     IORING_REGISTER_RING_FDS,       IORING_UNREGISTER_RING_FDS,  IORING_REGISTER_PBUF_RING,
     IORING_UNREGISTER_PBUF_RING,    IORING_REGISTER_SYNC_CANCEL, IORING_REGISTER_FILE_ALLOC_RANGE,
     IORING_REGISTER_PBUF_STATUS,    IORING_REGISTER_NAPI,        IORING_UNREGISTER_NAPI,
-    IORING_REGISTER_CLONE_BUFFERS,  IORING_REGISTER_RESIZE_RINGS};
+    IORING_REGISTER_CLONE_BUFFERS,  register_zcrx_ifq,           IORING_REGISTER_RESIZE_RINGS};
 
 std::vector<io_uring_restriction> restrictions_to(const std::vector<unsigned>& opcodes) {
   std::vector<io_uring_restriction> all;

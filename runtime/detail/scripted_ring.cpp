@@ -3,6 +3,7 @@
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/fixed_opcodes.hpp>
 #include <gyre/runtime/detail/scripted_ring.hpp>
+#include <gyre/runtime/detail/zero_copy_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 
 #include <fcntl.h>
@@ -604,6 +605,48 @@ std::uint32_t scripted_ring::take_buffer_for(const request& selecting) {
 
 void scripted_ring::complete_with_buffer(const request& done, std::int32_t res) {
   complete(done, res, take_buffer_for(done));
+}
+
+// As io_uring/zcrx.c lays it out: head and tail in lines of their own, entries behind them.
+int scripted_ring::register_zero_copy_queue(const zero_copy_request& asked, zero_copy_grant& granted) noexcept {
+  if (options_.zero_copy_error != 0) return options_.zero_copy_error;
+  constexpr std::size_t line = 64;
+  std::byte* const shared = asked.refill_ring.data();
+  granted = {.number = zero_copy_granted_.refills_or_null == nullptr ? 0 : zero_copy_granted_.number + 1,
+             .area_token = std::uint64_t{1} << zero_copy_area_shift,
+             .refill_entries = asked.refill_entries,
+             .refills_read = reinterpret_cast<std::uint32_t*>(shared),
+             .refills_written = reinterpret_cast<std::uint32_t*>(shared + line),
+             .refills_or_null = reinterpret_cast<zero_copy_refill*>(shared + 2 * line)};
+  zero_copy_asked_ = asked;
+  zero_copy_granted_ = granted;
+  return 0;
+}
+
+// As the kernel, which tells of no bytes where the queue has no room: they stay in the socket.
+void scripted_ring::deliver_zero_copy(const request& done, std::uint64_t offset, std::string_view bytes, bool more) {
+  const request receiving = find(done.id);
+  GYRE_ASSERT(receiving.opcode == op_recv_zc, "a device tells a request that receives without a copy");
+  if (!has_room() || !overflowed_.empty()) return complete(receiving, -ENOSPC);
+  copy_as_kernel(reinterpret_cast<std::uint64_t>(zero_copy_asked_.area.data()) + offset, bytes);
+  completion& rest = posted_[(cq_tail_of_script_ & (cq_entries_ - 1)) * 2 + 1];
+  rest = {.user_data = zero_copy_granted_.area_token | offset, .res = 0, .flags = 0};
+  complete(receiving, static_cast<std::int32_t>(bytes.size()), more ? IORING_CQE_F_MORE : 0U);
+}
+
+std::vector<zero_copy_refill> scripted_ring::refills() const {
+  const zero_copy_grant& given = zero_copy_granted_;
+  const std::uint32_t written = std::atomic_ref{*given.refills_written}.load(std::memory_order_acquire);
+  std::vector<zero_copy_refill> unread;
+  for (std::uint32_t at = *given.refills_read; at != written; ++at)
+    unread.push_back(given.refills_or_null[at & (given.refill_entries - 1)]);
+  return unread;
+}
+
+void scripted_ring::take_refills(std::uint32_t count) {
+  GYRE_ASSERT(count <= refills().size(), "the script reads what was written");
+  std::uint32_t& head = *zero_copy_granted_.refills_read;
+  std::atomic_ref{head}.store(head + count, std::memory_order_release);
 }
 
 void scripted_ring::complete_on_enter(const request& done, std::int32_t res, std::uint32_t cqe_flags) {

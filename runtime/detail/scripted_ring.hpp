@@ -19,6 +19,8 @@
 //   cancel_sync() ends what is in flight on a descriptor, as the kernel does. With cancels::by_hand it asks for that,
 //                 and waits in on_cancel_sync(); for what is there still after that, until its time is up.
 //   buffers       that were registered are taken by deliver_selected(), in the order in which they lie in their ring.
+//   receive queues of a device that puts packets into memory are granted; deliver_zero_copy() is the device, and what
+//                 comes back lies in refills() until take_refills().
 //   sleep()       returns when the event descriptor was signalled: by wake(), or by a completion while they notify.
 //                 If it was not, on_sleep() may cause something. If it does not, the clock moves to the end of the
 //                 sleep; where that has none it is a bug, and the program stops.
@@ -60,6 +62,7 @@ class scripted_ring final : public ring {
     int direct_table_error = 0;        // what it says to a table of direct descriptors
     int buffer_ring_error = 0;         // what it says to a ring of buffers
     int buffer_table_error = 0;        // what it says to a table of registered buffers
+    int zero_copy_error = 0;           // what it says to a receive queue of a device
     bool trusted_with_buffers = true;  // to use them bit by bit, and in bundles
     bool may_spin = false;             // pause() moves the clock by a microsecond
   };
@@ -132,6 +135,16 @@ class scripted_ring final : public ring {
 
   /// The groups that are registered.
   [[nodiscard]] std::vector<std::uint16_t> buffer_groups() const;
+
+  /// A device has put `bytes` at an offset of its area, and the kernel tells a request of IORING_OP_RECV_ZC.
+  void deliver_zero_copy(const request& done, std::uint64_t offset, std::string_view bytes, bool more = true);
+
+  /// What came back of the area, and was not read yet, oldest first; has the kernel read the oldest of it.
+  [[nodiscard]] std::vector<zero_copy_refill> refills() const;
+  void take_refills(std::uint32_t count);
+
+  /// The receive queue that was registered last.
+  [[nodiscard]] const zero_copy_request& zero_copy_queue() const noexcept { return zero_copy_asked_; }
 
   /// The same as complete(), left to the executor's next enter(), which is told that there is work: IORING_SQ_TASKRUN.
   void complete_on_enter(const request& done, std::int32_t res, std::uint32_t cqe_flags = 0);
@@ -210,6 +223,7 @@ class scripted_ring final : public ring {
   bool is_trusted_with(buffer_use) const noexcept override { return options_.trusted_with_buffers; }
   int register_buffer_table(unsigned count) noexcept override;
   int set_buffer(unsigned slot, std::span<std::byte> memory) noexcept override;
+  int register_zero_copy_queue(const zero_copy_request& asked, zero_copy_grant& granted) noexcept override;
   int register_personality() noexcept override { return ++personalities_count_; }
   bool pause() noexcept override;
   void notify_completions(bool on) noexcept override;
@@ -291,6 +305,8 @@ class scripted_ring final : public ring {
   std::deque<completion> overflowed_;
   std::vector<late_completion> task_work_;
   std::vector<buffer_ring> buffer_rings_;
+  zero_copy_request zero_copy_asked_;
+  zero_copy_grant zero_copy_granted_;
   std::deque<refusal> refusals_;
   std::uint64_t link_head_ = 0;    // the id of an entry whose link waits for the next one
   std::uint64_t broken_link_ = 0;  // the id of one that ended at once, and broke its link

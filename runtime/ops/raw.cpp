@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What a raw entry may ask for, and how it gets into the ring.
+#include <gyre/runtime/detail/zero_copy_ring.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/raw.hpp>
 
@@ -15,7 +16,6 @@ namespace {
 
 // include/uapi/linux/io_uring.h of Linux 6.18, which liburing 2.9 does not know all of.
 constexpr unsigned op_read_multishot = 49;
-constexpr unsigned op_recv_zc = 58;
 constexpr unsigned command_multishot = 1U << 1;  // IORING_URING_CMD_MULTISHOT, in uring_cmd_flags
 static_assert(IORING_OP_READ_MULTISHOT == op_read_multishot);
 

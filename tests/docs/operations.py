@@ -59,7 +59,6 @@ USED_BY_GYRE = {
 
 # Opcodes that have no operation yet. One that has one is taken out here: running this script says which.
 NOT_YET = """
-    RECV_ZC
 """.split()
 
 # What is no operation of one opcode: what stands in its place, and the first kernel.
@@ -69,7 +68,7 @@ OF_ANY_OPCODE = {"link": ("any, IOSQE_IO_LINK", "5.3"), "hard_link": ("any, IOSQ
 # What is no class with an operation_kind has no place of its own to say where it runs.
 RUNS_IN = {"accept_stream": "ring", "drain": "any", "hard_link": "any", "link": "any", "link_timeout": "ring",
            "poll_stream": "ring", "read_stream": "ring", "recv_bundle_stream": "ring", "recv_stream": "ring",
-           "recvmsg_stream": "ring", "timeout_stream": "ring"}
+           "recv_zc_stream": "ring", "recvmsg_stream": "ring", "timeout_stream": "ring"}
 PLACE = {"ring": "ring", "worker": "worker", "worker_unasked": "worker, not cancelled", "any": "as its operations"}
 
 HEAD = """\
