@@ -168,6 +168,7 @@ WATCHED(::ssize_t, copy_file_range,
         (in, at_in, out, at_out, size, flags), false)
 WATCHED(int, fchmod, (int fd, ::mode_t mode), (fd, mode), false)
 WATCHED(int, fchmodat, (int dir, const char* path, ::mode_t mode, int flags), (dir, path, mode, flags), false)
+WATCHED(int, fchown, (int fd, ::uid_t owner, ::gid_t group), (fd, owner, group), false)
 WATCHED(int, fchownat, (int dir, const char* path, ::uid_t owner, ::gid_t group, int flags),
         (dir, path, owner, group, flags), false)
 WATCHED(::ssize_t, flistxattr, (int fd, char* list, std::size_t size), (fd, list, size), false)
@@ -175,12 +176,14 @@ WATCHED(int, flock, (int fd, int operation), (fd, operation), false)
 WATCHED(int, fremovexattr, (int fd, const char* name), (fd, name), false)
 WATCHED(int, fstat, (int fd, struct ::stat* about), (fd, about), false)
 WATCHED(int, fsync, (int fd), (fd), false)
+WATCHED(int, futimens, (int fd, const ::timespec* times), (fd, times), false)
 WATCHED(int, getaddrinfo, (const char* host, const char* service, const ::addrinfo* hints, ::addrinfo** found),
         (host, service, hints, found), false)
 WATCHED(::ssize_t, getdents64, (int fd, void* entries, std::size_t size), (fd, entries, size), false)
 WATCHED(int, inotify_add_watch, (int fd, const char* path, std::uint32_t mask), (fd, path, mask), false)
 WATCHED(::ssize_t, listxattr, (const char* path, char* list, std::size_t size), (path, list, size), false)
 WATCHED(int, lstat, (const char* path, struct ::stat* about), (path, about), false)
+WATCHED(int, mknodat, (int dir, const char* path, ::mode_t mode, ::dev_t device), (dir, path, mode, device), false)
 WATCHED(int, nanosleep, (const ::timespec* time, ::timespec* left), (time, left), false)
 WATCHED(::ssize_t, pread, (int fd, void* bytes, std::size_t size, ::off_t offset), (fd, bytes, size, offset), false)
 WATCHED(::ssize_t, pwrite, (int fd, const void* bytes, std::size_t size, ::off_t offset), (fd, bytes, size, offset),
@@ -217,6 +220,8 @@ WATCHED(::ssize_t, splice, (int in, ::off64_t* at_in, int out, ::off64_t* at_out
         (in, at_in, out, at_out, size, flags), (flags & SPLICE_F_NONBLOCK) != 0 && splices_at_once(in, out))
 WATCHED(int, statx, (int dir, const char* path, int flags, unsigned mask, struct ::statx* found),
         (dir, path, flags, mask, found), *path == '\0' && (flags & AT_STATX_DONT_SYNC) != 0)
+WATCHED(::ssize_t, tee, (int in, int out, std::size_t size, unsigned flags), (in, out, size, flags),
+        (flags & SPLICE_F_NONBLOCK) != 0)
 WATCHED(::ssize_t, write, (int fd, const void* bytes, std::size_t size), (fd, bytes, size),
         never_waits(fd) || is_for_parking(fd))
 

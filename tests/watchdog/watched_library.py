@@ -18,12 +18,13 @@ PREFIX = 'gyre_watched_'
 
 # What never waits for anybody, nor for a device. With a reason where that is not plain.
 HARMLESS = {
-    'memory, strings, numbers': 'bcmp calloc ceil free mem* mmap mremap munmap snprintf __isoc*_sscanf str* __udivti3',
+    'memory, strings, numbers': 'bcmp calloc ceil free mem* mmap mprotect mremap munmap snprintf __isoc*_sscanf str* __udivti3',
     'the language': '_Unwind_* __cxa_* __dso_handle __g*_personality_v0 __once_proxy __tls_get_addr abort _exit '
-                    '__errno_location __libc_single_threaded __stack_chk_fail _GLOBAL_OFFSET_TABLE_',
+                    '__errno_location __libc_single_threaded __stack_chk_fail _GLOBAL_OFFSET_TABLE_ jump_fcontext '
+                    'make_fcontext',
     'about the process': 'clock_gettime getenv getpid getrandom getrlimit gettid prctl sched_* sysconf uname',
     'signals of a thread': 'pthread_sigmask sigaction sigaddset sigdelset sigemptyset sigfillset sigismember '
-                           'sigpending',
+                           'sigaltstack sigpending',
     'held for some instructions': 'pthread_mutex_lock pthread_mutex_unlock pthread_once',
     'threads': 'pthread_atfork pthread_create pthread_self pthread_setname_np',
     'waits, on threads of pools and outside turns: those of sync and offload are tested there':
