@@ -18,7 +18,8 @@ PREFIX = 'gyre_watched_'
 
 # What never waits for anybody, nor for a device. With a reason where that is not plain.
 HARMLESS = {
-    'memory, strings, numbers': 'bcmp calloc ceil free mem* mmap mprotect mremap munmap snprintf __isoc*_sscanf str* __udivti3',
+    'memory, strings, numbers': 'bcmp calloc ceil free mem* mmap mprotect mremap munmap snprintf __isoc*_sscanf str* '
+                                '__udivti3',
     'the language': '_Unwind_* __cxa_* __dso_handle __g*_personality_v0 __once_proxy __tls_get_addr abort _exit '
                     '__errno_location __libc_single_threaded __stack_chk_fail _GLOBAL_OFFSET_TABLE_ jump_fcontext '
                     'make_fcontext',
