@@ -469,11 +469,12 @@ TEST_CASE("a stack is as large as was asked for") {
 
 namespace {
 
-// Not to be made a loop of.
-[[gnu::noinline]] int recurse(volatile char* above) {
+// Without end, which no compiler is to see.
+[[gnu::noinline]] int recurse(const volatile bool& goes_on, volatile char* above) {
+  if (!goes_on) return 0;
   std::array<volatile char, 1024> local;
   local[0] = *above;
-  return recurse(local.data()) + local[0];
+  return recurse(goes_on, local.data()) + local[0];
 }
 
 }  // namespace
@@ -486,7 +487,8 @@ TEST_CASE("a fiber whose stack is too small ends the program, and says what woul
       loop.run(on_fiber([] {
         fiber::await(this_task::yield());
         char first = 0;
-        return recurse(&first);
+        const volatile bool goes_on = true;
+        return recurse(goes_on, &first);
       }));
     }}.join();
     return 0;
