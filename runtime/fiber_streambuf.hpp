@@ -38,8 +38,8 @@ class fiber_streambuf : public std::streambuf {
     }
   }
 
-  /// Writes what was not flushed, as std::filebuf does, unless an exception is on its way; and as there, nobody hears of
-  /// an error. Who wants to flushes before.
+  /// Writes what was not flushed, as std::filebuf does, unless an exception is on its way. As there, nobody hears of an
+  /// error: who wants to hear flushes before.
   ~fiber_streambuf() override {
     if (pptr() == pbase() || std::uncaught_exceptions() > 0 || !fiber::is_current()) return;
     try {
