@@ -129,9 +129,9 @@ class stream_socket {
   /// @errors  std::system_error: not_connected.
   void shutdown_write();
 
-  /// Ends whatever is in flight on the connection, then closes it. What is ended throws operation_canceled; a
-  /// write_all() or read_exactly() that was half done throws broken_pipe or end_of_stream, with its count. The stream
-  /// is empty from then on: what is asked of it is bad_file_descriptor.
+  /// Ends whatever is in flight on the connection, then closes it. What is ended throws operation_canceled, also a
+  /// read_exactly() that was half done, with its count; a write_all() that was half done throws broken_pipe, with its
+  /// count. The stream is empty from then on: what is asked of it is bad_file_descriptor.
   ///
   /// A stream that is destroyed closes by itself; nothing may be in flight on it then.
   ///
