@@ -14,7 +14,7 @@ import tempfile
 import unittest
 
 DEV = pathlib.Path(sys.argv.pop(1)).resolve()
-WITHOUT_ARGUMENTS = ("setup", "docs", "matrix", "clean")
+WITHOUT_ARGUMENTS = ("setup", "docs", "clean")
 
 
 class Arguments(unittest.TestCase):
@@ -42,7 +42,8 @@ class Arguments(unittest.TestCase):
         for arguments in ([], ["help"], ["--help"], ["-h"]):
             ended = self.run_dev(*arguments)
             self.assertEqual(ended.returncode, 0)
-            for command in (*WITHOUT_ARGUMENTS, "build", "test", "sanitize", "demo", "serve", "bench", "fmt", "tidy"):
+            for command in (*WITHOUT_ARGUMENTS, "build", "test", "sanitize", "demo", "serve", "bench", "fmt", "tidy",
+                            "matrix"):
                 self.assertRegex(ended.stdout, rf"(?m)^  {command} .*  \w")
 
     def test_a_command_that_there_is_not(self):
@@ -61,11 +62,13 @@ class Arguments(unittest.TestCase):
         self.check_refused(["sanitize", "asan", "tsan"], "sanitize does not take 'tsan'", "sanitize asan|tsan")
         self.check_refused(["demo", ".", "more"], "demo does not take 'more'", "demo [DIR]")
         self.check_refused(["fmt", "--check", "more"], "fmt does not take 'more'", "fmt [--check]")
+        self.check_refused(["matrix", "--keep", "more"], "matrix does not take 'more'", "matrix [--keep]")
 
     def test_an_argument_that_there_is_not(self):
         self.check_refused(["build", "fast"], "there is no build 'fast'", "build [debug|release|asan|tsan]")
         self.check_refused(["sanitize", "msan"], "sanitize what?", "sanitize asan|tsan")
         self.check_refused(["fmt", "--chek"], "fmt does not take '--chek'", "fmt [--check]")
+        self.check_refused(["matrix", "more"], "matrix does not take 'more'", "matrix [--keep]")
         self.check_refused(["tidy", "a.cpp"], f"there is no file 'a.cpp' in {self.project}", "tidy [FILE...]")
 
     def test_an_argument_too_few(self):

@@ -74,8 +74,10 @@ constexpr ::rlim_t storm_descriptors_max = 64;
 // What the server's process found wrong, as its exit status.
 enum storm_finding { all_well, no_limit_to_set, busy_while_it_waits, descriptors_left };
 
-// What it does to sleep and to try once more: a request, its answer, a sleep. All else would be work in vain.
-constexpr std::uint64_t turns_a_try_max = 4;
+// What it does to sleep and to try once more: a request, its answer, a sleep. All else would be work in vain. A turn
+// that has resumed somebody does not sleep, which the next one does.
+constexpr std::uint64_t enters_a_try_max = 4;
+constexpr std::uint64_t turns_a_try_max = 2 * enters_a_try_max;
 constexpr int watched_tries = 6;
 
 // Turns until the listener was refused for want of a descriptor, and sleeps before it tries again.
@@ -92,8 +94,8 @@ bool is_idle_while_it_waits(executor& loop) {
     turn_until_it_waits(loop);
   }
   const auto after = loop.statistics();
-  constexpr auto most = turns_a_try_max * watched_tries;
-  return after.turns - before.turns <= most && after.enters - before.enters <= most;
+  return after.turns - before.turns <= turns_a_try_max * watched_tries &&
+         after.enters - before.enters <= enters_a_try_max * watched_tries;
 }
 
 // UBSan opens a pipe when it first sees a type that has virtual functions. So all are seen before descriptors run out:

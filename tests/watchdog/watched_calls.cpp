@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -207,6 +208,8 @@ WATCHED(int, epoll_pwait2, (int fd, ::epoll_event* events, int count, const ::ti
 WATCHED(::off_t, lseek, (int fd, ::off_t offset, int whence), (fd, offset, whence), whence == SEEK_SET)
 WATCHED(int, ppoll, (::pollfd * polled, ::nfds_t count, const ::timespec* time, const ::sigset_t* mask),
         (polled, count, time, mask), is_no_time(time) || (count == 1 && is_for_parking(polled->fd)))
+WATCHED(::ssize_t, pwritev2, (int fd, const ::iovec* parts, int count, ::off_t offset, int flags),
+        (fd, parts, count, offset, flags), never_waits(fd))
 WATCHED(::ssize_t, read, (int fd, void* bytes, std::size_t size), (fd, bytes, size),
         never_waits(fd) || is_for_parking(fd))
 WATCHED(::ssize_t, recv, (int fd, void* bytes, std::size_t size, int flags), (fd, bytes, size, flags),

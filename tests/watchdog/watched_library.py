@@ -7,7 +7,7 @@
                                                       known not to wait: HARMLESS
 
 WATCHED_CALLS is the static library of watched_calls.cpp: its symbols gyre_watched_X say what is watched. Where the
-C library has two names for a function, X and X64, both are.
+C library has two names for a function, X and X64, both are; pwritev2 is pwritev64v2 there.
 """
 import fnmatch
 import pathlib
@@ -23,11 +23,12 @@ HARMLESS = {
     'the language': '_Unwind_* __cxa_* __dso_handle __g*_personality_v0 __once_proxy __tls_get_addr abort _exit '
                     '__errno_location __libc_single_threaded __stack_chk_fail _GLOBAL_OFFSET_TABLE_ jump_fcontext '
                     'make_fcontext',
-    'about the process': 'clock_gettime getenv getpid getrandom getrlimit gettid prctl sched_* sysconf uname',
+    'about the process': 'clock_gettime getenv getpid getrandom getrlimit gettid prctl sched_* sysconf __sysconf '
+                         'uname',
     'signals of a thread': 'pthread_sigmask sigaction sigaddset sigdelset sigemptyset sigfillset sigismember '
                            'sigaltstack sigpending',
     'held for some instructions': 'pthread_mutex_lock pthread_mutex_unlock pthread_once',
-    'threads': 'pthread_atfork pthread_create pthread_self pthread_setname_np',
+    'threads': 'pthread_atfork pthread_attr_* pthread_create pthread_self pthread_setname_np',
     'waits, on threads of pools and outside turns: those of sync and offload are tested there':
         'pthread_cond_clockwait pthread_join',
     'descriptors that are made': 'epoll_create1 epoll_ctl eventfd inotify_init1 inotify_rm_watch pipe2 socket '
@@ -46,14 +47,18 @@ def names_in(library, *arguments):
     return {line.split()[-1] for line in listed.splitlines() if line and not line.endswith(':')}
 
 
+def plainly(name):
+    return name.replace('64v2', '2').removesuffix('64')
+
+
 def main():
     library, watched_calls, copy = sys.argv[1:]
     defined = names_in(library, '--defined-only')
     outside = names_in(library, '--undefined-only') - defined
     watched = {name.removeprefix(PREFIX) for name in names_in(watched_calls, '--defined-only')
                if name.startswith(PREFIX)}
-    is_watched = {name: name if name in watched else name.removesuffix('64') for name in outside
-                  if name in watched or name.removesuffix('64') in watched}
+    is_watched = {name: name if name in watched else plainly(name) for name in outside
+                  if name in watched or plainly(name) in watched}
     if copy != '--check':
         renaming = [argument for name, call in sorted(is_watched.items())
                     for argument in ('--redefine-sym', f'{name}={PREFIX}{call}')]
@@ -67,7 +72,7 @@ def main():
     patterns = ' '.join(HARMLESS.values()).split()
     unknown = []
     for name in sorted(outside - is_watched.keys()):
-        plain = name.removesuffix('64')
+        plain = plainly(name)
         known = any(fnmatch.fnmatchcase(plain, pattern) for pattern in patterns)
         if not known or any(fnmatch.fnmatchcase(name, pattern) for pattern in OF_CPP):
             unknown.append(name)
