@@ -185,6 +185,7 @@ bool executor::turn(bool may_park) {
 
 void executor::turn_until_told() noexcept {
   detail::refuse_child(*ring_);
+  GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};
   take_turn(sleeps::behind_work);
 }

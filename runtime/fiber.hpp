@@ -16,10 +16,12 @@
 
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/fiber_context.hpp>
+#include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/task.hpp>
 
 #include <concepts>
 #include <cstddef>
+#include <exception>
 #include <functional>
 #include <type_traits>
 #include <utility>
@@ -48,6 +50,8 @@ class fiber {
   /// @cancellation   When the scope around on_fiber() is cancelled, the stack is unwound from here: destructors run,
   ///                 by an exception that is no std::exception. Code that catches it (catch (...)) is to throw it on;
   ///                 where it does not, the next await() throws it again. What destructors do on the way may not await.
+  ///                 An await in a destructor while another exception is on its way is shielded: a stop waits for the
+  ///                 next await. In any other destructor, who awaits catches everything, as wherever one may throw.
   /// @threads        On a fiber; else an assertion says so.
   template <class Awaitable>
     requires awaitable<Awaitable>
@@ -55,6 +59,12 @@ class fiber {
 
   /// Whether the calling code runs on a fiber.
   [[nodiscard]] static bool is_current() noexcept { return detail::fiber_context::current() != nullptr; }
+
+  /// Whether the calling code runs on a fiber that was stopped: it is being unwound, and can await nothing any more.
+  [[nodiscard]] static bool is_stopped() noexcept {
+    const detail::fiber_context* const mine = detail::fiber_context::current();
+    return mine != nullptr && mine->is_unwinding();
+  }
 };
 
 namespace detail {
@@ -79,6 +89,12 @@ task<> await_into(Awaitable& awaited, result_slot<T>& slot) {
   } catch (...) {
     slot.store_exception();
   }
+}
+
+// The same where a stop cannot be told: an exception is on its way already, and one more would end the program.
+template <class Awaitable, class T>
+task<> await_shielded_into(Awaitable& awaited, result_slot<T>& slot) {
+  co_await shield(await_into<Awaitable>(awaited, slot));
 }
 
 // A function that runs on a fiber, and its value.
@@ -115,7 +131,8 @@ decltype(auto) fiber::await(Awaitable&& awaited) {
   detail::fiber_context* const mine = detail::fiber_context::current();
   GYRE_ASSERT(mine != nullptr, "fiber::await() is for code that on_fiber() runs; a coroutine says co_await");
   detail::result_slot<typename detail::given_to_fiber<Awaitable>::type> slot;
-  task<> awaiting = detail::await_into<Awaitable>(awaited, slot);
+  task<> awaiting = std::uncaught_exceptions() > 0 ? detail::await_shielded_into<Awaitable>(awaited, slot)
+                                                   : detail::await_into<Awaitable>(awaited, slot);
   mine->wait_for(awaiting);
   return slot.take();
 }

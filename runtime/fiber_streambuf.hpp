@@ -6,7 +6,8 @@
 //   for (std::string line; std::getline(text, line);) …        // waits, and no thread does
 //
 // Bytes are read as many as there are, and written when the buffer is full, or flushed. What the stream throws ends the
-// formatted function as any other failure does: badbit is set, and error() tells what it was.
+// formatted function as any other failure does: badbit is set, and error() tells what it was. On a fiber that was
+// stopped nothing is read or written any more, as by destructors that run then: that is a failure, too.
 #pragma once
 
 #include <gyre/runtime/byte_stream.hpp>
@@ -54,6 +55,7 @@ class fiber_streambuf : public std::streambuf {
  protected:
   int_type underflow() override {
     if constexpr (async_reader<Stream>) {
+      if (fiber::is_stopped()) return traits_type::eof();
       const std::size_t count =
           noting([&] { return fiber::await(over_.read(std::as_writable_bytes(std::span{incoming_}))); });
       if (count == 0) return traits_type::eof();
@@ -66,6 +68,7 @@ class fiber_streambuf : public std::streambuf {
 
   int_type overflow(int_type next) override {
     if constexpr (async_writer<Stream>) {
+      if (fiber::is_stopped()) return traits_type::eof();
       flush();
       if (!traits_type::eq_int_type(next, traits_type::eof())) return sputc(traits_type::to_char_type(next));
       return traits_type::not_eof(next);
@@ -75,6 +78,7 @@ class fiber_streambuf : public std::streambuf {
   }
 
   int sync() override {
+    if (fiber::is_stopped()) return -1;
     flush();
     return 0;
   }

@@ -51,8 +51,12 @@ class fiber_context {
   /// std::system_error when there is no stack for it.
   [[nodiscard]] task<void>* run_on();
 
-  /// On the fiber: comes back when `wanted` has been awaited. Throws fiber_stopped.
+  /// On the fiber: comes back when `wanted` has been awaited. Throws fiber_stopped, where no other exception is on its
+  /// way: there `wanted` is shielded, so that no stop comes meanwhile.
   void wait_for(task<void>& wanted);
+
+  /// Whether it was stopped, and runs to its end.
+  [[nodiscard]] bool is_unwinding() const noexcept { return is_unwinding_; }
 
   [[nodiscard]] const fiber_stack& stack() const noexcept { return *stack_; }
 
@@ -65,8 +69,6 @@ class fiber_context {
   /// Ends the fiber, if it has begun and not ended. The first thing that the destructor of a derived class does, as the
   /// fiber's code uses what is in there.
   void unwind() noexcept;
-
-  [[nodiscard]] bool is_unwinding() const noexcept { return is_unwinding_; }
 
  private:
   enum class state : std::uint8_t { idle, running, waiting, ended };

@@ -13,7 +13,8 @@
 namespace gyre::detail {
 namespace {
 
-// The signal comes again when this returns, and is not handled any more: a core file shows the fiber's stack.
+// A fault comes again when this returns, and is not handled any more: a core file shows the fiber's stack. A signal
+// that somebody has sent is sent once more, and comes when this returns.
 void tell_and_die(int, siginfo_t* told, void*) {
   const fiber_context* const running = fiber_context::current();
   if (running != nullptr && running->stack().guards(told->si_addr)) {
@@ -26,6 +27,7 @@ void tell_and_die(int, siginfo_t* told, void*) {
   struct ::sigaction by_default{};
   by_default.sa_handler = SIG_DFL;
   ::sigaction(SIGSEGV, &by_default, nullptr);
+  if (told->si_code <= 0) ::raise(SIGSEGV);
 }
 
 // Returns whether it is there.
@@ -58,9 +60,11 @@ class signal_stack {
   signal_stack& operator=(const signal_stack&) = delete;
   ~signal_stack() {
     if (mapped_ == nullptr) return;
+    ::stack_t now{};
     ::stack_t none{};
     none.ss_flags = SS_DISABLE;
-    ::sigaltstack(&none, nullptr);
+    const bool is_still_mine = ::sigaltstack(nullptr, &now) == 0 && now.ss_sp == mapped_;
+    if (is_still_mine) ::sigaltstack(&none, nullptr);
     ::munmap(mapped_, bytes);
   }
 

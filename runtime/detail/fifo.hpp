@@ -3,6 +3,8 @@
 // shrinks.
 #pragma once
 
+#include <gyre/runtime/assert.hpp>
+
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -17,8 +19,10 @@ template <class T>
   requires std::is_trivially_copyable_v<T>
 class fifo {
  public:
-  /// @param first_capacity  A power of two: what it has room for when one place is not enough.
-  explicit fifo(std::size_t first_capacity) noexcept : next_capacity_{first_capacity} {}
+  /// @param first_capacity  A power of two, 2 or more: what it has room for when one place is not enough.
+  explicit fifo(std::size_t first_capacity) noexcept : next_capacity_{first_capacity} {
+    GYRE_ASSERT(first_capacity >= 2, "a queue that grows has more room than before");
+  }
   fifo(const fifo&) = delete;  // it points into itself
   fifo& operator=(const fifo&) = delete;
 

@@ -221,6 +221,7 @@ constinit const timer_kind zero_copy_area::look::kind_of_look{&look::expired};
 void zero_copy_area::look::expired(timer& self) noexcept {
   zero_copy_area& area = static_cast<look&>(self).area_;
   area.catch_up();
+  area.serve();
   if (area.late_count_ > 0) area.watch_refills();
 }
 

@@ -186,4 +186,32 @@ TEST_CASE("a parser that waits for its stream is stopped, and ends by a failure 
   CHECK(was_bad);
 }
 
+TEST_CASE("a destructor that prints while the fiber is unwound prints nothing, and ends nothing") {
+  scripted_executor on;
+  plain_stream socket{fd_ref{some_socket}};
+  bool was_bad = false;
+  struct prints_at_its_end {
+    std::ostream& text;
+    bool& was_bad;
+    ~prints_at_its_end() {
+      text << "goodbye" << std::flush;
+      was_bad = text.bad();
+    }
+  };
+  auto talking = on.loop.start(on_fiber([&] {
+    fiber_streambuf buffer{socket, 4};
+    std::iostream text{&buffer};
+    const prints_at_its_end local{text, was_bad};
+    fiber::await(ops::recv(fd_ref{some_socket}, {}));
+  }));
+  on.loop.run_ready();
+
+  talking.cancel();
+  on.loop.run_ready();
+
+  CHECK(talking.stopped());
+  CHECK(was_bad);
+  CHECK(on.script.taken_count(IORING_OP_SEND) == 0);
+}
+
 }  // namespace gyre

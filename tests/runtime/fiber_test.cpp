@@ -24,6 +24,7 @@
 #include <liburing.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <chrono>
@@ -352,6 +353,37 @@ TEST_CASE("code that catches everything hears of the stop again at its next awai
   CHECK(caught_count == 3);
 }
 
+TEST_CASE("a stop that comes while a destructor awaits, below an exception on its way, waits for the next await") {
+  scripted_executor on;
+  std::vector<std::string> noted;
+  struct waits_at_its_end {
+    std::vector<std::string>& noted;
+    ~waits_at_its_end() {
+      fiber::await(sleep_for(1s));
+      noted.emplace_back("destructor");
+    }
+  };
+  auto root = on.loop.start(on_fiber([&] {
+    try {
+      const waits_at_its_end local{noted};
+      throw std::runtime_error{"on its way"};
+    } catch (const std::runtime_error& caught) {
+      noted.emplace_back(caught.what());
+    }
+    fiber::await(this_task::yield());
+    noted.emplace_back("went on");
+  }));
+  on.loop.run_ready();
+
+  root.cancel();
+  on.loop.run_ready();
+  CHECK(noted.empty());
+  on.advance(1s);
+
+  CHECK(root.stopped());
+  CHECK(noted == std::vector<std::string>{"destructor", "on its way"});
+}
+
 TEST_CASE("what the kernel delivered before the stop is delivered to the fiber") {
   scripted_executor on;
   std::size_t received_bytes = 0;
@@ -514,6 +546,19 @@ TEST_CASE("another SIGSEGV than that of a full stack says nothing of fibers") {
   const auto end = wild.wait();
   CHECK(end.killed_by == SIGSEGV);
   CHECK(end.errors.empty());
+}
+
+TEST_CASE("a SIGSEGV that somebody sends ends the program as ever") {
+  child signalled{[] {
+    std::thread{[] {
+      executor loop;
+      loop.run(on_fiber([] { fiber::await(this_task::yield()); }));
+      ::kill(::getpid(), SIGSEGV);
+      for (;;) ::pause();
+    }}.join();
+    return 0;
+  }};
+  CHECK(signalled.wait().killed_by == SIGSEGV);
 }
 
 #endif
