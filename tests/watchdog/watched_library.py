@@ -26,7 +26,7 @@ HARMLESS = {
     'about the process': 'clock_gettime getenv getpid getrandom getrlimit gettid prctl sched_* sysconf __sysconf '
                          'uname',
     'signals of a thread': 'pthread_sigmask sigaction sigaddset sigdelset sigemptyset sigfillset sigismember '
-                           'sigaltstack sigpending',
+                           'raise sigaltstack sigpending',
     'held for some instructions': 'pthread_mutex_lock pthread_mutex_unlock pthread_once',
     'threads': 'pthread_atfork pthread_attr_* pthread_create pthread_self pthread_setname_np',
     'waits, on threads of pools and outside turns: those of sync and offload are tested there':
