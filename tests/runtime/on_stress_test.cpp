@@ -92,7 +92,7 @@ task<tally> visit_again_and_again(executor& there, std::uint32_t seed) {
   tally counted;
   for (int round = 0; round < rounds_count; ++round) {
     const auto how = static_cast<ends>(dice() % ways_count);
-    co_await visit_once(there, how, dice() % 3'000, counted);
+    co_await visit_once(there, how, static_cast<unsigned>(dice() % 3'000), counted);
   }
   co_return counted;
 }
