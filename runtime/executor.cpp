@@ -179,7 +179,10 @@ bool executor::turn(bool may_park) {
   detail::refuse_child(*ring_);
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};
-  take_turn(may_park ? sleeps::where_nothing_was_done : sleeps::never);
+  const std::uint64_t done_before = resumes_ + ring_->cq_head();
+  work();
+  const bool has_done_something = resumes_ + ring_->cq_head() != done_before;
+  end_turn(may_park && !has_done_something);
   return has_work();
 }
 
@@ -187,18 +190,21 @@ void executor::turn_until_told() noexcept {
   detail::refuse_child(*ring_);
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};
-  take_turn(sleeps::behind_work);
+  work();
+  end_turn(/*may_park=*/true);
 }
 
 void executor::run_until(const bool& done) {
   detail::refuse_child(*ring_);
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};
-  while (!done) take_turn(sleeps::behind_work);
+  while (!done) {
+    work();
+    end_turn(/*may_park=*/true);
+  }
 }
 
-void executor::take_turn(sleeps when) noexcept {
-  const std::uint64_t done_before = done_count();
+void executor::work() noexcept {
   ++turns_;
   if (submission_.may_want_more()) [[unlikely]]
     submission_.grow_ring(options_.sq_entries_max, options_.cq_entries_max);
@@ -208,8 +214,11 @@ void executor::take_turn(sleeps when) noexcept {
   ready_.take_back(next_turn_);
   if (parker_.has_posted()) take_posted();
   if (!timers_.empty()) expire_timers();
-  const bool idle = when != sleeps::never && ready_.empty() && !std::exchange(returning_, false);
-  if (idle && (when == sleeps::behind_work || done_count() == done_before)) parker_.flush_and_park();
+}
+
+[[gnu::always_inline]] inline void executor::end_turn(bool may_park) noexcept {
+  const bool idle = may_park && ready_.empty() && !std::exchange(returning_, false);
+  if (idle) parker_.flush_and_park();
   else parker_.flush();
 }
 

@@ -8,8 +8,8 @@
 //   2  take what other threads posted; expire timers
 //   3  flush (detail/submission.hpp): cancels first, then operations that found the queue full; one enter() submits all
 //      and runs the kernel's task work; none when there is nothing to tell the kernel
-//   4  if nothing is ready and nothing has completed: park (detail/parker.hpp) until the earliest timer is due at the
-//      latest, and then flush once more
+//   4  if nothing is ready and nothing has completed meanwhile: park (detail/parker.hpp) until the earliest timer is
+//      due at the latest, and then flush once more. turn() does not where step 1 had something to do: see there
 //
 // Nothing is resumed in steps 2 to 4, and nothing that is resumed in step 1 can bring in more completions: no
 // coroutine runs inside another's co_await of an operation.
@@ -171,9 +171,9 @@ struct executor_options {
   /// give away. Less than direct_descriptors. IORING_REGISTER_FILE_ALLOC_RANGE, Linux 6.0.
   unsigned numbered_descriptors = 0;
 
-  /// Entries of 128 bytes, and completions of 32: what ops::raw_command needs, and nothing else. Costs twice the
-  /// memory, and completions are taken one a turn. Refused where it is not to be had, and with sq_entries_max or
-  /// cq_entries_max. IORING_SETUP_SQE128, IORING_SETUP_CQE32, Linux 5.19.
+  /// Entries of 128 bytes, and completions of 32: what ops::raw_command and zero_copy_queue need, and nothing else.
+  /// Costs twice the memory, and completions are taken one a turn. Refused where it is not to be had, and with
+  /// sq_entries_max or cq_entries_max. IORING_SETUP_SQE128, IORING_SETUP_CQE32, Linux 5.19.
   bool big_entries = false;
 
   /// So many registered buffers can there be at a time, in a table of the ring's; 0: there is no table. Reads and
@@ -478,9 +478,8 @@ class executor {
 
   [[nodiscard]] static std::uint32_t next_number() noexcept;
   void run_until(const bool& done);
-  enum class sleeps : std::uint8_t { never, where_nothing_was_done, behind_work };
-  void take_turn(sleeps when) noexcept;
-  [[nodiscard]] std::uint64_t done_count() const noexcept { return resumes_ + ring_->cq_head(); }
+  void work() noexcept;                   // steps 1 and 2
+  void end_turn(bool may_park) noexcept;  // 3 and 4
   void run_ready_batch() noexcept;
   [[gnu::noinline]] void take_posted() noexcept;
   [[gnu::noinline]] void expire_timers() noexcept;
