@@ -82,7 +82,7 @@ class scene {
     kernel_is_done_.exchange(1, relaxed);
   }
 
-  // executor::take_turn(), parker::flush_and_park(), executor::drain().
+  // executor::end_turn(), parker::flush_and_park(), executor::drain().
   void run_executor() {
     const std::uint64_t all = letters_.size() + (kernel_has_something_ ? 1 : 0);
     progress at = progress::of(world_.remembered());
