@@ -282,8 +282,8 @@ void kernel_ring::wait_for_one_more(clock_ns duration) noexcept {
 // thread, on two processors). A wait for more than one can leave it set as well (io_run_local_work_continue), and a
 // ring that has grown begins with it set. So where an enter that runs work has brought nothing, the flag is cleared.
 // Who adds work from here on sets it anew; what was added before is run by the enter that follows.
-// On a ring that polls devices that one may run none as long as completions lie unread; but such a ring is entered again
-// and again while anything is in flight, whatever the flag says.
+// On a ring that polls devices that one may run none as long as completions lie unread; but such a ring is entered
+// again and again while anything is in flight, whatever the flag says.
 void kernel_ring::end_stale_task_work() noexcept {
   if (!has_task_work()) return;
   std::atomic_ref{*ring_->sq.kflags}.fetch_and(~sq_task_work);
