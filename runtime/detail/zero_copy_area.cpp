@@ -179,8 +179,8 @@ void zero_copy_area::return_to_device(std::uint64_t offset, std::span<std::byte>
   serve();
 }
 
-std::uint32_t zero_copy_area::unread_count() const noexcept {
-  return written_count_ - std::atomic_ref{*granted_.refills_read}.load(std::memory_order_acquire);
+std::uint32_t zero_copy_area::read_count() const noexcept {
+  return std::atomic_ref{*granted_.refills_read}.load(std::memory_order_acquire);
 }
 
 void zero_copy_area::write_refill(std::uint64_t offset, std::size_t bytes) noexcept {
@@ -213,16 +213,21 @@ void zero_copy_area::catch_up() noexcept {
 
 void zero_copy_area::watch_refills() noexcept {
   constexpr std::chrono::milliseconds from_look_to_look{1};
-  if (!look_.armed()) loop_.arm_on({clock_id::steady, later(loop_.turn_time(), from_look_to_look)}, look_);
+  if (look_.armed()) return;
+  read_at_last_look_ = read_count();
+  loop_.arm_on({clock_id::steady, later(loop_.turn_time(), from_look_to_look)}, look_);
 }
 
 constinit const timer_kind zero_copy_area::look::kind_of_look{&look::expired};
 
 void zero_copy_area::look::expired(timer& self) noexcept {
   zero_copy_area& area = static_cast<look&>(self).area_;
-  area.catch_up();
-  area.serve();
-  if (area.late_count_ > 0) area.watch_refills();
+  const std::uint32_t read_count = area.read_count();
+  if (std::exchange(area.read_at_last_look_, read_count) != read_count) {
+    area.catch_up();
+    area.serve();
+  }
+  if (area.late_count_ > 0 || (!area.hungry_.empty() && area.on_its_way_count() > 0)) area.watch_refills();
 }
 
 // ----------------------------------------------------------------------------------------------------- who wants one

@@ -14,7 +14,8 @@
 // The refill ring has two places for each page, as far as the kernel lets it be so large, and the kernel empties it
 // when the device needs pages, not when we write. So it can be full, if a page comes in many small parts: what finds no
 // place is counted at its page, and is written when there is one. That is looked for at each loan that begins or ends,
-// and by a timer, since the device may be waiting for just these pages.
+// and by a timer, since the device may be waiting for just these pages. So may a stream that found no page to copy to:
+// it tries again when a part has come back, and when the timer finds that the kernel has read some.
 //
 // The area itself:
 //
@@ -124,8 +125,17 @@ class zero_copy_area {
   /// No request is in flight, and the ring will be closed.
   void close() noexcept;
 
-  /// Queues who found no page. It may leave by unlink().
-  void wait(page_waiter& hungry) noexcept { hungry_.push_back(hungry); }
+  /// Whether pages are on loan, or on their way back to the device: then one comes that a receive will find.
+  [[nodiscard]] bool awaits_pages() const noexcept { return on_loan_count_ > 0 || on_its_way_count() > 0; }
+
+  /// Queues who found no page, while awaits_pages(). It may leave by unlink().
+  void wait(page_waiter& hungry) noexcept {
+    hungry_.push_back(hungry);
+    if (on_its_way_count() > 0) watch_refills();
+  }
+
+  /// How many refills the kernel has read: counts on, and wraps.
+  [[nodiscard]] std::uint32_t read_count() const noexcept;
 
   void count_shortage() noexcept { ++counted_.shortages; }
   void count_full_queue() noexcept { ++counted_.full_queues; }
@@ -146,7 +156,7 @@ class zero_copy_area {
     std::uint32_t next_late = 0;      // of the pages with such parts
   };
 
-  // Looks for places in the refill ring.
+  // Looks whether the kernel has read the refill ring: for places in it, and for who is hungry.
   class look final : public timer {
    public:
     explicit look(zero_copy_area& of) noexcept : timer{kind_of_look}, area_{of} {}
@@ -161,7 +171,7 @@ class zero_copy_area {
   ~zero_copy_area();
   [[nodiscard]] bool is_home() const noexcept;
   [[nodiscard]] page& page_of(std::uint64_t offset) noexcept { return pages_[offset >> page_shift_]; }
-  [[nodiscard]] std::uint32_t unread_count() const noexcept;
+  [[nodiscard]] std::uint32_t unread_count() const noexcept { return written_count_ - read_count(); }
   [[nodiscard]] bool has_place() const noexcept { return unread_count() < granted_.refill_entries; }
   void return_to_device(std::uint64_t offset, std::span<std::byte> bytes) noexcept;
   void write_refill(std::uint64_t offset, std::size_t bytes) noexcept;
@@ -178,7 +188,8 @@ class zero_copy_area {
   const unsigned page_shift_;
   zero_copy_grant granted_;
   std::vector<page> pages_;
-  std::uint32_t written_count_ = 0;  // refills; counts on, and wraps
+  std::uint32_t written_count_ = 0;      // refills; counts on, and wraps
+  std::uint32_t read_at_last_look_ = 0;  // the same of read_count()
   std::uint32_t first_late_ = no_page;
   std::uint32_t late_count_ = 0;
   std::uint32_t on_loan_count_ = 0;

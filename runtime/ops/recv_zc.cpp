@@ -59,6 +59,7 @@ class receiving_zc final : public gyre::detail::multishot_of<std::optional<zero_
     sqe.ioprio = IORING_RECV_MULTISHOT;
     sqe.file_index = mine.area_.number();  // zcrx_ifq_idx
     sqe.fd = mine.socket_.in(sqe);
+    mine.read_when_asked_ = mine.area_.read_count();
   }
 
   // Whether the request has only to be made again, now or when there is a page.
@@ -66,7 +67,8 @@ class receiving_zc final : public gyre::detail::multishot_of<std::optional<zero_
     if (res == -ENOSPC) area_.count_full_queue();
     if (res != -ENOMEM && res != -ENOBUFS) return res == -ENOSPC;
     area_.count_shortage();
-    found_none_ = area_.on_loan_count() > 0;
+    if (area_.read_count() != read_when_asked_) return true;  // some have come back since
+    found_none_ = area_.awaits_pages();
     return found_none_;
   }
 
@@ -96,7 +98,7 @@ class receiving_zc final : public gyre::detail::multishot_of<std::optional<zero_
   // Where no page is free a request would only come back to say so.
   void wanted() noexcept override {
     GYRE_ASSERT(&loop() == &area_.loop(), "a zero_copy_queue serves the executor that it was made for");
-    if (std::exchange(found_none_, false) && area_.on_loan_count() > 0) area_.wait(*this);
+    if (std::exchange(found_none_, false) && area_.awaits_pages()) area_.wait(*this);
     else arm();
   }
   void unwanted() noexcept override { unlink(); }
@@ -106,6 +108,7 @@ class receiving_zc final : public gyre::detail::multishot_of<std::optional<zero_
 
   const fd_ref socket_;
   const std::size_t pause_at_;
+  std::uint32_t read_when_asked_ = 0;  // refills, by the kernel
   bool found_none_ = false;
   bool lost_some_ = false;  // of which the reader has not heard
   gyre::detail::fifo<stored> store_{first_capacity};

@@ -5,8 +5,9 @@
 //
 // Who owns the request when: detail/multishot.hpp; who owns the memory when: detail/zero_copy_area.hpp. Beyond that:
 //
-//   armed -> hungry       the kernel had to copy, and found no page (-ENOMEM): those that it may copy to are on loan
-//   hungry -> armed       somebody has given back a part of a page
+//   armed -> hungry       the kernel had to copy, and found no page (-ENOMEM): those that it may copy to are on loan,
+//                         or on their way back
+//   hungry -> armed       somebody has given back a part of a page; the kernel has read such a part
 //   hungry -> idle        the reader waits no more
 //   armed -> armed        the completion queue was full (-ENOSPC): the request is made again
 //
@@ -49,8 +50,9 @@ class recv_zc_stream {
   /// @errors        connection_reset, timed_out (keep-alive), not_connected, …: recv(2)
   ///                protocol_not_supported  no TCP socket
   ///                bad_address            the connection's packets come by another zero_copy_queue
-  ///                no_buffer_space        the kernel had to copy, and every page is the device's though none is on
-  ///                                       loan: the area is too small. Nothing is lost, and next() tries again
+  ///                no_buffer_space        the kernel had to copy, and every page is the device's, with none on loan
+  ///                                       or on its way: the area is too small. Nothing is lost, and next() tries
+  ///                                       again
   ///                not_enough_memory      bytes were lost, as there was no memory to keep account of them: close
   ///                operation_canceled     the request was ended by somebody else: cancel_fd, or a close
   /// @cancellation  Safe: bytes that have come stay in store. They are delivered without a wait, also in a scope that

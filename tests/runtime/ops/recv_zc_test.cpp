@@ -523,6 +523,64 @@ TEST_CASE("a shortage that a lease has crossed on its way back, on the scripted 
 }
 
 TEST_CASE(
+    "a stream for which pages are on their way, on the scripted ring, tries again when the kernel has read them") {
+  scripted_device subject;
+  subject.one->noted.keeps_leases = true;
+  subject.one->read();
+  subject.one->deliver(0, "kept");
+  subject.one->end(-ENOMEM);
+  subject.one->noted.leases.clear();
+  subject.on.loop.run_ready();
+  subject.one->end(-ENOMEM);  // the page lies in the refill ring
+
+  CHECK(subject.one->noted.last.how == ended::not_yet);
+  subject.on.run_for(5ms);
+  CHECK(!subject.one->is_armed());
+  subject.on.script.take_refills(1);
+  subject.on.run_for(1ms);
+  REQUIRE(subject.one->is_armed());
+  subject.one->deliver(page, "room");
+
+  CHECK(subject.one->noted.texts == texts{"kept", "room"});
+  subject.on.run_for(2ms);
+  CHECK(subject.on.loop.timers().empty());
+}
+
+TEST_CASE("a shortage that the kernel's reading has crossed, on the scripted ring, holds nobody up") {
+  scripted_device subject;
+  subject.one->noted.keeps_leases = true;
+  subject.one->read();
+  subject.one->deliver(0, "kept");
+  subject.one->deliver(page, "kept");
+  subject.one->noted.leases.pop_back();
+  subject.on.loop.run_ready();
+
+  subject.on.script.complete(subject.one->receiving(), -ENOMEM);  // posted, and not looked at
+  subject.on.script.take_refills(1);
+  subject.on.loop.run_ready();
+
+  CHECK(subject.one->is_armed());
+}
+
+TEST_CASE("a reader that is stopped while pages are on their way, on the scripted ring, leaves no timer behind") {
+  scripted_device subject;
+  subject.one->noted.keeps_leases = true;
+  subject.one->read();
+  subject.one->deliver(0, "kept");
+  subject.one->noted.leases.clear();
+  subject.on.loop.run_ready();
+  subject.one->end(-ENOMEM);
+  CHECK(subject.one->noted.last.how == ended::not_yet);
+
+  subject.on.stop(*subject.one->root);
+  subject.on.run_for(2ms);
+
+  CHECK(subject.one->root->stopped());
+  CHECK(subject.on.loop.timers().empty());
+  CHECK(!subject.one->is_armed());
+}
+
+TEST_CASE(
     "a completion queue that is full ends a request, on the scripted ring, which is made again: nothing is lost") {
   scripted_device subject{
       {}, {}, {.cq_entries = 4, .on_cancel = scripted_ring::cancels::by_hand, .modes = {.big = true}}};
