@@ -15,8 +15,8 @@ def doctest(passed, failed, skipped):
     return f"[doctest] test cases: {passed + failed} | {passed} passed | {failed} failed | {skipped} skipped\n"
 
 
-def entry(name, result="OK", stdout="", command=()):
-    return {"name": name, "result": result, "stdout": stdout, "command": list(command) or [name]}
+def entry(name, result="OK", stdout="", command=(), stderr=""):
+    return {"name": name, "result": result, "stdout": stdout, "stderr": stderr, "command": list(command) or [name]}
 
 
 IN_A_MODE = ["race_table_test", "--test-case-exclude=*on the scripted ring*"]
@@ -38,6 +38,9 @@ TABLE = [
     ("a case that is skipped otherwise is one, and a test that the machine cannot run, with its reason",
      [entry("a_test", stdout=doctest(2, 0, 1)), entry("gdb", "SKIP", "there\nskipped: there is no gdb\n")],
      ["run: gdb was skipped: there is no gdb", "run: 2 of 2", "2 passed, 0 failed, 2 skipped"], True),
+    ("the reason is found where unittest says it, too",
+     [entry("tidy"), entry("netem", "SKIP", stderr="test_a (Line)\na line ... skipped 'no netem here'\n\nOK\n")],
+     ["run: netem was skipped: no netem here", "run: 1 of 1", "1 passed, 0 failed, 1 skipped"], True),
     ("where nothing ran, that is no success",
      [entry("gdb", "SKIP")],
      ["run: gdb was skipped: it does not say why", "run: 0 of 0", "0 passed, 0 failed, 1 skipped"], False),

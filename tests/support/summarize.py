@@ -18,7 +18,8 @@ import sys
 from collections import Counter
 
 CASES = re.compile(r"\[doctest\] test cases: +\d+ \| +(\d+) passed \| +(\d+) failed \| +(\d+) skipped")
-REASON = re.compile(r"^skipped: (.+)$", re.MULTILINE)
+# As gyre's own programs say it, and as unittest does.
+REASON = re.compile(r"^skipped: (.+)$|\.\.\. skipped '(.+)'$", re.MULTILINE)
 
 
 def count(test):
@@ -40,8 +41,8 @@ def count(test):
 
 def reason(test):
     """Why it was skipped, as it says itself."""
-    said = REASON.search(test.get("stdout", ""))
-    return said[1] if said else "it does not say why"
+    said = REASON.search(test.get("stdout", "") + test.get("stderr", ""))
+    return said[1] or said[2] if said else "it does not say why"
 
 
 def main():
