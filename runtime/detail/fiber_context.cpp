@@ -3,6 +3,7 @@
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/fiber_context.hpp>
 #include <gyre/runtime/detail/fiber_overflow.hpp>
+#include <gyre/runtime/detail/sanitizers.hpp>
 
 #include <cxxabi.h>
 
@@ -11,20 +12,9 @@
 #include <exception>
 #include <utility>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define GYRE_DETAIL_ADDRESS_SANITIZER 1
-#elif defined(__SANITIZE_THREAD__)
-#define GYRE_DETAIL_THREAD_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define GYRE_DETAIL_ADDRESS_SANITIZER 1
-#elif __has_feature(thread_sanitizer)
-#define GYRE_DETAIL_THREAD_SANITIZER 1
-#endif
-#endif
-#if defined(GYRE_DETAIL_ADDRESS_SANITIZER)
+#if GYRE_DETAIL_ADDRESS_SANITIZER
 #include <sanitizer/common_interface_defs.h>
-#elif defined(GYRE_DETAIL_THREAD_SANITIZER)
+#elif GYRE_DETAIL_THREAD_SANITIZER
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -44,30 +34,30 @@ using boost::context::detail::transfer_t;
 // a stack of calls for each line.
 struct fiber_context::lines {
   [[gnu::always_inline]] static void jump_to_fiber(fiber_context& self) noexcept {
-#if defined(GYRE_DETAIL_ADDRESS_SANITIZER)
+#if GYRE_DETAIL_ADDRESS_SANITIZER
     void* own_fake_stack = nullptr;
     __sanitizer_start_switch_fiber(&own_fake_stack, self.stack_->bottom(), self.stack_->bytes());
-#elif defined(GYRE_DETAIL_THREAD_SANITIZER)
+#elif GYRE_DETAIL_THREAD_SANITIZER
     self.tsan_host_ = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(self.tsan_fiber_, 0);
 #endif
     self.other_side_ = jump_fcontext(self.other_side_, &self).fctx;
-#if defined(GYRE_DETAIL_ADDRESS_SANITIZER)
+#if GYRE_DETAIL_ADDRESS_SANITIZER
     __sanitizer_finish_switch_fiber(own_fake_stack, nullptr, nullptr);
 #endif
   }
 
   [[gnu::always_inline]] static void arrive_on_fiber(fiber_context& self, void* came_from) noexcept {
     self.other_side_ = came_from;
-#if defined(GYRE_DETAIL_ADDRESS_SANITIZER)
+#if GYRE_DETAIL_ADDRESS_SANITIZER
     __sanitizer_finish_switch_fiber(self.fake_stack_, &self.host_bottom_, &self.host_bytes_);
 #endif
   }
 
   [[gnu::always_inline]] static void* jump_back(fiber_context& self, [[maybe_unused]] bool for_good) noexcept {
-#if defined(GYRE_DETAIL_ADDRESS_SANITIZER)
+#if GYRE_DETAIL_ADDRESS_SANITIZER
     __sanitizer_start_switch_fiber(for_good ? nullptr : &self.fake_stack_, self.host_bottom_, self.host_bytes_);
-#elif defined(GYRE_DETAIL_THREAD_SANITIZER)
+#elif GYRE_DETAIL_THREAD_SANITIZER
     __tsan_switch_to_fiber(self.tsan_host_, 0);
 #endif
     return jump_fcontext(self.other_side_, nullptr).fctx;
@@ -94,7 +84,7 @@ void fiber_context::begin() {
   stack_.emplace(stack_bytes_);
   watch_for_fiber_overflow();
   other_side_ = make_fcontext(stack_->top(), stack_->bytes(), &lines::enter);
-#if defined(GYRE_DETAIL_THREAD_SANITIZER)
+#if GYRE_DETAIL_THREAD_SANITIZER
   tsan_fiber_ = __tsan_create_fiber(0);
 #endif
 }
@@ -109,7 +99,7 @@ task<void>* fiber_context::run_on() {
   swap_exceptions();
   running_fiber = below;
   if (state_ == state::waiting) return wanted_;
-#if defined(GYRE_DETAIL_THREAD_SANITIZER)
+#if GYRE_DETAIL_THREAD_SANITIZER
   __tsan_destroy_fiber(tsan_fiber_);
 #endif
   stack_.reset();

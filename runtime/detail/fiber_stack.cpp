@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Maps stacks, and keeps those that were given back.
 #include <gyre/runtime/detail/fiber_stack.hpp>
+#include <gyre/runtime/detail/lent_memory.hpp>
 #include <gyre/runtime/error.hpp>
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <new>
@@ -23,7 +23,9 @@ kept_stack& place_in(std::byte* bottom, std::size_t bytes) noexcept {
   return *reinterpret_cast<kept_stack*>(bottom + bytes - sizeof(kept_stack));
 }
 
+// The frames of a fiber that has ended were never left: what AddressSanitizer has laid around their locals is there.
 void unmap(std::byte* bottom, std::size_t bytes) noexcept {
+  take_from_kernel(bottom, bytes);
   ::munmap(bottom - fiber_stack::guard_bytes, bytes + fiber_stack::guard_bytes);
 }
 
@@ -70,11 +72,6 @@ struct unmap_at_thread_end {
   ~unmap_at_thread_end() { kept_here.unmap_all(); }
 };
 thread_local unmap_at_thread_end unmapper;
-
-std::size_t whole_pages(std::size_t bytes) noexcept {
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  return (bytes + page - 1) / page * page;
-}
 
 std::byte* map(std::size_t bytes) {
   constexpr int kind = MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE;

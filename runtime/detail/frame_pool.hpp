@@ -13,22 +13,15 @@
 // times as much: it looks at the frame's neighbours, wherever they were last used.
 #pragma once
 
+#include <gyre/runtime/detail/sanitizers.hpp>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <new>
 #include <utility>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define GYRE_DETAIL_POOLED_FRAMES 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define GYRE_DETAIL_POOLED_FRAMES 0
-#endif
-#endif
-#ifndef GYRE_DETAIL_POOLED_FRAMES
-#define GYRE_DETAIL_POOLED_FRAMES 1
-#endif
+#define GYRE_DETAIL_POOLED_FRAMES (!GYRE_DETAIL_ADDRESS_SANITIZER && !GYRE_DETAIL_THREAD_SANITIZER)
 
 namespace gyre::detail {
 

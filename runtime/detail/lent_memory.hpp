@@ -3,16 +3,14 @@
 // what is the kernel's.
 #pragma once
 
+#include <gyre/runtime/detail/sanitizers.hpp>
+
 #include <unistd.h>
 
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if GYRE_DETAIL_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#include <sanitizer/asan_interface.h>
-#endif
 #endif
 
 namespace gyre::detail {

@@ -30,14 +30,6 @@ using namespace std::chrono_literals;
 using namespace test;
 using addresses = std::vector<address>;
 
-#if defined(__SANITIZE_THREAD__)
-constexpr bool sanitizer_forbids_threads_in_child = true;
-#elif defined(__has_feature)
-constexpr bool sanitizer_forbids_threads_in_child = __has_feature(thread_sanitizer);
-#else
-constexpr bool sanitizer_forbids_threads_in_child = false;
-#endif
-
 address parsed(const char* text) { return address::parse(text).value(); }
 
 // Looks names up from a list; those that begin with "slow" when the gate is open.

@@ -2,7 +2,7 @@
 // A pool by itself: what it is made with, what it is refused, and leases that go where they like.
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/buffer_pool.hpp>
-#include <gyre/runtime/detail/fifo.hpp>
+#include <gyre/runtime/detail/sanitizers.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/leased.hpp>
 #include <gyre/runtime/ops/pool_streams.hpp>
@@ -16,10 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if GYRE_DETAIL_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
-#endif
 #endif
 
 #include <array>
@@ -184,17 +182,5 @@ TEST_CASE("a buffer that has gone back shows under AddressSanitizer when it is u
   }
 }
 #endif
-
-TEST_CASE("a fifo keeps its order while it wraps and grows") {
-  detail::fifo<int> queue{2};
-  int pushed = 0;
-  int popped = 0;
-  for (int round = 0; round < 50; ++round) {
-    for (int i = 0; i < round % 7; ++i) REQUIRE(queue.push_back(pushed++));
-    for (int i = 0; i < round % 5 && !queue.empty(); ++i) CHECK(queue.pop_front() == popped++);
-  }
-  while (!queue.empty()) CHECK(queue.pop_front() == popped++);
-  CHECK(popped == pushed);
-}
 
 }  // namespace gyre

@@ -5,14 +5,13 @@
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/task.hpp>
-#include <gyre/runtime/timer.hpp>
+#include <gyre/runtime/this_task.hpp>
 #include <gyre/runtime/when_all.hpp>
 
 #include "../support/scripted.hpp"
 
 #include <doctest/doctest.h>
 
-#include <chrono>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -21,7 +20,6 @@
 namespace gyre {
 namespace {
 
-using namespace std::chrono_literals;
 using namespace test;
 
 // Counts what there is of it, and is in a state that shows when it is destroyed twice.
@@ -41,27 +39,27 @@ class counted {
 };
 
 task<int> with_argument(counted, int value) {
-  co_await sleep_for(1ms);
+  co_await this_task::yield();
   co_return value;
 }
 task<int> with_arguments(counted, const counted&, std::string, int value) {
-  co_await sleep_for(1ms);
+  co_await this_task::yield();
   co_return value;
 }
 task<counted> gives_one(counted given) {
-  co_await sleep_for(1ms);
+  co_await this_task::yield();
   co_return given;
 }
 task<std::tuple<counted, int>> gives_two() {
-  co_await sleep_for(1ms);
+  co_await this_task::yield();
   co_return std::tuple<counted, int>(counted(), 2);
 }
 task<int> fails_with(counted) {
-  co_await sleep_for(1ms);
+  co_await this_task::yield();
   throw std::runtime_error("on purpose");
 }
 task<bool> is_true(counted, int& asked_count) {
-  co_await sleep_for(1ms);
+  co_await this_task::yield();
   ++asked_count;
   co_return true;
 }

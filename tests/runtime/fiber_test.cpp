@@ -2,6 +2,7 @@
 // Ordinary code on stacks of its own: values, exceptions, stops and deadlines cross over, and many take turns.
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/detail/sanitizers.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/fiber.hpp>
 #include <gyre/runtime/offload.hpp>
@@ -490,14 +491,8 @@ TEST_CASE("a stack is as large as was asked for") {
       {.stack_bytes = large_bytes}));
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#if !defined(__has_feature)
-#define GYRE_TEST_OWN_SIGSEGV 1
-#elif !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
-#define GYRE_TEST_OWN_SIGSEGV 1
-#endif
-#endif
-#if defined(GYRE_TEST_OWN_SIGSEGV)
+// Sanitizers say themselves what they have found.
+#if !GYRE_DETAIL_ADDRESS_SANITIZER && !GYRE_DETAIL_THREAD_SANITIZER
 
 namespace {
 

@@ -4,6 +4,7 @@
 // This is the one test that lets time pass. It asserts no duration; and where strace is missing, or may not attach,
 // it says so and looks at the time on the CPU and at the context switches only.
 #include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/detail/sanitizers.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/task_group.hpp>
@@ -32,13 +33,7 @@ namespace {
 using namespace std::chrono_literals;
 
 // ThreadSanitizer has a thread of its own in each process, which sleeps and looks at the clock.
-#if defined(__SANITIZE_THREAD__)
-constexpr bool sanitizer_has_thread = true;
-#elif defined(__has_feature)
-constexpr bool sanitizer_has_thread = __has_feature(thread_sanitizer);
-#else
-constexpr bool sanitizer_has_thread = false;
-#endif
+constexpr bool sanitizer_has_thread = GYRE_DETAIL_THREAD_SANITIZER;
 
 task<> receive_for_ever(int socket) {
   std::array<std::byte, 16> buffer;

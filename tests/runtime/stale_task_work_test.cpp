@@ -64,6 +64,20 @@ task<> receive_from_all(const std::vector<socket_pair>& pairs, int& received_cou
   });
 }
 
+// Both ends of many connections, and who receives from each: more than are cancelled, and than have their work run, at
+// a time.
+struct late_receivers {
+  explicit late_receivers(parking park) : on{park}, root{on.loop.start(receive_from_all(pairs, received_count))} {
+    on.loop.run_ready();
+  }
+
+  static constexpr std::size_t receivers_count = 100;
+  const std::vector<socket_pair> pairs{receivers_count};
+  int received_count = 0;
+  late_executor on;
+  root_task<void> root;
+};
+
 }  // namespace
 
 TEST_CASE("an executor to which its ring says too late that there was work can be destroyed") {
@@ -100,58 +114,45 @@ TEST_CASE("an executor to which its ring says too late that there was work sleep
 }
 
 TEST_CASE("cancels go out when the ring says too late that there was work, and none is lost") {
-  constexpr std::size_t receivers_count = 100;  // more than are cancelled, and than have their work run, at a time
   for (const parking park : both_ways) {
     CAPTURE(park == parking::eventfd);
-    late_executor on{park};
-    const std::vector<socket_pair> pairs(receivers_count);
-    int received_count = 0;
-    auto root = on.loop.start(receive_from_all(pairs, received_count));
-    on.loop.run_ready();
+    late_receivers subject{park};
 
-    on.ring.say_late();
-    root.cancel();
-    turn_until_done(on.loop, root);
+    subject.on.ring.say_late();
+    subject.root.cancel();
+    turn_until_done(subject.on.loop, subject.root);
 
-    CHECK(on.loop.statistics().cancels == receivers_count);
-    CHECK(received_count == 0);
+    CHECK(subject.on.loop.statistics().cancels == late_receivers::receivers_count);
+    CHECK(subject.received_count == 0);
   }
 }
 
 TEST_CASE("work of the kernel that is there is run, whether the ring says so before or after") {
-  constexpr std::size_t receivers_count = 100;
   for (const parking park : both_ways) {
     CAPTURE(park == parking::eventfd);
-    late_executor on{park};
-    const std::vector<socket_pair> pairs(receivers_count);
-    int received_count = 0;
-    auto root = on.loop.start(receive_from_all(pairs, received_count));
-    on.loop.run_ready();
-    on.ring.say_late();
-    on.loop.turn(/*may_park=*/false);
+    late_receivers subject{park};
+    subject.on.ring.say_late();
+    subject.on.loop.turn(/*may_park=*/false);
 
-    for (const socket_pair& each : pairs) REQUIRE(::send(each.there.get(), "x", 1, 0) == 1);
-    while (!root.done()) {
-      on.ring.say_late();
-      on.loop.turn(/*may_park=*/true);
+    for (const socket_pair& each : subject.pairs) REQUIRE(::send(each.there.get(), "x", 1, 0) == 1);
+    while (!subject.root.done()) {
+      subject.on.ring.say_late();
+      subject.on.loop.turn(/*may_park=*/true);
     }
 
-    CHECK(received_count == receivers_count);
+    CHECK(subject.received_count == late_receivers::receivers_count);
   }
 }
 
 TEST_CASE("a cancel of all that is on a descriptor comes back when the ring says too late that there was work") {
-  late_executor on{parking::eventfd};
-  const std::vector<socket_pair> pairs(1);
-  int received_count = 0;
-  auto root = on.loop.start(receive_from_all(pairs, received_count));
-  on.loop.run_ready();
+  late_receivers subject{parking::eventfd};
 
-  on.ring.say_late();
-  CHECK(on.loop.cancel_sync(pairs.front().here, 1s).value() == 1);
+  subject.on.ring.say_late();
+  CHECK(subject.on.loop.cancel_sync(subject.pairs.front().here, 1s).value() == 1);
 
-  turn_until_done(on.loop, root);
-  CHECK(received_count == 0);
+  subject.root.cancel();
+  turn_until_done(subject.on.loop, subject.root);
+  CHECK(subject.received_count == 0);
 }
 
 TEST_CASE("operations whose linked timeouts may still fire end when the ring says too late that there was work") {

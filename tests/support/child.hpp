@@ -2,6 +2,7 @@
 // A function in a process of its own, for what ends processes: exit statuses, signals, and what is said on the way.
 #pragma once
 
+#include <gyre/runtime/detail/sanitizers.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
 #include <fcntl.h>
@@ -18,13 +19,7 @@
 namespace gyre::test {
 
 /// ThreadSanitizer starts no thread in the child of a process that has several.
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool sanitizer_forbids_threads_in_child = true;
-#elif defined(__has_feature)
-inline constexpr bool sanitizer_forbids_threads_in_child = __has_feature(thread_sanitizer);
-#else
-inline constexpr bool sanitizer_forbids_threads_in_child = false;
-#endif
+inline constexpr bool sanitizer_forbids_threads_in_child = GYRE_DETAIL_THREAD_SANITIZER;
 
 /// How a child process ended.
 struct child_end {
