@@ -3,6 +3,7 @@
 #include <gyre/fs/attributes.hpp>
 #include <gyre/fs/copy.hpp>
 #include <gyre/fs/detail/afterwards.hpp>
+#include <gyre/fs/detail/announcement.hpp>
 #include <gyre/fs/detail/entry_batch.hpp>
 #include <gyre/fs/detail/names.hpp>
 #include <gyre/fs/detail/replacement.hpp>
@@ -307,18 +308,6 @@ class tree_copy {
     std::string name;
   };
 
-  // Has the group looked at when this goes: by then there is more to copy, or one copier less.
-  class announcement {
-   public:
-    explicit announcement(sync::auto_event& changed) noexcept : changed_{changed} {}
-    announcement(const announcement&) = delete;
-    announcement& operator=(const announcement&) = delete;
-    ~announcement() { changed_.set(); }
-
-   private:
-    sync::auto_event& changed_;
-  };
-
   // The latest first, so that as few as can be are open.
   task<> copy_side_by_side(shared_directory root) {
     co_await with_task_group({.max_tasks = options_.side_by_side}, [&](task_group& copiers) -> task<> {
@@ -336,14 +325,14 @@ class tree_copy {
   }
 
   task<> copy_directory(pending next) {
-    const announcement at_end{changed_};
+    const detail::announcement at_end{changed_};
     auto made = co_await make_directory_for(next);
     if (made) co_await copy_names(std::move(made));
     else co_await leave(std::move(next.above));
   }
 
   task<> copy_names_of(shared_directory where) {
-    const announcement at_end{changed_};
+    const detail::announcement at_end{changed_};
     co_await copy_names(std::move(where));
   }
 

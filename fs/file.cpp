@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Opening files, asking what they are, and transfers that take several operations.
 #include <gyre/fs/detail/names.hpp>
+#include <gyre/fs/detail/whole_transfer.hpp>
 #include <gyre/fs/file.hpp>
-#include <gyre/runtime/as_result.hpp>
-#include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/offload.hpp>
 #include <gyre/runtime/ops/path.hpp>
@@ -107,45 +106,27 @@ task<file> file::open_beneath(fd_ref directory, std::string path, open_options o
 }
 
 task<> file::read_exactly(buffer_ref buffer) const {
-  std::size_t bytes_read = 0;
-  while (bytes_read < buffer.size()) {
-    const auto count = co_await as_result(read(buffer.subspan(bytes_read)));
-    if (!count) throw transfer_error{count.error(), bytes_read, "read_exactly"};
-    if (*count == 0) throw transfer_error{errc::end_of_stream, bytes_read, "read_exactly"};
-    bytes_read += *count;
-  }
+  return detail::whole_transfer(
+      buffer.size(), [this, buffer](std::size_t done) { return read(buffer.subspan(done)); }, errc::end_of_stream,
+      "read_exactly");
 }
 
 task<> file::write_all(const_buffer_ref bytes) const {
-  std::size_t bytes_written = 0;
-  while (bytes_written < bytes.size()) {
-    const auto count = co_await as_result(write(bytes.subspan(bytes_written)));
-    if (!count) throw transfer_error{count.error(), bytes_written, "write_all"};
-    if (*count == 0) throw transfer_error{errc::no_progress, bytes_written, "write_all"};
-    bytes_written += *count;
-  }
+  return detail::whole_transfer(
+      bytes.size(), [this, bytes](std::size_t done) { return write(bytes.subspan(done)); }, errc::no_progress,
+      "write_all");
 }
 
 task<> file::read_exactly_at(buffer_ref buffer, std::uint64_t offset) const {
-  std::size_t bytes_read = 0;
-  while (bytes_read < buffer.size()) {
-    const auto read = co_await as_result(read_at(buffer.subspan(bytes_read), offset + bytes_read));
-    if (!read) throw transfer_error{read.error(), bytes_read, "read_exactly_at"};
-    if (*read == 0) throw transfer_error{errc::end_of_stream, bytes_read, "read_exactly_at"};
-    bytes_read += *read;
-  }
-  GYRE_ASSERT(bytes_read == buffer.size(), "a loop that ends without an error has filled the buffer");
+  return detail::whole_transfer(
+      buffer.size(), [this, buffer, offset](std::size_t done) { return read_at(buffer.subspan(done), offset + done); },
+      errc::end_of_stream, "read_exactly_at");
 }
 
 task<> file::write_all_at(const_buffer_ref bytes, std::uint64_t offset) const {
-  std::size_t bytes_written = 0;
-  while (bytes_written < bytes.size()) {
-    const auto written = co_await as_result(write_at(bytes.subspan(bytes_written), offset + bytes_written));
-    if (!written) throw transfer_error{written.error(), bytes_written, "write_all_at"};
-    if (*written == 0) throw transfer_error{errc::no_progress, bytes_written, "write_all_at"};
-    bytes_written += *written;
-  }
-  GYRE_ASSERT(bytes_written == bytes.size(), "a loop that ends without an error has written everything");
+  return detail::whole_transfer(
+      bytes.size(), [this, bytes, offset](std::size_t done) { return write_at(bytes.subspan(done), offset + done); },
+      errc::no_progress, "write_all_at");
 }
 
 task<metadata> file::metadata() const {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Making pipes, and transfers through them that take several operations.
+#include <gyre/fs/detail/whole_transfer.hpp>
 #include <gyre/fs/pipe.hpp>
-#include <gyre/runtime/as_result.hpp>
-#include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/error.hpp>
 
 #include <fcntl.h>
@@ -32,25 +31,15 @@ result<std::size_t> pipe_end::try_set_capacity(std::size_t bytes) const noexcept
 }
 
 task<> pipe_reader::read_exactly(buffer_ref buffer) const {
-  std::size_t bytes_read = 0;
-  while (bytes_read < buffer.size()) {
-    const auto count = co_await as_result(read(buffer.subspan(bytes_read)));
-    if (!count) throw transfer_error{count.error(), bytes_read, "read_exactly"};
-    if (*count == 0) throw transfer_error{errc::end_of_stream, bytes_read, "read_exactly"};
-    bytes_read += *count;
-  }
-  GYRE_ASSERT(bytes_read == buffer.size(), "a loop that ends without an error has filled the buffer");
+  return detail::whole_transfer(
+      buffer.size(), [this, buffer](std::size_t done) { return read(buffer.subspan(done)); }, errc::end_of_stream,
+      "read_exactly");
 }
 
 task<> pipe_writer::write_all(const_buffer_ref bytes) const {
-  std::size_t bytes_written = 0;
-  while (bytes_written < bytes.size()) {
-    const auto count = co_await as_result(write(bytes.subspan(bytes_written)));
-    if (!count) throw transfer_error{count.error(), bytes_written, "write_all"};
-    if (*count == 0) throw transfer_error{errc::no_progress, bytes_written, "write_all"};
-    bytes_written += *count;
-  }
-  GYRE_ASSERT(bytes_written == bytes.size(), "a loop that ends without an error has written everything");
+  return detail::whole_transfer(
+      bytes.size(), [this, bytes](std::size_t done) { return write(bytes.subspan(done)); }, errc::no_progress,
+      "write_all");
 }
 
 pipe pipe::make(const pipe_options& options) {

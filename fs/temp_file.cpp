@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Temporary files made, given a name that stays, and removed.
 #include <gyre/fs/detail/names.hpp>
+#include <gyre/fs/detail/replacement.hpp>
 #include <gyre/fs/temp_file.hpp>
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/ops/path.hpp>
@@ -19,12 +20,6 @@ std::string directory_of(const temp_file_options& options) {
   return options.directory.empty() ? detail::default_temp_directory() : options.directory;
 }
 
-task<> sync_directory_of(const path_at& name) {
-  const auto parent = detail::split(name.path()).directory;
-  const unique_fd opened{co_await ops::openat{name.directory(), parent.c_str(), O_RDONLY | O_DIRECTORY}};
-  co_await ops::fsync{opened};
-}
-
 }  // namespace
 
 task<file> open_unnamed(temp_file_options options) {
@@ -39,7 +34,7 @@ task<> temp_file::persist(path_at to, persist_options options) {
   if (options.durability == durability::full) co_await opened.sync();
   co_await rename(path_, to, options.how);
   is_kept_ = options.how != rename_how::exchange;
-  if (options.durability == durability::full) co_await sync_directory_of(to);
+  if (options.durability == durability::full) co_await detail::sync_parent(to);
 }
 
 namespace detail {

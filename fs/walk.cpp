@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Walking: a directory that is open knows the one above it, and stays open as long as somebody is below.
+#include <gyre/fs/detail/announcement.hpp>
 #include <gyre/fs/detail/entry_batch.hpp>
 #include <gyre/fs/detail/names.hpp>
 #include <gyre/fs/directory.hpp>
@@ -155,27 +156,15 @@ class side_by_side_walk {
     walk_entry entry;
   };
 
-  // Has the group looked at when this goes: by then there is more to enter, or one reader less.
-  class announcement {
-   public:
-    explicit announcement(sync::auto_event& changed) noexcept : changed_{changed} {}
-    announcement(const announcement&) = delete;
-    announcement& operator=(const announcement&) = delete;
-    ~announcement() { changed_.set(); }
-
-   private:
-    sync::auto_event& changed_;
-  };
-
   task<> enter(pending to_enter) {
-    const announcement at_end{changed_};
+    const detail::announcement at_end{changed_};
     auto where = co_await walker_.open_below(to_enter.above, to_enter.entry);
     if (where) co_await read_names(std::move(where));
     else if (to_enter.entry.error) co_await visit_(to_enter.entry);
   }
 
   task<> read(shared_level where) {
-    const announcement at_end{changed_};
+    const detail::announcement at_end{changed_};
     co_await read_names(std::move(where));
   }
 
