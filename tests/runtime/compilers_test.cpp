@@ -12,6 +12,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -20,6 +21,7 @@
 namespace gyre {
 namespace {
 
+using namespace std::chrono_literals;
 using namespace test;
 
 // Counts what there is of it, and is in a state that shows when it is destroyed twice.
