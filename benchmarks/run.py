@@ -4,8 +4,8 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, buffers, file_reads, small_files, stat_names, group_commit, task, when, timer, deadline, chain,
-cancel, channel, sleepers, sync, yield, lock, cross, offload, spread, recv_stream, relay, send_zc, udp,
+NAME is one of nop, buffers, file_reads, fio, small_files, copy_file, stat_names, group_commit, task, when, timer,
+deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross, offload, spread, recv_stream, relay, send_zc, udp,
 idle_connections, echo, short, transfer, instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
@@ -19,6 +19,7 @@ import pathlib
 import platform
 import sys
 
+import fio
 import instructions
 from echo import echo, short
 from support import harness, micro
@@ -31,8 +32,10 @@ BENCHMARKS = {
                 lambda build, quick: micro.measure(build, 'buffers', quick)),
     'file_reads': ('Reads of a file, anywhere and in order',
                    lambda build, quick: micro.measure(build, 'file_reads', quick)),
+    'fio': ('The same reads, beside fio with its io_uring engine', fio.measure),
     'small_files': ('Small files opened, read and closed',
                     lambda build, quick: micro.measure(build, 'small_files', quick)),
+    'copy_file': ('A large file copied', lambda build, quick: micro.measure(build, 'copy_file', quick)),
     'stat_names': ('What is behind a name', lambda build, quick: micro.measure(build, 'stat_names', quick)),
     'group_commit': ('Records of a log that are on the device',
                      lambda build, quick: micro.measure(build, 'group_commit', quick)),

@@ -16,7 +16,6 @@
 #include <cerrno>
 #include <coroutine>
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -32,8 +31,7 @@ class incoming_datagrams {
   class next_datagram;
 
   /// @param messages  Of the socket, that ends it before its number may be another one's: messages_of().
-  explicit incoming_datagrams(std::shared_ptr<ops::recvmsg_stream> messages) noexcept
-      : messages_{std::move(messages)} {}
+  explicit incoming_datagrams(ops::recvmsg_stream messages) noexcept : messages_{std::move(messages)} {}
 
   /// What a stream of datagrams is made of.
   ///
@@ -60,7 +58,7 @@ class incoming_datagrams {
   [[nodiscard]] static std::size_t overhead_bytes(std::size_t control_bytes) noexcept;
 
  private:
-  std::shared_ptr<ops::recvmsg_stream> messages_;
+  ops::recvmsg_stream messages_;
   bool has_ended_ = false;  // it was cancelled, by the socket or by somebody else
 };
 
@@ -69,7 +67,7 @@ class [[nodiscard]] incoming_datagrams::next_datagram {
  public:
   using gyre_awaitable = void;
 
-  explicit next_datagram(incoming_datagrams& from) noexcept : from_{from}, held_{from.messages_->next()} {}
+  explicit next_datagram(incoming_datagrams& from) noexcept : from_{from}, held_{from.messages_.next()} {}
 
   [[nodiscard]] bool await_ready() const noexcept { return held_.await_ready() || from_.has_ended_; }
   template <class Promise>

@@ -16,6 +16,7 @@ void stream_socket::shutdown_write() {
 }
 
 task<> stream_socket::close() {
+  end_streams();
   unique_fd closing = std::move(fd_);
   co_await shield(detail::end_socket(std::move(closing)));
 }

@@ -10,6 +10,7 @@
 #include <gyre/net/socket_options.hpp>
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/ops/leased.hpp>
+#include <gyre/runtime/ops/open_streams.hpp>
 #include <gyre/runtime/ops/pool_streams.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/task.hpp>
@@ -66,18 +67,18 @@ class stream_socket {
   ///   auto incoming = peer.chunks(pool);
   ///   while (auto chunk = co_await incoming.next()) use(chunk->bytes());
   ///
-  /// Nobody else reads meanwhile. The connection stays open until the stream is destroyed: close() afterwards.
+  /// Nobody else reads meanwhile. close() and reset() end the stream.
   ///
   /// @param pool    Of this executor.
   /// @errors, @cancellation  As ops::recv_stream::next().
   [[nodiscard]] ops::recv_stream chunks(const buffer_pool& pool, const ops::pool_stream_options& options = {}) {
-    return ops::recv_stream{fd_, pool, options};
+    return known(ops::recv_stream{fd_, pool, options});
   }
 
   /// The same with as many buffers at a time as the bytes that are there fill: where much more comes at a time than
   /// fits into one.
   [[nodiscard]] ops::recv_bundle_stream bundles(const buffer_pool& pool, const ops::pool_stream_options& options = {}) {
-    return ops::recv_bundle_stream{fd_, pool, options};
+    return known(ops::recv_bundle_stream{fd_, pool, options});
   }
 
   /// Writes some of the bytes.
@@ -131,7 +132,7 @@ class stream_socket {
 
   /// Ends whatever is in flight on the connection, then closes it. What is ended throws operation_canceled, also a
   /// read_exactly() that was half done, with its count; a write_all() that was half done throws broken_pipe, with its
-  /// count. The stream is empty from then on: what is asked of it is bad_file_descriptor.
+  /// count. What chunks() and bundles() have in store is given, and then operation_canceled. The stream is empty from then on: what is asked of it is bad_file_descriptor.
   ///
   /// A stream that is destroyed closes by itself; nothing may be in flight on it then.
   ///
@@ -154,7 +155,7 @@ class stream_socket {
 
   [[nodiscard]] fd_ref fd() const noexcept { return fd_; }
 
-  /// Gives the socket away.
+  /// Gives the socket away, with nothing in flight on it. A stream of chunks() or bundles() ends with this object.
   [[nodiscard]] unique_fd release() noexcept { return std::move(fd_); }
 
  protected:
@@ -163,8 +164,18 @@ class stream_socket {
   stream_socket& operator=(stream_socket&&) noexcept = default;
   ~stream_socket() = default;
 
+  /// Ends chunks() and bundles(): the socket is about to be closed.
+  void end_streams() noexcept { streams_.end_all(); }
+
  private:
+  template <class Stream>
+  [[nodiscard]] Stream known(Stream made) noexcept {
+    streams_.add(made);
+    return made;
+  }
+
   unique_fd fd_;
+  ops::open_streams streams_;
 };
 
 }  // namespace gyre::net

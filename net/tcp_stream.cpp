@@ -72,6 +72,7 @@ task<ops::zero_copy_sent> tcp_stream::send_zero_copy(const_buffer_ref bytes) {
 // request on the socket has ended, and a shutdown would send an end before it. To be connected to nobody is the way to
 // reset a connection whose socket stays; and should that be refused, the close is a reset.
 task<> tcp_stream::reset() {
+  end_streams();
   unique_fd kept = release();
   const ::linger at_once{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(kept.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);

@@ -136,7 +136,9 @@ void udp_socket::note_peer() noexcept {
 }
 
 incoming_datagrams udp_socket::datagrams(const buffer_pool& pool, std::size_t pause_at) {
-  return incoming_datagrams{streams_.add(incoming_datagrams::messages_of(fd_, pool, control_bytes_for(fd_), pause_at))};
+  auto messages = incoming_datagrams::messages_of(fd_, pool, control_bytes_for(fd_), pause_at);
+  streams_.add(messages);
+  return incoming_datagrams{std::move(messages)};
 }
 
 std::size_t udp_socket::buffer_bytes_for(std::size_t datagram_bytes) const {

@@ -9,12 +9,12 @@
 #include <gyre/net/datagram.hpp>
 #include <gyre/net/datagram_options.hpp>
 #include <gyre/net/datagram_transfer.hpp>
-#include <gyre/net/detail/open_streams.hpp>
 #include <gyre/net/incoming_datagrams.hpp>
 #include <gyre/net/multicast.hpp>
 #include <gyre/net/socket_options.hpp>
 #include <gyre/runtime/buffer_pool.hpp>
 #include <gyre/runtime/fd_ref.hpp>
+#include <gyre/runtime/ops/open_streams.hpp>
 #include <gyre/runtime/ops/pool_streams.hpp>
 #include <gyre/runtime/task.hpp>
 #include <gyre/runtime/unique_fd.hpp>
@@ -301,7 +301,7 @@ class udp_socket {
   unique_fd fd_;
   detail::reach reach_;
   bool peer_is_v6_ = false;
-  detail::open_streams<ops::recvmsg_stream> streams_;  // those of datagrams()
+  ops::open_streams streams_;  // those of datagrams()
 };
 
 }  // namespace gyre::net

@@ -31,6 +31,8 @@ LINES = {
     ('scan', '1'): ('128 KiB of a cached file, one after the other', ('ratio', 1.05)),
     ('small_files', '1'): ('a small file opened, read and closed', ('ratio', 1.05)),
     ('small_files', '32'): ('the same, 32 at a time', ('ratio', 1.05)),
+    ('copy', 'real_time'): ('1 GiB copied; floor: cp', ('ratio', 1.05)),
+    ('plain_copy', 'real_time'): ('the same by reads and writes; floor: cp --reflink=never', ('ratio', 1.05)),
     ('stat', 'real_time'): ('a name asked for, 32 at a time', ('ratio', 1.05)),
     ('commit_each', 'real_time'): ('a record of 64, an fsync each', ('ratio', 1.05)),
     ('commit_group', 'real_time'): ('a record of 64, one fsync', ('ratio', 1.05)),

@@ -8,11 +8,11 @@
 //   closing -> closed      the kernel has let go of every request on it
 #pragma once
 
-#include <gyre/net/detail/open_streams.hpp>
 #include <gyre/net/detail/shortage_notice.hpp>
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/ops/accept_stream.hpp>
+#include <gyre/runtime/ops/open_streams.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/task.hpp>
 #include <gyre/runtime/unique_fd.hpp>
@@ -33,7 +33,11 @@ class listening_socket {
   [[nodiscard]] bool is_closing() const noexcept { return closing_.is_set(); }
 
   /// A stream of its connections, which close() ends: those that nobody has taken from it are closed with the listener.
-  [[nodiscard]] std::shared_ptr<ops::accept_stream> make_stream() { return streams_.add(ops::accept_stream{fd_}); }
+  [[nodiscard]] ops::accept_stream make_stream() {
+    ops::accept_stream made{fd_};
+    streams_.add(made);
+    return made;
+  }
 
   /// Ends all that waits for connections: from then on nobody asks for any. Gives the descriptor, of which the kernel
   /// has let go, to be closed; none where somebody else has it already.
@@ -51,7 +55,7 @@ class listening_socket {
   unique_fd fd_;
   sync::event closing_;  // its waiters hold the socket
   shortage_notice notice_;
-  open_streams<ops::accept_stream> streams_;
+  ops::open_streams streams_;
 };
 
 /// Throws what an accept() on a listener that was closed gives.
@@ -78,7 +82,7 @@ class incoming_descriptors {
   [[nodiscard]] task<std::optional<Stream>> next_as() {
     for (;;) {
       if (from_->is_closing()) co_return std::nullopt;
-      auto accepted = co_await as_result(accepted_->next());
+      auto accepted = co_await as_result(accepted_.next());
       if (accepted && !*accepted) co_return std::nullopt;
       if (accepted) co_return Stream{std::move(*accepted)};
       if (!from_->is_closing()) co_await from_->outlive(accepted.error());
@@ -87,7 +91,7 @@ class incoming_descriptors {
 
  private:
   std::shared_ptr<listening_socket> from_;
-  std::shared_ptr<ops::accept_stream> accepted_{from_->make_stream()};
+  ops::accept_stream accepted_{from_->make_stream()};
 };
 
 }  // namespace gyre::net::detail

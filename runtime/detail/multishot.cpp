@@ -34,6 +34,7 @@ void multishot::end() noexcept {
 
 void multishot::orphan() noexcept {
   GYRE_ASSERT(reader_ == nullptr, "a stream was destroyed while a coroutine waits in it");
+  leave_list();
   clear();  // whoever is concerned hears of it now, not when the kernel is done with the request
   if (!armed_) return delete this;
   orphaned_ = true;
@@ -70,6 +71,33 @@ void multishot::pause() noexcept {
 }
 
 void multishot::cancel() noexcept { loop_->submit_cancel(*this); }
+
+void multishot::leave_list() noexcept {
+  if (known_at_ == nullptr) return;
+  *known_at_ = next_known_;
+  if (next_known_ != nullptr) next_known_->known_at_ = known_at_;
+  next_known_ = nullptr;
+  known_at_ = nullptr;
+}
+
+void multishot_list::add(multishot& request) noexcept {
+  request.leave_list();
+  request.next_known_ = first_;
+  request.known_at_ = &first_;
+  if (first_ != nullptr) first_->known_at_ = &request.next_known_;
+  first_ = &request;
+}
+
+void multishot_list::end_first() noexcept {
+  multishot& first = *first_;
+  first.leave_list();
+  first.end();
+}
+
+void multishot_list::take(multishot_list& other) noexcept {
+  first_ = std::exchange(other.first_, nullptr);
+  if (first_ != nullptr) first_->known_at_ = &first_;
+}
 
 void multishot_reader::cancel_waiting(waiter& self) noexcept {
   auto& reader = static_cast<multishot_reader&>(self);

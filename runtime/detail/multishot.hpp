@@ -16,6 +16,8 @@
 // end() ends a stream under its reader, as what it reads from is about to be somebody else's: from then on the kernel
 // is asked for nothing. What was in store is taken first, and then every next() is operation_canceled.
 //
+// What a multishot reads from may know it, in a multishot_list, and end it that way. It leaves the list by itself.
+//
 // A derived class says how the request is described, what a completion brings, and how it is kept. The reader is told
 // when something was stored, whatever becomes of the request.
 #pragma once
@@ -34,6 +36,7 @@
 namespace gyre::detail {
 
 class multishot_reader;
+class multishot_list;
 
 class multishot : public completion_handler {
  public:
@@ -105,9 +108,11 @@ class multishot : public completion_handler {
   [[nodiscard]] executor& loop() const noexcept { return *loop_; }
 
  private:
+  friend multishot_list;
   static void completed(completion_handler& self, std::int32_t res, std::uint32_t flags) noexcept;
   void take_in(std::int32_t res, std::uint32_t flags) noexcept;
   void tell_reader() noexcept;
+  void leave_list() noexcept;
   void pause() noexcept;
   void cancel() noexcept;
 
@@ -119,6 +124,33 @@ class multishot : public completion_handler {
   bool pausing_ = false;
   bool has_ended_ = false;
   bool orphaned_ = false;
+  multishot* next_known_ = nullptr;  // in a multishot_list
+  multishot** known_at_ = nullptr;   // where that list has its pointer to it; null out of any list
+};
+
+/// Requests that end together. Owns none of them.
+class multishot_list {
+ public:
+  multishot_list() noexcept = default;
+  multishot_list(multishot_list&& other) noexcept { take(other); }
+  multishot_list& operator=(multishot_list&& other) noexcept {
+    if (this == &other) return *this;
+    end_all();
+    take(other);
+    return *this;
+  }
+  ~multishot_list() { end_all(); }
+
+  void add(multishot& request) noexcept;
+  void end_all() noexcept {
+    while (first_ != nullptr) end_first();
+  }
+
+ private:
+  void end_first() noexcept;
+  void take(multishot_list& other) noexcept;
+
+  multishot* first_ = nullptr;
 };
 
 /// Hands a stream's request over when the stream goes: the deleter of its unique_ptr.

@@ -58,6 +58,7 @@ class accept_stream {
   void end() noexcept { state_->end(); }
 
  private:
+  friend class open_streams;
   std::unique_ptr<detail::multishot_of<unique_fd>, detail::orphan_multishot> state_;
 };
 

@@ -41,7 +41,8 @@ struct pool_stream_options {
   int flags = 0;
 };
 
-/// Bytes from a socket, which stays open until the stream is destroyed and its request has ended: that is a turn later.
+/// Bytes from a socket, which stays open until the stream is destroyed, or ended, and its request has ended: that is a
+/// turn later. Who closes it before ends the stream: open_streams.hpp.
 class recv_stream {
  public:
   explicit recv_stream(fd_ref socket, const buffer_pool& pool, const pool_stream_options& options = {});
@@ -73,6 +74,7 @@ class recv_stream {
   void end() noexcept { state_->end(); }
 
  private:
+  friend class open_streams;
   std::unique_ptr<detail::multishot_of<std::optional<buffer_lease>>, detail::orphan_multishot> state_;
 };
 
@@ -101,6 +103,7 @@ class recv_bundle_stream {
   void end() noexcept { state_->end(); }
 
  private:
+  friend class open_streams;
   std::unique_ptr<detail::multishot_of<std::optional<buffer_chain>>, detail::orphan_multishot> state_;
 };
 
@@ -130,6 +133,7 @@ class read_stream {
   void end() noexcept { state_->end(); }
 
  private:
+  friend class open_streams;
   std::unique_ptr<detail::multishot_of<std::optional<buffer_lease>>, detail::orphan_multishot> state_;
 };
 
@@ -223,6 +227,7 @@ class recvmsg_stream {
   void end() noexcept { state_->end(); }
 
  private:
+  friend class open_streams;
   std::unique_ptr<detail::multishot_of<std::optional<leased_message>>, detail::orphan_multishot> state_;
 };
 

@@ -8,7 +8,7 @@
 //   armed -> hungry       the kernel had to copy, and found no page (-ENOMEM): those that it may copy to are on loan,
 //                         or on their way back
 //   hungry -> armed       somebody has given back a part of a page; the kernel has read such a part
-//   hungry -> idle        the reader waits no more
+//   hungry -> idle        the reader waits no more, or the stream was ended
 //   armed -> armed        the completion queue was full (-ENOSPC): the request is made again
 //
 // In both cases the bytes stay in the socket. What has come is in store until the reader takes it; where he is slow the
@@ -62,7 +62,15 @@ class recv_zc_stream {
   /// @source        io_uring_prep_recv_zc(3). Linux 6.15.
   [[nodiscard]] next_operation next() noexcept { return next_operation{*state_}; }
 
+  /// Ends the stream, whoever waits in it, also for a page: what it reads from is about to be closed. The kernel is
+  /// asked for nothing more. What has come is still given; every next() after that is operation_canceled. A second
+  /// end() does nothing.
+  ///
+  /// @threads  The thread of its executor.
+  void end() noexcept { state_->end(); }
+
  private:
+  friend class open_streams;
   std::unique_ptr<detail::multishot_of<std::optional<zero_copy_lease>>, detail::orphan_multishot> state_;
 };
 

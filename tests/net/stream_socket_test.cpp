@@ -9,12 +9,17 @@
 #include "../support/connection.hpp"
 #include "../support/loopback.hpp"
 #include "../support/outcome.hpp"
+#include "../support/socket_pair.hpp"
 #include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -47,6 +52,60 @@ task<std::vector<std::byte>> all_of_bundles(ops::recv_bundle_stream incoming) {
 task<> write_and_end(tcp_stream& stream, std::span<const std::byte> bytes) {
   co_await stream.write_all(bytes);
   stream.shutdown_write();
+}
+
+std::size_t bytes_in(int socket) {
+  int count = 0;
+  REQUIRE(::ioctl(socket, FIONREAD, &count) == 0);
+  return static_cast<std::size_t>(count);
+}
+
+task<> nothing() { co_return; }
+
+enum class stream_at { unread, waiting, hungry, storing };
+
+// A stream that is at this when its connection ends, after which its number is somebody else's.
+template <class Make>
+void check_end_of(Make make, stream_at at, bool by_reset) {
+  connection made;
+  const socket_pair another;
+  const buffer_pool pool{made.loop, {.buffers_count = 1, .buffer_bytes = 8}};
+  const int number = made.theirs->fd().get();
+  auto incoming = make(*made.theirs, pool);
+  outcome noted;
+  buffer_lease held;
+  if (at == stream_at::hungry) {
+    made.loop.run(write_in_full(*made.ours, bytes_of("x")));
+    held = made.loop.run([&]() -> task<buffer_lease> { co_return co_await made.theirs->receive(pool); });
+  }
+  if (at == stream_at::storing) {
+    made.loop.run(write_in_full(*made.ours, bytes_of("first")));
+    made.loop.run(observe(incoming.next(), noted));
+    made.loop.run(write_in_full(*made.ours, bytes_of("second")));
+    while (pool.statistics().on_loan == 0) made.loop.turn(/*may_park=*/true);
+  }
+  auto waiting = made.loop.start(at == stream_at::waiting || at == stream_at::hungry ? observe(incoming.next(), noted)
+                                                                                     : nothing());
+  made.loop.run_ready();
+
+  made.loop.run(by_reset ? made.theirs->reset() : made.theirs->close());
+  turn_until_done(made.loop, waiting);
+  const unique_fd of_same_number{::fcntl(another.here.get(), F_DUPFD_CLOEXEC, number)};
+  REQUIRE(of_same_number.get() == number);
+  REQUIRE(::send(another.there.get(), "for another", 11, 0) == 11);
+  held = buffer_lease{};
+  if (at == stream_at::storing) {
+    made.loop.run(observe(incoming.next(), noted));
+    CHECK(noted.how == ended::with_value);
+  }
+  if (at == stream_at::storing || at == stream_at::unread) made.loop.run(observe(incoming.next(), noted));
+  CHECK(noted.error == std::errc::operation_canceled);
+  made.loop.run(observe(incoming.next(), noted));
+  made.loop.run_ready();
+
+  CHECK(noted.error == std::errc::operation_canceled);
+  CHECK(bytes_in(number) == 11);
+  CHECK(pool.statistics().on_loan == 0);
 }
 
 }  // namespace
@@ -135,6 +194,40 @@ TEST_CASE("a stream of chunks tells a reset, and is stopped without a loss") {
     CHECK(reset_noted.error == std::errc::connection_reset);
   }
   made.loop.run(made.theirs->close());
+}
+
+// ------------------------------------------------------------------------------------- streams of a connection's bytes
+
+TEST_CASE("close() and reset() end chunks() and bundles() wherever they are, and what is in store is given before") {
+  for (const auto at : {stream_at::unread, stream_at::waiting, stream_at::hungry, stream_at::storing}) {
+    for (const bool by_reset : {false, true}) {
+      CAPTURE(static_cast<int>(at));
+      CAPTURE(by_reset);
+      check_end_of([](tcp_stream& of, const buffer_pool& pool) { return of.chunks(pool); }, at, by_reset);
+      check_end_of([](tcp_stream& of, const buffer_pool& pool) { return of.bundles(pool); }, at, by_reset);
+    }
+  }
+}
+
+TEST_CASE("a stream of chunks and its connection are moved, and end in any order") {
+  connection made;
+  const buffer_pool pool{made.loop, small};
+  std::optional<ops::recv_stream> first{made.theirs->chunks(pool)};
+  const ops::recv_stream second{made.theirs->chunks(pool)};
+  ops::recv_stream third{made.theirs->chunks(pool)};
+  ops::recv_stream moved{std::move(third)};
+  first.reset();
+  tcp_stream elsewhere{std::move(*made.theirs)};
+  made.theirs.reset();  // what was moved from knows no stream
+
+  outcome noted;
+  auto waiting = made.loop.start(observe(moved.next(), noted));
+  made.loop.run_ready();
+  CHECK(noted.how == ended::not_yet);
+  elsewhere = tcp_stream{unique_fd{}};  // closes the connection
+  turn_until_done(made.loop, waiting);
+
+  CHECK(noted.error == std::errc::operation_canceled);
 }
 
 TEST_CASE("a read that polls first gets what comes, and what is there already") {

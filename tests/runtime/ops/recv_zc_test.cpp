@@ -367,6 +367,32 @@ TEST_CASE("a reader that is stopped while there is no page, on the scripted ring
   CHECK(subject.on.script.taken_count(op_recv_zc) == 1);
 }
 
+TEST_CASE("a stream that is ended, on the scripted ring, gives what it has and asks for nothing, also without a page") {
+  for (const bool has_no_page : {false, true}) {
+    CAPTURE(has_no_page);
+    scripted_device subject;
+    subject.one->noted.keeps_leases = true;
+    subject.one->read();
+    subject.one->deliver(0, "kept");
+    if (has_no_page) subject.one->end(-ENOMEM);
+
+    subject.one->incoming->end();
+    subject.on.loop.run_ready();
+    if (!has_no_page) {
+      CHECK(subject.one->receiving().stop_asked);
+      subject.one->deliver(page, "crossing");
+      subject.one->end_all(-ECANCELED);
+    }
+    CHECK(subject.one->noted.last.error == std::errc::operation_canceled);
+    CHECK(subject.one->noted.texts == (has_no_page ? texts{"kept"} : texts{"kept", "crossing"}));
+    subject.one->noted.leases.clear();
+    subject.one->read();
+
+    CHECK(subject.one->noted.last.error == std::errc::operation_canceled);
+    CHECK(subject.on.script.taken_count(op_recv_zc) == 1);
+  }
+}
+
 // ---------------------------------------------------------------------------------------------------- who goes when
 
 TEST_CASE("a stream that goes gives back its store at once, and what still comes then, on the scripted ring") {
