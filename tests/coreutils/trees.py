@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Our copy and tree_size beside cp and du, on the same trees: what they make, and what they say, is the same.
+"""Our copy, tree_size and find_files beside cp, du and find, on the same trees: what they make, and what they say, is
+the same.
 
-    trees.py COPY TREE_SIZE SOURCE_ROOT
+    trees.py COPY TREE_SIZE FIND_FILES SOURCE_ROOT
 
 With GYRE_STRESS_LONG in the environment there are 100,000 small files instead of 2,000.
 """
@@ -90,6 +91,27 @@ class Trees(unittest.TestCase):
         self.assertEqual(status, 0)
         return int(printed.split("\t")[0])
 
+    def found(self, *arguments):
+        """What find_files prints, sorted."""
+        ended = subprocess.run([sys.argv[3], "-0", *map(str, arguments)], capture_output=True)
+        self.assertEqual((ended.returncode, ended.stderr), (0, b""))
+        return sorted(ended.stdout.split(b"\0"))
+
+    def assert_found_as_by_find(self):
+        """Each question in our words, and in those of find."""
+        def by_find(*arguments):
+            ended = subprocess.run(["find", self.tree, *arguments, "-print0"], capture_output=True)
+            self.assertEqual((ended.returncode, ended.stderr), (0, b""))
+            return sorted(ended.stdout.split(b"\0"))
+        self.assertEqual(self.found(self.tree), by_find())
+        self.assertEqual(self.found("-d", 2, self.tree), by_find("-maxdepth", "2"))
+        self.assertEqual(self.found("-d", 0, self.tree), by_find("-maxdepth", "0"))
+        for kind in "fdlps":
+            self.assertEqual(self.found("-t", kind, self.tree), by_find("-type", kind), kind)
+        for pattern in ("*.hpp", "[a-m]*", "t?ee", ".*", "*\n*"):
+            self.assertEqual(self.found("-n", pattern, self.tree), by_find("-name", pattern), pattern)
+        self.assertEqual(self.found("-s", 5000, self.tree), by_find("-type", "f", "-size", "+4999c"))
+
     def assert_same(self, ours, theirs):
         here, there = below(ours), below(theirs)
         self.assertEqual(sorted(here), sorted(there))
@@ -117,12 +139,42 @@ class Trees(unittest.TestCase):
         """the source tree of this project is copied as by cp -a, and has the size that du says"""
         def left_out(folder, names):
             return [name for name in names if name in ("build", ".git", "packagecache", "__pycache__")]
-        shutil.copytree(sys.argv[3], self.tree, symlinks=True, ignore=left_out)
+        shutil.copytree(sys.argv[4], self.tree, symlinks=True, ignore=left_out)
         os.symlink("nowhere", self.tree / "a link that leads nowhere")
         os.symlink("fs", self.tree / "a link to a directory")
         (self.tree / "nobody may write").mkdir(mode=0o555)
         self.assert_copied_as_by_cp()
         self.assertEqual(self.size_of(self.tree), self.size_by_du(self.tree))
+        self.assert_found_as_by_find()
+
+    def test_found_kinds(self):
+        """FIFOs and sockets, a loop of links, a root with a slash, and one that is no directory, are found as by find"""
+        self.tree.mkdir()
+        os.mkfifo(self.tree / "fifo")
+        os.mknod(self.tree / "socket", stat.S_IFSOCK | 0o600)
+        os.symlink("..", self.tree / "up")
+        os.symlink("itself", self.tree / "itself")
+        self.assert_found_as_by_find()
+        self.assertEqual(self.found(f"{self.tree}/", self.tree / "fifo"),
+                         sorted([b"", os.fsencode(f"{self.tree}/"), os.fsencode(self.tree / "fifo")]
+                                + [os.fsencode(f"{self.tree}/{name}") for name in os.listdir(self.tree)]))
+
+    def test_found_some(self):
+        """what cannot be read is named, the rest is found, and the exit status tells; so it is with what is not there"""
+        self.make_files(10)
+        status, printed, said = run(sys.argv[3], self.folder / "nothing", self.tree)
+        self.assertEqual((status, len(printed.splitlines())), (1, 12))
+        self.assertIn("No such file", said)
+        for wrong in (["-t", "x"], ["-d", "-1"], ["-s", "1k"], []):
+            self.assertEqual(run(sys.argv[3], *wrong, *([self.tree] if wrong else []))[0], 2, wrong)
+        with open("/dev/full", "wb") as full:
+            self.assertEqual(subprocess.run([sys.argv[3], self.tree], stdout=full, stderr=subprocess.DEVNULL).returncode, 1)
+        if os.geteuid() == 0:
+            return  # everything may be read
+        (self.tree / "closed").mkdir(mode=0)
+        status, printed, said = run(sys.argv[3], self.tree)
+        self.assertEqual((status, len(printed.splitlines())), (1, 13))
+        self.assertIn("closed", said)
 
     def test_names(self):
         """every byte but NUL and the slash may be in a name, and the longest name has 255"""
@@ -133,6 +185,7 @@ class Trees(unittest.TestCase):
             with open(os.path.join(os.fsencode(self.tree), name), "wb") as made:
                 made.write(name)
         self.assert_copied_as_by_cp()
+        self.assert_found_as_by_find()
 
     def test_attributes_and_permissions(self):
         """attributes, times before 1970 and far ahead, and every bit of the permissions come along as with cp -a"""
@@ -189,6 +242,7 @@ class Trees(unittest.TestCase):
         """thousands of small files are copied as by cp -a, and have the size that du says"""
         self.make_files(FILES_COUNT)
         self.assertEqual(self.size_of(self.tree), self.size_by_du(self.tree))
+        self.assert_found_as_by_find()
         self.assert_copied_as_by_cp()
 
     def test_linked_names(self):
