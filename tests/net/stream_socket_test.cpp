@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -69,7 +70,8 @@ template <class Make>
 void check_end_of(Make make, stream_at at, bool by_reset) {
   connection made;
   const socket_pair another;
-  const buffer_pool pool{made.loop, {.buffers_count = 1, .buffer_bytes = 8}};
+  const std::uint32_t buffers_count = at == stream_at::hungry ? 1 : 4;
+  const buffer_pool pool{made.loop, {.buffers_count = buffers_count, .buffer_bytes = 8}};
   const int number = made.theirs->fd().get();
   auto incoming = make(*made.theirs, pool);
   outcome noted;
