@@ -19,7 +19,6 @@ class stoppable_root final : public detail::stoppable {
   stoppable_root(root_task<int>& root, executor& loop) noexcept : root_{root}, loop_{loop} {}
 
   [[nodiscard]] bool done() const noexcept override { return root_.done(); }
-  [[nodiscard]] bool stop_requested() noexcept override { return root_.scope().stop_requested(); }
   void stop(std::string_view reason) noexcept override { root_.cancel(reason); }
   [[nodiscard]] std::string tasks() override { return dump_tasks(loop_); }
 

@@ -303,7 +303,6 @@ class stoppable_run final : public stoppable {
       : run_{run}, members_{members} {}
 
   [[nodiscard]] bool done() const noexcept override { return run_.running_count.load(std::memory_order_acquire) == 0; }
-  [[nodiscard]] bool stop_requested() noexcept override { return run_.stop_reason() != nullptr; }
   void stop(std::string_view reason) noexcept override { run_.stop(reason.data()); }
 
   // Each executor tells of its own tasks, in its own turn. One that is busy for too long is told to be so.

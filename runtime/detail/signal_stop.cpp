@@ -84,9 +84,8 @@ void signal_stop::run(runnable& self) noexcept {
   mine.queued_ = false;
   if (mine.stopped_.done()) return;
   if (mine.signals_count_ >= signals_before_the_end) mine.give_up("a second signal came");
-  if (mine.stopped_.stop_requested()) return;
-  mine.stopped_.stop("a signal came");
-  mine.loop_.timers().arm(mine, deadline_after(mine.loop_, mine.grace_));
+  mine.stopped_.stop("a signal came");  // it may be stopping already, and still get no further
+  if (!mine.armed()) mine.loop_.timers().arm(mine, deadline_after(mine.loop_, mine.grace_));
 }
 
 // In a turn of the executor, perhaps the one in which the task has ended.

@@ -25,7 +25,6 @@ namespace gyre::detail {
 class stoppable {
  public:
   [[nodiscard]] virtual bool done() const noexcept = 0;
-  [[nodiscard]] virtual bool stop_requested() noexcept = 0;
   virtual void stop(std::string_view reason) noexcept = 0;
 
   /// The tree of its tasks: dump_tasks().

@@ -337,8 +337,9 @@ void submission::describe_move(movable_timeout& moved) noexcept {
 io_uring_sqe& submission::take_sqe() noexcept {
   io_uring_sqe* const sqe = ring_.try_sqe();
   GYRE_ASSERT(sqe != nullptr, "an entry is taken when one is free");
-  if (ring_.modes().iopoll || alone_count_ > 0) [[unlikely]]
-    ring_.hold_back();  // every operation comes by fit_for_polling(), or may_begin()
+  // Every operation comes by fit_for_polling(), or may_begin(), or behind those that wait for a place.
+  if (ring_.modes().iopoll || alone_count_ > 0 || !backlog_.empty()) [[unlikely]]
+    ring_.hold_back();
   return *sqe;
 }
 
@@ -379,6 +380,7 @@ void submission::flush_and_queue() noexcept {
     if (taken && has_cancels()) taken = finish_cancelled();
   }
   may_have_queued_ = has_queued() || !backlog_.empty();
+  if (!backlog_.empty()) ring_.hold_back();  // else those that begin in the next turn would take its places
 }
 
 void submission::flush_queued() noexcept {
@@ -523,7 +525,6 @@ bool submission::refused(int error) noexcept {
     if (operation* const op = times_.take_out_lost_link()) keep_lost_deadline(*op);
     else cut_chain();
   }
-  if (!backlog_.empty()) ring_.hold_back();  // else those that begin in the next turn would take its places
   return true;
 }
 

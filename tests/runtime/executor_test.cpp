@@ -10,6 +10,7 @@
 #include <gyre/runtime/task_group.hpp>
 #include <gyre/runtime/this_task.hpp>
 #include <gyre/runtime/timer.hpp>
+#include <gyre/runtime/when_all.hpp>
 
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
@@ -27,6 +28,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace gyre {
@@ -53,6 +55,28 @@ std::vector<std::unique_ptr<root_task<void>>> start_nops(executor& loop, int how
   std::vector<std::unique_ptr<root_task<void>>> roots;
   for (int i = 0; i < how_many; ++i) roots.push_back(std::make_unique<root_task<void>>(loop, nop_and_count(count)));
   return roots;
+}
+
+task<> recv_from_two(int first_fd, int second_fd) {
+  std::array<std::byte, 4> buffer;
+  co_await ops::recv(first_fd, buffer);
+  co_await ops::recv(second_fd, buffer);
+}
+
+// From one, and then from three others at once.
+task<> recv_before_three(int first_fd, int second_fd, int last_fd) {
+  std::array<std::array<std::byte, 4>, 3> buffers;
+  co_await ops::recv(first_fd, buffers[0]);
+  co_await when_all(ops::recv(second_fd, buffers[0]), ops::recv(second_fd + 1, buffers[1]),
+                    ops::recv(last_fd, buffers[2]));
+}
+
+// At once: four from the first on, and then from another.
+task<> recv_from_five(int first_fd, int last_fd) {
+  std::array<std::array<std::byte, 4>, 5> buffers;
+  co_await when_all(ops::recv(first_fd, buffers[0]), ops::recv(first_fd + 1, buffers[1]),
+                    ops::recv(first_fd + 2, buffers[2]), ops::recv(first_fd + 3, buffers[3]),
+                    ops::recv(last_fd, buffers[4]));
 }
 
 // Two ends of a connection for each of `count`, and somebody who waits for data at one of them.
@@ -167,6 +191,71 @@ TEST_CASE(
   for (const int taken_count : taken_counts) CHECK(taken_count == 4);
   on.script.answer = nullptr;
   for (const auto& each : roots) each->cancel();
+  on.loop.run_ready();
+}
+
+// Where requests stand in the order in which the kernel has taken them: a receive from one socket before another's.
+void check_taken_in_order(const scripted_executor& on, int first_fd, int second_fd) {
+  std::vector<int> taken;
+  for (const auto& each : on.script.in_flight(IORING_OP_RECV))
+    if (each.fd == first_fd || each.fd == second_fd) taken.push_back(each.fd);
+  REQUIRE(taken.size() == 2);
+  CHECK(taken.front() == first_fd);
+}
+
+TEST_CASE("who waits for a place is not overtaken where a cancel has to wait until completions are taken") {
+  constexpr int behind_the_queue = some_socket + 100;
+  constexpr int later = some_socket + 101;
+  constexpr std::size_t ready_count = 14;  // more than half of the queue, when the first four were taken
+  scripted_executor on{{.sq_entries = 2, .cq_entries = 16}, {.turn_budget = 4}};
+  int count = 0;
+  std::vector<std::unique_ptr<root_task<void>>> roots;
+  const auto start = [&](task<> root) { roots.push_back(std::make_unique<root_task<void>>(on.loop, std::move(root))); };
+  start(recv_before_three(some_socket, some_socket + 50, behind_the_queue));
+  for (int i = 1; i < 4; ++i) start(recv_and_count(some_socket + i, count));
+  start(recv_from_two(some_socket + 4, later));
+  for (int i = 5; i <= int{ready_count}; ++i) start(recv_and_count(some_socket + i, count));
+  root_task<void> victim{on.loop, recv_and_count(some_socket + 60, count)};
+  on.loop.run_ready();
+  const auto in_flight = on.script.in_flight(IORING_OP_RECV);
+
+  for (std::size_t i = 0; i < ready_count; ++i) on.script.complete(in_flight[i], 4);
+  bool has_left_work = false;
+  on.script.after_enter = [&] {
+    if (!std::exchange(has_left_work, true)) on.script.complete_on_enter(in_flight[ready_count], 4);
+  };
+  victim.cancel();
+  on.loop.run_ready();
+
+  check_taken_in_order(on, behind_the_queue, later);
+  on.loop.root_scope().cancel();
+  on.loop.run_ready();
+}
+
+TEST_CASE("who waits for a place is not overtaken behind a stream that takes one after a refusal") {
+  constexpr int listener = some_socket + 90;
+  constexpr int behind_the_queue = some_socket + 100;
+  constexpr int later = some_socket + 101;
+  scripted_executor on{{.sq_entries = 4}};
+  ops::accept_stream incoming{listener};
+  const auto accept_all = [](ops::accept_stream& from) -> task<> {
+    for (;;) (void)co_await as_result(from.next());
+  };
+  root_task<void> accepting{on.loop, accept_all(incoming)};
+  root_task<void> goes_on{on.loop, recv_from_two(some_socket, later)};
+  on.loop.run_ready();
+  const auto receiving = on.script.only(IORING_OP_RECV);
+  const auto accepted = on.script.only(IORING_OP_ACCEPT);
+
+  root_task<void> fills_queue{on.loop, recv_from_five(some_socket + 70, behind_the_queue)};
+  on.script.refuse(EAGAIN, /*taken_count=*/3);
+  on.loop.turn(/*may_park=*/false);
+  on.script.complete(accepted, -ECONNABORTED);  // the stream is armed anew, with one of the free places
+  on.script.complete(receiving, 4);
+  on.loop.run_ready();
+
+  check_taken_in_order(on, behind_the_queue, later);
+  on.loop.root_scope().cancel();
   on.loop.run_ready();
 }
 

@@ -7,6 +7,7 @@
 #include <gyre/runtime/run.hpp>
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/task_group.hpp>
+#include <gyre/runtime/this_task.hpp>
 #include <gyre/runtime/timer.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
@@ -106,6 +107,13 @@ task<int> stop_gracefully() {
   }
   co_await shield(tidy_up());
   co_return 7;
+}
+
+// Has nobody but itself to be stopped by, and does not end by that.
+task<> stop_and_be_stubborn() {
+  (co_await this_task::scope()).cancel("enough");
+  say(began);
+  co_await shield(sleep_for(24h));
 }
 
 task<int> raise_as_it_ends(int how_often) {
@@ -320,6 +328,18 @@ TEST_CASE("the end of the grace period ends the program, and the log says who ha
     CHECK(contains(ended.errors, "run_test.cpp:" + std::to_string(line_of_the_stubborn_sleep)));
     CHECK(contains(ended.errors, "shielded from a stop: a signal came"));
   }
+}
+
+TEST_CASE("the grace period counts also for a task that was stopping by itself when the signal came") {
+  child program{[] { return run(stop_and_be_stubborn(), {.grace_period = 1ms}); }};
+  CHECK(program.hears() == began);
+
+  program.signal(SIGTERM);
+
+  const auto ended = program.wait();
+  CHECK(ended.exit_status == EXIT_FAILURE);
+  CHECK(contains(ended.errors, "the grace period is over"));
+  CHECK(contains(ended.errors, "sleep for"));
 }
 
 TEST_CASE("a third signal ends a program whose executor is busy, without a word") {
