@@ -34,10 +34,11 @@ def by_gyre(build, name, depth, core, quick):
 
 def by_fio(file, depth, extra, core, quick):
     size, seconds = ('8M', '100ms') if quick else ('256M', '500ms')
-    command = ['fio', '--name=reads', f'--filename={file}', f'--size={size}', '--bs=4k', '--rw=randread', '--norandommap',
-               '--randrepeat=1', '--ioengine=io_uring', f'--iodepth={depth}', f'--iodepth_batch={depth}',
-               '--iodepth_batch_complete_min=1', f'--iodepth_batch_complete_max={depth}', '--gtod_reduce=1',
-               '--invalidate=0', '--thread', '--time_based', f'--runtime={seconds}', '--output-format=json', *extra]
+    command = ['fio', '--name=reads', f'--filename={file}', f'--size={size}', '--bs=4k', '--rw=randread',
+               '--norandommap', '--randrepeat=1', '--ioengine=io_uring', f'--iodepth={depth}',
+               f'--iodepth_batch={depth}', '--iodepth_batch_complete_min=1', f'--iodepth_batch_complete_max={depth}',
+               '--gtod_reduce=1', '--invalidate=0', '--thread', '--time_based', f'--runtime={seconds}',
+               '--output-format=json', *extra]
     printed = harness.run(command, core)
     (job,) = json.loads(printed[printed.index('{'):])['jobs']
     if job['error'] != 0:

@@ -3,9 +3,11 @@
 //
 //   find_files [-0] [-d DEPTH] [-n PATTERN] [-t KIND] [-s SIZE] DIRECTORY...
 //
-//   -0          a NUL behind each path instead of a newline     -t KIND    f file, d directory, l link, p FIFO, s socket
-//   -d DEPTH    no deeper than that                             -s SIZE    files of at least so many bytes
+//   -0          a NUL behind each path instead of a newline
+//   -d DEPTH    no deeper than that
 //   -n PATTERN  names that match, as a shell's: *.hpp
+//   -t KIND     f: files, d: directories, l: links, p: FIFOs, s: sockets
+//   -s SIZE     files of at least so many bytes
 //
 // Up to 32 directories are read at a time, so that the order is none in particular, but for a directory before what is
 // in it. What may not be read is named, and left out. Exits with 0, or with 1 where something was left out.

@@ -9,7 +9,6 @@
 // first write does that, unless the process ignores the signal, as gyre::run() does.
 #pragma once
 
-#include <gyre/fs/detail/quiet_write.hpp>
 #include <gyre/runtime/buffer_ref.hpp>
 #include <gyre/runtime/fd_ref.hpp>
 #include <gyre/runtime/ops/file.hpp>
@@ -92,7 +91,7 @@ class pipe_writer : public pipe_end {
   /// @errors        broken_pipe: all readers are closed. Never SIGPIPE: see the top of this file.
   /// @cancellation  What was written is reported; what was not is not in the pipe.
   /// @source        pipe(7), write(2), RWF_NOSIGNAL. Linux 5.19, 6.18.
-  [[nodiscard]] detail::quiet_write write(const_buffer_ref bytes) const noexcept { return {fd_, bytes}; }
+  [[nodiscard]] ops::write write(const_buffer_ref bytes) const noexcept { return ops::write{fd_, bytes}; }
 
   /// Writes all of the bytes.
   ///

@@ -132,7 +132,8 @@ class stream_socket {
 
   /// Ends whatever is in flight on the connection, then closes it. What is ended throws operation_canceled, also a
   /// read_exactly() that was half done, with its count; a write_all() that was half done throws broken_pipe, with its
-  /// count. What chunks() and bundles() have in store is given, and then operation_canceled. The stream is empty from then on: what is asked of it is bad_file_descriptor.
+  /// count. What chunks() and bundles() have in store is given, and then operation_canceled. The stream is empty from
+  /// then on: what is asked of it is bad_file_descriptor.
   ///
   /// A stream that is destroyed closes by itself; nothing may be in flight on it then.
   ///

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How the operations on open files are described to the kernel.
 #include <gyre/runtime/detail/fixed_opcodes.hpp>
+#include <gyre/runtime/detail/quiet_writes.hpp>
 #include <gyre/runtime/ops/file.hpp>
 
 #include <liburing.h>
@@ -22,8 +23,18 @@ void write::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_
   gyre::detail::may_wait_for_eventfd();  // one that is full, until somebody reads it
   io_uring_prep_write(&sqe, op.fd_.in(sqe), op.bytes_.data(), op.bytes_.plain_size(), op.offset_);
   op.bytes_.mark(sqe, IORING_OP_WRITE_FIXED);
+  sqe.rw_flags = gyre::detail::quiet_flags();
 }
 constinit const operation_kind write::opcode{"write", &write::prepare, runs_in::worker, &describe_fd<&write::fd_>};
+
+std::error_code write::failure() const noexcept {
+  gyre::detail::write_has_failed(res());
+  return error();
+}
+void write::fail() const {
+  gyre::detail::write_has_failed(res());
+  throw_error();
+}
 
 void readv::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_readv(3)
   auto& op = static_cast<readv&>(self);
@@ -37,11 +48,21 @@ constinit const operation_kind readv::opcode{"readv", &readv::prepare, runs_in::
 void writev::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_writev(3)
   auto& op = static_cast<writev&>(self);
   gyre::detail::may_wait_for_eventfd();
-  io_uring_prep_writev(&sqe, op.fd_.in(sqe), op.buffers_.data(), op.buffers_.plain_count(), op.offset_);
+  io_uring_prep_writev2(&sqe, op.fd_.in(sqe), op.buffers_.data(), op.buffers_.plain_count(), op.offset_,
+                        gyre::detail::quiet_flags());
   if (op.buffers_.mark(sqe, gyre::detail::op_writev_fixed)) op.require_opcode(sqe);
 }
 constinit const operation_kind writev::opcode{
     "writev", &writev::prepare, runs_in::worker, &describe_fd<&writev::fd_>, nullptr, "6.15"};
+
+std::error_code writev::failure() const noexcept {
+  gyre::detail::write_has_failed(res());
+  return error();
+}
+void writev::fail() const {
+  gyre::detail::write_has_failed(res());
+  throw_error();
+}
 
 void fsync::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_fsync(3)
   auto& op = static_cast<fsync&>(self);

@@ -2,7 +2,8 @@
 // Operations on open files: read, write, sync, make room, cut, close.
 //
 // Reads and writes with flags: ops/file_flags.hpp. What the kernel should expect of a file: ops/advise.hpp.
-// On sockets use ops/socket.hpp: a write operation there can raise SIGPIPE, which gyre blocks only in run().
+// None of them raises SIGPIPE, on pipes and sockets either: from Linux 6.18 on each write says so for itself, before
+// that the first write of a thread blocks the signal there, unless the process ignores it (detail/quiet_writes.hpp).
 #pragma once
 
 #include <gyre/runtime/buffer_ref.hpp>
@@ -15,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <system_error>
 
 namespace gyre::ops {
 
@@ -51,11 +53,12 @@ class [[nodiscard]] read final : public operation_of<read, std::size_t> {
 
 /// Writes bytes at a position of the file.
 ///
-/// @param fd      Open for writing. Not a socket: see the top of this file.
+/// @param fd      Open for writing.
 /// @param bytes   What is written; a span, or registered memory. May be empty.
 /// @param offset  As for read.
 /// @return        Bytes written, at most bytes.size(). Fewer than asked for is normal.
 /// @errors        no_space_on_device  the file system is full
+///                broken_pipe         a pipe that nobody reads any more, a socket whose peer is gone
 ///                file_too_large      RLIMIT_FSIZE, or the file system's limit
 ///                bad_address         as for read
 ///                io_error            the device failed; what the file holds there is unspecified
@@ -71,6 +74,8 @@ class [[nodiscard]] write final : public operation_of<write, std::size_t> {
   friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept;
+  [[noreturn]] void fail() const;
   fd_ref fd_;
   const_buffer_ref bytes_;
   std::uint64_t offset_;
@@ -111,6 +116,8 @@ class [[nodiscard]] writev final : public operation_of<writev, std::size_t> {
   friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept;
+  [[noreturn]] void fail() const;
   fd_ref fd_;
   iovec_ref buffers_;
   std::uint64_t offset_;

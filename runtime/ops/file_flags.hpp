@@ -22,6 +22,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <system_error>
 
 namespace gyre::ops {
 
@@ -71,6 +72,8 @@ class [[nodiscard]] write2 final : public operation_of<write2, std::size_t> {
   friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept;
+  [[noreturn]] void fail() const;
   fd_ref fd_;
   unsigned flags_;
   const_buffer_ref bytes_;
@@ -111,6 +114,8 @@ class [[nodiscard]] writev2 final : public operation_of<writev2, std::size_t> {
   friend operation_of;
   static const operation_kind opcode;
   static void prepare(operation& self, io_uring_sqe& sqe) noexcept;
+  [[nodiscard]] std::error_code failure() const noexcept;
+  [[noreturn]] void fail() const;
   fd_ref fd_;
   unsigned flags_;
   iovec_ref buffers_;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The streams that read from a descriptor, known to whoever closes it, so that the close ends them.
 //
-// A stream that has no request in the kernel, as one that waits for a buffer or has paused, is found by no cancel of the
-// descriptor; and one that is asked for its next after the close would ask for it on a number that is somebody else's
-// by then. Who makes streams of a descriptor of its own adds each of them here, and ends them before it closes:
+// A stream that has no request in the kernel, as one that waits for a buffer or has paused, is found by no cancel of
+// the descriptor; and one that is asked for its next after the close would ask for it on a number that is somebody
+// else's by then. Who makes streams of a descriptor of its own adds each of them here, and ends them before it closes:
 //
 //   auto incoming = ops::recv_stream{fd_, pool};
 //   streams_.add(incoming);

@@ -148,7 +148,7 @@ class Trees(unittest.TestCase):
         self.assert_found_as_by_find()
 
     def test_found_kinds(self):
-        """FIFOs and sockets, a loop of links, a root with a slash, and one that is no directory, are found as by find"""
+        """FIFOs, sockets, a loop of links, a root with a slash, and one that is no directory, are found as by find"""
         self.tree.mkdir()
         os.mkfifo(self.tree / "fifo")
         os.mknod(self.tree / "socket", stat.S_IFSOCK | 0o600)
@@ -160,7 +160,7 @@ class Trees(unittest.TestCase):
                                 + [os.fsencode(f"{self.tree}/{name}") for name in os.listdir(self.tree)]))
 
     def test_found_some(self):
-        """what cannot be read is named, the rest is found, and the exit status tells; so it is with what is not there"""
+        """what cannot be read, or is not there, is named, the rest is found, and the exit status tells"""
         self.make_files(10)
         status, printed, said = run(sys.argv[3], self.folder / "nothing", self.tree)
         self.assertEqual((status, len(printed.splitlines())), (1, 12))
@@ -168,7 +168,8 @@ class Trees(unittest.TestCase):
         for wrong in (["-t", "x"], ["-d", "-1"], ["-s", "1k"], []):
             self.assertEqual(run(sys.argv[3], *wrong, *([self.tree] if wrong else []))[0], 2, wrong)
         with open("/dev/full", "wb") as full:
-            self.assertEqual(subprocess.run([sys.argv[3], self.tree], stdout=full, stderr=subprocess.DEVNULL).returncode, 1)
+            ended = subprocess.run([sys.argv[3], self.tree], stdout=full, stderr=subprocess.DEVNULL)
+        self.assertEqual(ended.returncode, 1)
         if os.geteuid() == 0:
             return  # everything may be read
         (self.tree / "closed").mkdir(mode=0)

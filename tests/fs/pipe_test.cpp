@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: MIT
 // Pipes on the real kernel: bytes from end to end, nobody at the other end, and waits that are stopped.
-#include <gyre/fs/detail/quiet_write.hpp>
 #include <gyre/fs/pipe.hpp>
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/buffered_reader.hpp>
 #include <gyre/runtime/byte_stream.hpp>
 #include <gyre/runtime/deadline.hpp>
+#include <gyre/runtime/detail/quiet_writes.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/ops/file.hpp>
+#include <gyre/runtime/ops/file_flags.hpp>
 #include <gyre/runtime/when_all.hpp>
 
 #include "../support/bytes.hpp"
 #include "../support/child.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scarce_descriptors.hpp"
+#include "../support/socket_pair.hpp"
 #include "../support/turning.hpp"
 #include "../support/unprivileged.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
@@ -26,6 +30,7 @@
 #include <csignal>
 #include <cstddef>
 #include <exception>
+#include <span>
 #include <string>
 #include <system_error>
 #include <tuple>
@@ -62,9 +67,22 @@ std::size_t taken(const pipe_reader& from, std::size_t bytes) {
   return count < 0 ? 0 : static_cast<std::size_t>(count);
 }
 
-task<std::error_code> write_one(const pipe_writer& writer, detail::quiet how) {
-  const auto written = co_await as_result(detail::quiet_write{writer.fd(), bytes_of("x"), how});
+task<std::error_code> write_one(const pipe_writer& writer) {
+  const auto written = co_await as_result(writer.write(bytes_of("x")));
   co_return written.error();
+}
+
+// Every operation that writes, on something that nobody reads any more.
+task<bool> all_are_broken(fd_ref to) {
+  const auto bytes = bytes_of("x");
+  const ::iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  const std::span<const ::iovec> parts{&part, 1};
+  const auto is_broken = [](const auto& written) { return written.error() == std::errc::broken_pipe; };
+  const auto write = co_await as_result(ops::write{to, bytes});
+  const auto writev = co_await as_result(ops::writev{to, parts});
+  const auto write2 = co_await as_result(ops::write2{to, bytes, ops::current_position, 0});
+  const auto writev2 = co_await as_result(ops::writev2{to, parts, ops::current_position, 0});
+  co_return is_broken(write) && is_broken(writev) && is_broken(write2) && is_broken(writev2);
 }
 
 bool sigpipe_is_pending() {
@@ -74,19 +92,20 @@ bool sigpipe_is_pending() {
 }
 
 // A write that finds nobody, and one that waits for room as the last reader goes. SIGPIPE would end the process.
-bool is_quiet(detail::quiet how) {
+bool is_quiet(bool without_flag) {
+  gyre::detail::is_without_quiet_flag = without_flag;
   executor loop;
   auto ends = pipe::make({.capacity_bytes = page_bytes});
   auto full = pipe::make({.capacity_bytes = page_bytes});
   const std::string page(page_bytes, 'x');
   loop.run(full.writer.write_all(bytes_of(page)));
-  auto late = loop.start(write_one(full.writer, how));
+  auto late = loop.start(write_one(full.writer));
   loop.run_ready();
 
   full.reader.release().reset();
   ends.reader.release().reset();
   turn_until_done(loop, late);
-  const auto at_once = loop.run(write_one(ends.writer, how));
+  const auto at_once = loop.run(write_one(ends.writer));
 
   return late.get() == std::errc::broken_pipe && at_once == std::errc::broken_pipe && !sigpipe_is_pending();
 }
@@ -197,27 +216,36 @@ TEST_CASE("where no descriptor is left no pipe is made") {
 }
 
 TEST_CASE("a write that nobody will read is an error and no signal, on this kernel and on older ones") {
-  for (const auto how : {detail::quietest(), detail::quiet::by_thread}) {
-    child writer{[how] { return is_quiet(how) ? 0 : 1; }};
+  for (const bool without_flag : {false, true}) {
+    child writer{[without_flag] { return is_quiet(without_flag) ? 0 : 1; }};
     const auto end = writer.wait();
     CHECK(end.killed_by == 0);
     CHECK(end.exit_status == 0);
   }
+}
 
-  child plain{[] {
-    executor loop;
-    auto made = pipe::make();
-    made.reader.release().reset();
-    loop.run([&]() -> task<> { co_await ops::write(made.writer.fd(), bytes_of("x")); });
-    return 0;
-  }};
-  CHECK(plain.wait().killed_by == SIGPIPE);
+TEST_CASE("no operation that writes raises SIGPIPE, on pipes and on sockets, on this kernel and on older ones") {
+  for (const bool without_flag : {false, true}) {
+    child writer{[without_flag] {
+      gyre::detail::is_without_quiet_flag = without_flag;
+      executor loop;
+      auto made = pipe::make();
+      made.reader.release().reset();
+      socket_pair sockets;
+      sockets.there.reset();
+      const bool in_pipe = loop.run(all_are_broken(made.writer.fd()));
+      return in_pipe && loop.run(all_are_broken(sockets.here)) && !sigpipe_is_pending() ? 0 : 1;
+    }};
+    const auto end = writer.wait();
+    CHECK(end.killed_by == 0);
+    CHECK(end.exit_status == 0);
+  }
 }
 
 TEST_CASE("where the process ignores SIGPIPE the thread's mask stays as it is") {
   child writer{[] {
     std::signal(SIGPIPE, SIG_IGN);
-    const bool quiet = is_quiet(detail::quiet::by_thread);
+    const bool quiet = is_quiet(/*without_flag=*/true);
     ::sigset_t blocked;
     ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
     return quiet && ::sigismember(&blocked, SIGPIPE) == 0 ? 0 : 1;

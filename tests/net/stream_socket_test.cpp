@@ -4,6 +4,7 @@
 #include <gyre/net/tcp_stream.hpp>
 #include <gyre/runtime/as_result.hpp>
 #include <gyre/runtime/buffer_pool.hpp>
+#include <gyre/runtime/ops/open_streams.hpp>
 
 #include "../support/bytes.hpp"
 #include "../support/connection.hpp"

@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: MIT
-// Writing into pipes without SIGPIPE, by a flag or with the signal blocked.
-#include <gyre/fs/detail/quiet_write.hpp>
-#include <gyre/runtime/ops/file.hpp>
+// Writes without SIGPIPE, by a flag or with the signal blocked.
+#include <gyre/runtime/detail/quiet_writes.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
 #include <fcntl.h>
-#include <liburing.h>
 #include <signal.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <ctime>
 
-namespace gyre::fs::detail {
+namespace gyre::detail {
 namespace {
 
 // RWF_NOSIGNAL of linux/fs.h. Linux 6.18.
@@ -40,20 +37,13 @@ quiet asked_of_kernel() noexcept {
 
 // A handler, or the default, that is set later finds the signal blocked only if this was called again: so it is called
 // for each write, until it has blocked it.
+thread_local constinit bool is_blocked = false;
 void hold_off_sigpipe() noexcept {
-  static thread_local bool is_blocked = false;
   if (is_blocked) return;
   struct ::sigaction now{};
   if (::sigaction(SIGPIPE, nullptr, &now) == 0 && now.sa_handler == SIG_IGN) return;
   const ::sigset_t only = only_sigpipe();
   is_blocked = ::pthread_sigmask(SIG_BLOCK, &only, nullptr) == 0;
-}
-
-// The signal is sent to the thread that wrote. Nothing is pending where it is ignored.
-void take_sigpipe() noexcept {
-  constexpr ::timespec at_once{};
-  const ::sigset_t only = only_sigpipe();
-  ::sigtimedwait(&only, nullptr, &at_once);
 }
 
 }  // namespace
@@ -63,24 +53,19 @@ quiet quietest() noexcept {
   return found;
 }
 
-void quiet_write::prepare(operation& self, io_uring_sqe& sqe) noexcept {  // io_uring_prep_write(3)
-  auto& op = static_cast<quiet_write&>(self);
-  io_uring_prep_write(&sqe, op.pipe_.in(sqe), op.bytes_.data(), op.bytes_.plain_size(), ops::current_position);
-  op.bytes_.mark(sqe, IORING_OP_WRITE_FIXED);
-  if (op.how_ == quiet::by_flag) sqe.rw_flags = rwf_nosignal;
-  else hold_off_sigpipe();
-}
-constinit const operation_kind quiet_write::opcode{"write", &quiet_write::prepare, runs_in::worker,
-                                                   &describe_fd<&quiet_write::pipe_>};
-
-std::error_code quiet_write::failure() const noexcept {
-  if (how_ == quiet::by_thread && res() == -EPIPE) take_sigpipe();
-  return error();
+int quiet_flags() noexcept {
+  if (quietest() == quiet::by_flag && !is_without_quiet_flag.load(std::memory_order_relaxed)) return rwf_nosignal;
+  hold_off_sigpipe();
+  return 0;
 }
 
-void quiet_write::fail() const {
-  (void)failure();
-  throw_error();
+// The signal is sent to the thread that wrote. Nothing is pending where it is ignored; and what is pending where others
+// have blocked it is theirs.
+void take_sigpipe() noexcept {
+  if (!is_blocked) return;
+  constexpr ::timespec at_once{};
+  const ::sigset_t only = only_sigpipe();
+  ::sigtimedwait(&only, nullptr, &at_once);
 }
 
-}  // namespace gyre::fs::detail
+}  // namespace gyre::detail
