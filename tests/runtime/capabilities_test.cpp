@@ -52,6 +52,15 @@ TEST_CASE("a machine on which gyre runs is described") {
     CHECK((!limit.value.empty() && !limit.meaning.empty() && !limit.raise.empty()));
 }
 
+TEST_CASE("what an option of an executor asks for is said to be used, and by which option") {
+  const auto found = capabilities::query();
+
+  for (const char* const wide : {"128-byte entries", "32-byte completions"}) {
+    CHECK(facility_named(found, wide).used);
+    CHECK(contains(facility_named(found, wide).consequence, "executor_options::big_entries"));
+  }
+}
+
 TEST_CASE("asking leaves no descriptor behind") {
   const auto open_descriptors_count = [] {
     const std::filesystem::directory_iterator all{"/proc/self/fd"};
@@ -116,7 +125,10 @@ TEST_CASE("what an older kernel lacks is a no with its consequence") {
   const auto& deferred = facility_named(found, "deferred task work");
   CHECK(!deferred.available);
   CHECK(contains(deferred.consequence, "slower"));
-  CHECK(!facility_named(found, "32-byte completions").available);
+  for (const char* const wide : {"128-byte entries", "32-byte completions"}) {
+    CHECK(!facility_named(found, wide).available);
+    CHECK(contains(facility_named(found, wide).consequence, "executor_options::big_entries is refused"));
+  }
   CHECK(!facility_named(found, "submission thread (SQPOLL)").available);
   CHECK(facility_named(found, "cancel an operation").available);
 }
