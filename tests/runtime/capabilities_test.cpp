@@ -4,6 +4,7 @@
 #include <gyre/runtime/detail/json_text.hpp>
 
 #include "../support/forbidden.hpp"
+#include "../support/skip.hpp"
 
 #include <doctest/doctest.h>
 #include <sys/utsname.h>
@@ -85,7 +86,7 @@ TEST_CASE("a network device that cannot receive without a copy is refused with t
 
 TEST_CASE("who may not take a queue of a network device is told so, where the kernel has zero-copy receive") {
   if (!facility_named(capabilities::query(), "zero-copy receive").available) {
-    MESSAGE("skipped: this kernel has none");
+    SAY_SKIPPED("this kernel has none");
     return;
   }
   const auto told = in_a_child([] {
