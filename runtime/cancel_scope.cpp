@@ -64,7 +64,14 @@ std::string_view cancel_scope::stop_reason() const noexcept {
   return {};
 }
 
+// What is armed and disarmed are timers of the executor's, which has no lock around them.
+void cancel_scope::assert_may_move_deadline() const noexcept {
+  GYRE_ASSERT(executor_->belongs_to_this_thread(),
+              "a scope's deadline is set and cleared on its executor's thread: from another one, post() what moves it");
+}
+
 void cancel_scope::set_deadline(point_in_time when) noexcept {
+  assert_may_move_deadline();
   if (when.clock() != deadline_clock_) clear_deadline();
   deadline_clock_ = when.clock();
   executor_->arm_on(when, deadline_);
@@ -72,6 +79,7 @@ void cancel_scope::set_deadline(point_in_time when) noexcept {
 }
 
 void cancel_scope::clear_deadline() noexcept {
+  assert_may_move_deadline();
   executor_->disarm_on(deadline_clock_, deadline_);
   has_deadline_ = false;
 }

@@ -3,7 +3,7 @@
 //
 // A scope knows everything that waits inside it. Cancelling it is level-triggered: what waits now ends stopped, and so
 // does every later wait inside. How a cancel reaches the kernel is operation.hpp's business; how a stopped coroutine
-// is taken down is detail/promise_base.hpp's; the functions that open scopes stand at the end of this file.
+// is taken down is detail/promise_base.hpp's; the functions that open scopes are scope.hpp's, and deadline.hpp's.
 #pragma once
 
 #include <gyre/runtime/detail/intrusive.hpp>
@@ -75,6 +75,8 @@ class cancel_scope : public detail::ring_links {
   void set_deadline(point_in_time when) noexcept;
 
   /// Forgets its deadline. Those of the scopes around it stay.
+  ///
+  /// @threads  The executor's thread.
   void clear_deadline() noexcept;
 
   /// When it will cancel itself, or was to; nullopt without a deadline of its own. For one on another clock: as it
@@ -132,6 +134,7 @@ class cancel_scope : public detail::ring_links {
   // The next scope of a walk through this one's tree, parents first; without `inside`, past the tree of `current`.
   cancel_scope* following(cancel_scope& current, bool inside) noexcept;
   void stop_waiters() noexcept;
+  void assert_may_move_deadline() const noexcept;
 
   gyre::executor* executor_;
   cancel_scope* parent_;

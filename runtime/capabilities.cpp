@@ -15,8 +15,8 @@ namespace {
 
 using detail::kernel_probe;
 
-// What a facility is for. A row whose `used` is empty is one that gyre does not use: `missing` says why, or is empty,
-// too, where gyre does not use it yet. Whoever makes use of it fills in both sentences here, in the same commit.
+// What a facility is for. A row whose `used` is empty is one that gyre does not use: `missing` says why. Whoever makes
+// use of it fills in both sentences here, in the same commit.
 struct row {
   std::string_view name;
   std::string_view since;
@@ -59,7 +59,12 @@ constexpr row rows[] = {
      "with_timeout on one operation is refused"},
     {"completions only on failure", "5.17", &kernel_probe::skipped_completions,
      "a cancel that worked costs no completion", "gyre does not run"},
-    {"32-byte completions", "5.19", &kernel_probe::wide_completions, "", ""},
+    {"128-byte entries", "5.19", &kernel_probe::wide_entries,
+     "executor_options::big_entries: ops::raw_command, which drivers and file systems take commands by",
+     "an executor with executor_options::big_entries is refused"},
+    {"32-byte completions", "5.19", &kernel_probe::wide_completions,
+     "executor_options::big_entries: the second result of ops::raw_command, and a zero_copy_queue",
+     "an executor with executor_options::big_entries is refused"},
     {"multishot accept", "5.19", &kernel_probe::accept_multishot, "one request takes many connections",
      "ops::accept_stream is refused; accept one by one"},
     {"multishot receive", "6.0", &kernel_probe::receive_multishot,
@@ -154,10 +159,7 @@ capabilities::facility describe(const row& row, const kernel_probe& probe) {
   facility.since = row.since;
   facility.available = probe.*row.available;
   facility.used = !row.used.empty();
-  const bool is_to_come = row.used.empty() && row.missing.empty();
-  facility.consequence = is_to_come                            ? "gyre does not use it yet"
-                         : facility.available && facility.used ? row.used
-                                                               : row.missing;
+  facility.consequence = facility.available && facility.used ? row.used : row.missing;
   return facility;
 }
 

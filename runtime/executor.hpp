@@ -87,10 +87,10 @@ struct napi_options {
 
 /// What an executor is made with. The defaults suit a server; docs/executor-options.md has what each costs, measured.
 ///
-/// What the machine cannot do is told in one of two ways. sqpoll, iopoll, direct_descriptors, registered_buffers and
-/// only_opcodes change what a program can do, or who does it: they are refused, with an error that names cause and
-/// cure. All others only make things faster: the executor does without, and notes() says so. Options that contradict
-/// each other are refused with invalid_argument.
+/// What the machine cannot do is told in one of two ways. sqpoll, iopoll, direct_descriptors, numbered_descriptors,
+/// registered_buffers, big_entries and only_opcodes change what a program can do, or who does it: they are refused,
+/// with an error that names cause and cure. All others only make things faster: the executor does without, and notes()
+/// says so. Options that contradict each other are refused with invalid_argument.
 struct executor_options {
   /// Submission entries; 2 to 32768, rounded up to a power of two. More awaits than entries cost a system call each
   /// time the queue fills; nothing fails.

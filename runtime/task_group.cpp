@@ -12,6 +12,8 @@ namespace gyre {
 
 inline void task_group::queue(detail::runnable& begun) noexcept {
   GYRE_ASSERT(scope_.has_value(), "a task is started in a group that is open");
+  GYRE_ASSERT(scope_->executor().belongs_to_this_thread(),
+              "a task is started on its group's executor: from another thread, post() what starts it");
   scope_->executor().make_ready(begun);
   ++awaiting_.running_count;
 }

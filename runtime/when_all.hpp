@@ -28,7 +28,7 @@ class all_of_pack final : public branch_pack<Ts...> {
   explicit all_of_pack(task<Ts>&&... bodies) noexcept : branch_pack<Ts...>{decided_by::failure, std::move(bodies)...} {}
 
   result await_resume() {
-    this->throw_unless_delivered("when_all");
+    this->throw_unless_delivered();
     return std::apply([](auto&... each) { return result{each.take()...}; }, this->branches);
   }
 };
@@ -41,7 +41,7 @@ class all_of_list final : public branch_list<T> {
       : branch_list<T>{decided_by::failure, std::move(awaitables)} {}
 
   auto await_resume() {
-    this->throw_unless_delivered("when_all");
+    this->throw_unless_delivered();
     if constexpr (!std::is_void_v<T>) {
       std::vector<kept_t<T>> values;
       values.reserve(this->branches.size());

@@ -97,7 +97,7 @@ class first_of_pack final : public branch_pack<Ts...> {
       : branch_pack<Ts...>{rule, std::move(bodies)...} {}
 
   any_result<Ts...> await_resume() {
-    this->throw_unless_delivered("when_any");
+    this->throw_unless_delivered();
     if (!this->has_winner()) throw_failure();
     return take_winner<0>();
   }
@@ -131,7 +131,7 @@ class first_of_list final : public branch_list<T> {
   bool await_ready() const noexcept { return false; }
 
   any_result_of<T> await_resume() {
-    this->throw_unless_delivered("when_any");
+    this->throw_unless_delivered();
     if (!this->has_winner()) throw_failure();
     return {this->winner(), this->branches[this->winner()].take()};
   }
@@ -152,7 +152,7 @@ class race_of_pack final : public branch_pack<Ts...> {
 
   race_result<Ts...> await_resume() {
     using values = decltype(race_result<Ts...>::values);
-    this->throw_unless_delivered("race");
+    this->throw_unless_delivered();
     return std::apply([this](auto&... each) { return race_result<Ts...>{this->winner(), values{value_of(each)...}}; },
                       this->branches);
   }
@@ -168,7 +168,7 @@ class race_of_list final : public branch_list<T> {
   bool await_ready() const noexcept { return false; }
 
   race_result_of<T> await_resume() {
-    this->throw_unless_delivered("race");
+    this->throw_unless_delivered();
     race_result_of<T> ended{this->winner(), {}};
     ended.values.reserve(this->branches.size());
     for (auto& each : this->branches) ended.values.push_back(value_of(each));

@@ -39,9 +39,9 @@ next_step branch_region::close() noexcept {
   return awaiting_.resumed();
 }
 
-void branch_region::throw_unless_delivered(const char* name) {
+void branch_region::throw_unless_delivered() {
   if (error_) std::rethrow_exception(std::move(error_));
-  if (is_stopped()) throw_errno(ECANCELED, name);
+  if (is_stopped()) throw_errno(ECANCELED, awaiting_.what());
 }
 
 }  // namespace gyre::detail

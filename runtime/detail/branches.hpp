@@ -102,7 +102,7 @@ class branch_region : public runnable {
   }
 
   /// Throws the failure that decided; operation_canceled when somebody inside cancelled the scope.
-  void throw_unless_delivered(const char* name);
+  void throw_unless_delivered();
 
   /// Whether a value has decided, and whose.
   [[nodiscard]] bool has_winner() const noexcept { return winner_ != nobody_yet; }

@@ -323,6 +323,7 @@ kernel_probe probe_kernel(const ring_request& executor_ring) {
   try_on(ring, answer);
   try_without_ring(answer);
   answer.restrictions = restricts(0);
+  answer.wide_entries = grants(IORING_SETUP_SQE128);
   answer.wide_completions = grants(IORING_SETUP_CQE32);
   answer.submission_thread = grants(IORING_SETUP_SQPOLL);
   answer.busy_completions = grants(IORING_SETUP_IOPOLL);

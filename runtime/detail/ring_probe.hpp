@@ -33,6 +33,7 @@ struct kernel_probe {
   bool link_timeout = false;            // 5.5   IORING_OP_LINK_TIMEOUT
   bool links = false;                   // 5.3   IOSQE_IO_LINK, _HARDLINK, _DRAIN
   bool skipped_completions = false;     // 5.17  IORING_FEAT_CQE_SKIP
+  bool wide_entries = false;            // 5.19  IORING_SETUP_SQE128
   bool wide_completions = false;        // 5.19  IORING_SETUP_CQE32
   bool accept_multishot = false;        // 5.19  IORING_ACCEPT_MULTISHOT
   bool receive_multishot = false;       // 6.0   IORING_RECV_MULTISHOT

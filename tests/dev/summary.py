@@ -19,6 +19,12 @@ def entry(name, result="OK", stdout="", command=(), stderr=""):
     return {"name": name, "result": result, "stdout": stdout, "stderr": stderr, "command": list(command) or [name]}
 
 
+def said(case, *lines):
+    """What doctest prints of a case that has something to say."""
+    noted = "".join(f"tests/a_test.cpp:7: {line}\n\n" for line in lines)
+    return f"{'=' * 79}\ntests/a_test.cpp:5:\nTEST CASE:  {case}\n\n{noted}"
+
+
 IN_A_MODE = ["race_table_test", "--test-case-exclude=*on the scripted ring*"]
 
 # What a run logs; what is said of it; and whether it ends well.
@@ -38,6 +44,24 @@ TABLE = [
     ("a case that is skipped otherwise is one, and a test that the machine cannot run, with its reason",
      [entry("a_test", stdout=doctest(2, 0, 1)), entry("gdb", "SKIP", "there\nskipped: there is no gdb\n")],
      ["run: gdb was skipped: there is no gdb", "run: 2 of 2", "2 passed, 0 failed, 2 skipped"], True),
+    ("a case that says it is skipped has not passed, however often it says so",
+     [entry("a_test", stdout=said("a case", "MESSAGE: skipped: no x here", "MESSAGE: skipped: no y either")
+            + said("another", "MESSAGE: 17 rounds") + said("a third", "MESSAGE: skipped: no z here")
+            + doctest(4, 0, 1))],
+     ['run: a_test, "a case" was skipped: no x here', 'run: a_test, "a third" was skipped: no z here',
+      "run: 2 of 2", "2 passed, 0 failed, 3 skipped"], True),
+    ("one that has failed before it says so has failed, and is not taken off those that passed",
+     [entry("a_test", "FAIL", said("a case", "ERROR: CHECK( x ) is NOT correct!", "MESSAGE: skipped: no x here")
+            + doctest(2, 1, 0))],
+     ["run: 2 of 3", "2 passed, 1 failed"], False),
+    ("a case that leaves a part out has passed, and each part is told once",
+     [entry("a_test", stdout=said("a case", "MESSAGE: left out in part: no IPv6", "MESSAGE: left out in part: no IPv6",
+                                  "MESSAGE: left out in part: no holes") + doctest(2, 0, 0))],
+     ['run: a_test, "a case" left out in part: no IPv6', 'run: a_test, "a case" left out in part: no holes',
+      "run: 2 of 2", "2 passed, 0 failed, 2 left out in part"], True),
+    ("where all cases were skipped, nothing has passed",
+     [entry("a_test", stdout=said("a case", "MESSAGE: skipped: no x here") + doctest(1, 0, 0))],
+     ['run: a_test, "a case" was skipped: no x here', "run: 0 of 0", "0 passed, 0 failed, 1 skipped"], False),
     ("the reason is found where unittest says it, too",
      [entry("tidy"), entry("netem", "SKIP", stderr="test_a (Line)\na line ... skipped 'no netem here'\n\nOK\n")],
      ["run: netem was skipped: no netem here", "run: 1 of 1", "1 passed, 0 failed, 1 skipped"], True),

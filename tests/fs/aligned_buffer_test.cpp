@@ -7,6 +7,7 @@
 #include <gyre/runtime/registered_buffer.hpp>
 
 #include "../support/bytes.hpp"
+#include "../support/skip.hpp"
 #include "../support/temp_folder.hpp"
 
 #include <doctest/doctest.h>
@@ -30,7 +31,7 @@ constexpr open_options direct{.access = file_access::read_write, .create = file_
 std::optional<direct_alignment> asked_alignment(executor& loop, const std::string& path) {
   const auto plain = loop.run(file::open(path));
   const auto asked = loop.run(plain.direct_io_alignment());
-  if (!asked) MESSAGE("skipped: no direct I/O on the file system of temporary files");
+  if (!asked) SAY_SKIPPED("no direct I/O on the file system of temporary files");
   return asked;
 }
 

@@ -6,6 +6,7 @@
 #include <gyre/runtime/executor.hpp>
 
 #include "../support/bytes.hpp"
+#include "../support/skip.hpp"
 #include "../support/temp_folder.hpp"
 #include "../support/turning.hpp"
 
@@ -27,7 +28,7 @@ using namespace test;
 struct place {
   [[nodiscard]] bool has_attributes() const {
     if (::setxattr(path.c_str(), "user.probe", "", 0, 0) == 0) return ::removexattr(path.c_str(), "user.probe") == 0;
-    MESSAGE("skipped: no attributes on the file system of temporary files");
+    SAY_SKIPPED("no attributes on the file system of temporary files");
     return false;
   }
   template <class T>

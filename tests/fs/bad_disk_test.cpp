@@ -8,6 +8,7 @@
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
+#include "../support/skip.hpp"
 #include "../support/temp_folder.hpp"
 
 #include <doctest/doctest.h>
@@ -49,7 +50,7 @@ class bad_disk {
       // Somebody else may have taken it by now.
       if (opened && ::ioctl(opened.get(), LOOP_CONFIGURE, &wanted) == 0) device_ = std::move(opened);
     }
-    if (!device_) MESSAGE("skipped: a loop device takes root, and Linux 5.8");
+    if (!device_) SAY_SKIPPED("a loop device takes root, and Linux 5.8");
     else REQUIRE(::ftruncate(behind.get(), good_bytes) == 0);
   }
 

@@ -10,6 +10,7 @@
 #include "../support/bytes.hpp"
 #include "../support/child.hpp"
 #include "../support/outcome.hpp"
+#include "../support/skip.hpp"
 #include "../support/small_disk.hpp"
 #include "../support/temp_folder.hpp"
 #include "../support/turning.hpp"
@@ -370,7 +371,7 @@ TEST_CASE("times that nanoseconds cannot count come along, of files, directories
     REQUIRE(::utimensat(AT_FDCWD, here.at(std::string{"from/"} + each).c_str(), in_2286.data(), AT_SYMLINK_NOFOLLOW) ==
             0);
   if (modified("from") != 10'000'000'000) {
-    MESSAGE("skipped: the file system of temporary files keeps no such times");
+    SAY_SKIPPED("the file system of temporary files keeps no such times");
     return;
   }
 
@@ -385,7 +386,7 @@ TEST_CASE("attributes of directories come along when all metadata does") {
   tree here;
   for (const char* each : {"from", "from/a"}) {
     if (here.error_of(set_attribute(here.at(each), "user.note", bytes_of(each)))) {
-      MESSAGE("skipped: the file system of temporary files has no attributes");
+      SAY_SKIPPED("the file system of temporary files has no attributes");
       return;
     }
   }
@@ -427,7 +428,7 @@ TEST_CASE("a tree that is mounted below itself is not copied for ever") {
   }};
 
   const int status = sanitizer_forbids_threads_in_child ? 77 : confined.wait().exit_status;
-  if (status == 77) MESSAGE("skipped: a mount takes root; and ThreadSanitizer starts no threads in a child");
+  if (status == 77) SAY_SKIPPED("a mount takes root; and ThreadSanitizer starts no threads in a child");
   else CHECK(status == 0);
 }
 

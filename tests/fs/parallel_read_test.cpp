@@ -9,6 +9,7 @@
 #include "../support/captured_log.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
+#include "../support/skip.hpp"
 #include "../support/temp_folder.hpp"
 #include "../support/turning.hpp"
 
@@ -152,7 +153,7 @@ TEST_CASE("with direct I/O the end of a file is the end, wherever it lies") {
   const auto path = folder.file("file", whole);
   const unique_fd probe{::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC)};
   if (!probe) {
-    MESSAGE("skipped: no O_DIRECT in " << folder.path());
+    SAY_SKIPPED("no O_DIRECT in ", folder.path());
     return;
   }
   const auto opened = loop.run(file::open(path, {.direct = true}));
@@ -174,7 +175,7 @@ TEST_CASE("an executor that polls devices reads ranges, or says that it cannot, 
   unique_fd direct{::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC)};
   unique_fd plain{::open(path.c_str(), O_RDWR | O_CLOEXEC)};
   if (!direct) {
-    MESSAGE("skipped: no O_DIRECT in " << folder.path());
+    SAY_SKIPPED("no O_DIRECT in ", folder.path());
     return;
   }
   executor loop{{.iopoll = iopoll_mode::busy}};
@@ -191,7 +192,7 @@ TEST_CASE("an executor that polls devices reads ranges, or says that it cannot, 
 
   if (noted.index) {
     CHECK(noted.why == std::errc::operation_not_supported);
-    MESSAGE("skipped in part: the device below " << path << " cannot be polled");
+    SAY_LEFT_OUT("the device below ", path, " cannot be polled");
   } else {
     CHECK(text_of(second.bytes()) == std::string_view{whole}.substr(4096));
   }

@@ -9,6 +9,7 @@
 #include "../support/bytes.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
+#include "../support/skip.hpp"
 #include "../support/temp_folder.hpp"
 #include "../support/turning.hpp"
 
@@ -121,7 +122,7 @@ TEST_CASE("with direct I/O a file comes whole, wherever it ends") {
   const auto whole = pattern(5 * page + 123);
   const auto path = folder.file("file", whole);
   if (!unique_fd{::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC)}) {
-    MESSAGE("skipped: no O_DIRECT in " << folder.path());
+    SAY_SKIPPED("no O_DIRECT in ", folder.path());
     return;
   }
   const auto opened = loop.run(file::open(path, {.direct = true}));

@@ -6,6 +6,7 @@
 #include <gyre/runtime/executor.hpp>
 
 #include "../support/outcome.hpp"
+#include "../support/skip.hpp"
 #include "../support/temp_folder.hpp"
 #include "../support/turning.hpp"
 #include "../support/unprivileged.hpp"
@@ -72,7 +73,7 @@ std::optional<unsigned long> queue_limit() {
   std::string limit;
   std::ifstream{"/proc/sys/fs/inotify/max_queued_events"} >> limit;
   if (!limit.empty() && std::stoul(limit) <= 100'000) return std::stoul(limit);
-  MESSAGE("skipped: fs.inotify.max_queued_events is large, or cannot be read");
+  SAY_SKIPPED("fs.inotify.max_queued_events is large, or cannot be read");
   return std::nullopt;
 }
 
@@ -306,7 +307,7 @@ TEST_CASE("a directory that may not be read is told, the others are watched, and
 
 TEST_CASE("a watcher that goes does not have its thread wait for what the kernel waits for") {
   if (sanitizer_forbids_threads_in_child) {
-    MESSAGE("skipped: ThreadSanitizer has who starts a thread wait for it");
+    SAY_SKIPPED("ThreadSanitizer has who starts a thread wait for it");
     return;
   }
   place here;

@@ -15,6 +15,7 @@
 #include "../support/loopback.hpp"
 #include "../support/outcome.hpp"
 #include "../support/plain_peer.hpp"
+#include "../support/skip.hpp"
 #include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
@@ -136,7 +137,7 @@ bool may_open(::rlim_t count) {
   ::getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = std::min(limit.rlim_max, std::max(limit.rlim_cur, count));
   const bool may = ::setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= count;
-  if (!may) MESSAGE("skipped: RLIMIT_NOFILE does not allow ", count, " descriptors");
+  if (!may) SAY_SKIPPED("RLIMIT_NOFILE does not allow ", count, " descriptors");
   return may;
 }
 

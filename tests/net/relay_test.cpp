@@ -16,6 +16,7 @@
 #include "../support/outcome.hpp"
 #include "../support/scarce_descriptors.hpp"
 #include "../support/scripted.hpp"
+#include "../support/skip.hpp"
 #include "../support/tcp_pair.hpp"
 #include "../support/turning.hpp"
 
@@ -289,7 +290,7 @@ TEST_CASE("a target that has ended its own direction and takes nothing costs no 
     CHECK(pair.loop.statistics().turns - before <= 101);  // each has its one, and none is a round of its own
     CHECK(!pair.running->done());
   });
-  if (!counted.were_counted) MESSAGE("skipped: system calls cannot be counted here");
+  if (!counted.were_counted) SAY_LEFT_OUT("system calls cannot be counted here");
   else CHECK(counted.of(SYS_splice) < 2000);  // those that filled the way, and none of the hundred
 }
 
@@ -314,7 +315,7 @@ TEST_CASE("urgent data is left out, and what comes after it is not held up by it
     CHECK(pair.take(pair.server, 6) == "abcdef");
     CHECK(pair.counts.forth.written_bytes == 6);
   });
-  if (!counted.were_counted) MESSAGE("skipped: system calls cannot be counted here");
+  if (!counted.were_counted) SAY_LEFT_OUT("system calls cannot be counted here");
   else CHECK(counted.of(SYS_splice) < 20);
 }
 
@@ -595,7 +596,7 @@ TEST_CASE("a message costs two splices, and a relay eight calls for its modes an
     });
   }
   if (!counted[0].were_counted) {
-    MESSAGE("skipped: system calls cannot be counted here");
+    SAY_SKIPPED("system calls cannot be counted here");
     return;
   }
 

@@ -9,6 +9,7 @@
 #include "../support/executor_thread.hpp"
 #include "../support/gate.hpp"
 #include "../support/outcome.hpp"
+#include "../support/skip.hpp"
 #include "../support/turning.hpp"
 
 #include <doctest/doctest.h>
@@ -78,7 +79,7 @@ TEST_CASE("localhost is what the system says, with the port") {
 TEST_CASE("a service goes by its name, where the system knows it") {
   CHECK(error_of(resolver::common(), "localhost", "no-such-service") == resolver_errc::service_not_found);
   if (!std::filesystem::exists("/etc/services")) {
-    MESSAGE("skipped: there is no /etc/services here");
+    SAY_SKIPPED("there is no /etc/services here");
     return;
   }
   const addresses found = run_now(resolver::common().resolve("127.0.0.1", "http"));
@@ -242,7 +243,7 @@ TEST_CASE("answers and stops that cross end as one or the other, and nothing is 
 
 TEST_CASE("the child of a fork leaves the resolvers of its parent alone") {
   if (sanitizer_forbids_threads_in_child) {
-    MESSAGE("skipped: ThreadSanitizer does not let go of threads that the child of a fork has not");
+    SAY_SKIPPED("ThreadSanitizer does not let go of threads that the child of a fork has not");
     return;
   }
   names of;
@@ -257,7 +258,7 @@ TEST_CASE("the child of a fork leaves the resolvers of its parent alone") {
 
 TEST_CASE("the child of a fork has a common resolver of its own") {
   if (sanitizer_forbids_threads_in_child) {
-    MESSAGE("skipped: ThreadSanitizer lets the child of a fork start no threads");
+    SAY_SKIPPED("ThreadSanitizer lets the child of a fork start no threads");
     return;
   }
   CHECK(!run_now(resolver::common().resolve("localhost", 80)).empty());

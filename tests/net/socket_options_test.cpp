@@ -5,6 +5,7 @@
 #include <gyre/net/tcp_stream.hpp>
 
 #include "../support/loopback.hpp"
+#include "../support/skip.hpp"
 
 #include <doctest/doctest.h>
 #include <netinet/in.h>
@@ -155,7 +156,7 @@ TEST_CASE("polling the device is asked for where the kernel knows it") {
   tcp_stream subject = some_stream();
   const auto refused = refusal_of(subject, busy_poll{.duration = 0us});
   if (refused.code() == std::errc::no_protocol_option) {
-    MESSAGE("skipped: this kernel does not poll network devices for sockets");
+    SAY_SKIPPED("this kernel does not poll network devices for sockets");
     return;
   }
   CHECK(subject.get<busy_poll>().duration == 0us);

@@ -661,7 +661,7 @@ TEST_CASE("interfaces have names and numbers, and what has none says so") {
 TEST_CASE("switches of datagrams are on and off as they were set, on sockets of each kind") {
   std::vector<udp_socket> all;
   all.push_back(udp_socket::bind({.at = address::loopback(0)}));
-  if (has_ipv6_loopback()) {
+  if (has_ipv6_loopback(without_it::goes_on)) {
     all.push_back(udp_socket::bind({.at = address::any_v6(0)}));
     all.push_back(udp_socket::bind({.at = address::any_v6(0), .dual_stack = false}));
   }

@@ -11,6 +11,7 @@
 #include "../support/child.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scarce_descriptors.hpp"
+#include "../support/skip.hpp"
 #include "../support/temp_folder.hpp"
 #include "../support/turning.hpp"
 
@@ -196,7 +197,7 @@ TEST_CASE("who has connected is told as a process, which stays the same one when
     process = server.peer_process();
   } catch (const std::system_error& error) {
     REQUIRE(error.code() == std::errc::no_protocol_option);
-    MESSAGE("skipped: this kernel has no SO_PEERPIDFD, Linux 6.5 has");
+    SAY_SKIPPED("this kernel has no SO_PEERPIDFD, Linux 6.5 has");
     return;
   }
   ::pollfd has_ended{.fd = process.get(), .events = POLLIN, .revents = 0};

@@ -48,7 +48,7 @@ constexpr std::size_t big_bytes = std::size_t{4} << 20;
 template <class Test>
 void over_both_families(Test test) {
   std::vector families{address::loopback(0)};
-  if (has_ipv6_loopback()) families.push_back(address::parse("[::1]:0").value());
+  if (has_ipv6_loopback(without_it::goes_on)) families.push_back(address::parse("[::1]:0").value());
   for (const auto& at : families) {
     CAPTURE(at.to_string());
     executor loop;

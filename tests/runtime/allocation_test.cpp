@@ -21,6 +21,7 @@
 #include <gyre/sync/event.hpp>
 #include <gyre/sync/semaphore.hpp>
 
+#include "../support/skip.hpp"
 #include "../support/socket_pair.hpp"
 
 #include <doctest/doctest.h>
@@ -87,7 +88,7 @@ std::uint64_t allocations_of(executor& loop, MakeRound make_round) {
 
 bool nothing_to_count() {
   if (GYRE_DETAIL_POOLED_FRAMES) return false;
-  MESSAGE("skipped: under this sanitizer each frame is an allocation of its own");
+  SAY_SKIPPED("under this sanitizer each frame is an allocation of its own");
   return true;
 }
 

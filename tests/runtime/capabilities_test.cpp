@@ -4,6 +4,7 @@
 #include <gyre/runtime/detail/json_text.hpp>
 
 #include "../support/forbidden.hpp"
+#include "../support/skip.hpp"
 
 #include <doctest/doctest.h>
 #include <sys/utsname.h>
@@ -52,6 +53,15 @@ TEST_CASE("a machine on which gyre runs is described") {
     CHECK((!limit.value.empty() && !limit.meaning.empty() && !limit.raise.empty()));
 }
 
+TEST_CASE("what an option of an executor asks for is said to be used, and by which option") {
+  const auto found = capabilities::query();
+
+  for (const char* const wide : {"128-byte entries", "32-byte completions"}) {
+    CHECK(facility_named(found, wide).used);
+    CHECK(contains(facility_named(found, wide).consequence, "executor_options::big_entries"));
+  }
+}
+
 TEST_CASE("asking leaves no descriptor behind") {
   const auto open_descriptors_count = [] {
     const std::filesystem::directory_iterator all{"/proc/self/fd"};
@@ -76,7 +86,7 @@ TEST_CASE("a network device that cannot receive without a copy is refused with t
 
 TEST_CASE("who may not take a queue of a network device is told so, where the kernel has zero-copy receive") {
   if (!facility_named(capabilities::query(), "zero-copy receive").available) {
-    MESSAGE("skipped: this kernel has none");
+    SAY_SKIPPED("this kernel has none");
     return;
   }
   const auto told = in_a_child([] {
@@ -116,7 +126,10 @@ TEST_CASE("what an older kernel lacks is a no with its consequence") {
   const auto& deferred = facility_named(found, "deferred task work");
   CHECK(!deferred.available);
   CHECK(contains(deferred.consequence, "slower"));
-  CHECK(!facility_named(found, "32-byte completions").available);
+  for (const char* const wide : {"128-byte entries", "32-byte completions"}) {
+    CHECK(!facility_named(found, wide).available);
+    CHECK(contains(facility_named(found, wide).consequence, "executor_options::big_entries is refused"));
+  }
   CHECK(!facility_named(found, "submission thread (SQPOLL)").available);
   CHECK(facility_named(found, "cancel an operation").available);
 }

@@ -11,6 +11,7 @@
 
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
+#include "../support/skip.hpp"
 #include "../support/temp_folder.hpp"
 
 #include <doctest/doctest.h>
@@ -51,7 +52,7 @@ class as_nobody {
 
 TEST_CASE("a file is opened by rights that the thread no longer has") {
   if (::geteuid() != 0) {
-    MESSAGE("skipped: only root can give rights up and have them back");
+    SAY_SKIPPED("only root can give rights up and have them back");
     return;
   }
   const temp_folder folder;

@@ -15,6 +15,7 @@
 #include <gyre/runtime/on.hpp>
 #include <gyre/runtime/ops/link.hpp>
 #include <gyre/runtime/ops/misc.hpp>
+#include <gyre/runtime/ops/path.hpp>
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/stop_token.hpp>
@@ -29,21 +30,26 @@
 #include <gyre/sync/semaphore.hpp>
 
 #include "../support/captured_log.hpp"
+#include "../support/child.hpp"
 #include "../support/executor_thread.hpp"
 #include "../support/modes.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
+#include "../support/seed_that_runs.hpp"
 #include "../support/socket_pair.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -111,6 +117,7 @@ struct tally {
   std::uint64_t chains_count = 0;
   std::uint64_t visits_count = 0;
   std::uint64_t offloads_count = 0;
+  std::uint64_t descriptors_count = 0;
 };
 
 // A deadline on any clock that anybody may move while it is waited for.
@@ -168,6 +175,7 @@ class world {
 
   executor& loop;
   executor* elsewhere = &loop;  // where visits go
+  int listener = -1;            // on the kernel
   const std::array<int, 4> sockets;
   const bool scripted;
   int alive_count = 0;  // objects in frames
@@ -482,6 +490,33 @@ task<int> compute_elsewhere(world& in, dice random) {
   co_return 1;
 }
 
+// A descriptor goes with the frame that it was for, whatever became of the frame: for_each_seed() counts all there are.
+// A connection comes when a step makes one, and nobody waits for it without a limit.
+task<int> own_a_descriptor(world& in, dice random) {
+  in_frame here{in, co_await this_task::scope()};
+  const clock_ns begin = in.loop.now();
+  const nanoseconds limit = in.some_time(random);
+  std::optional<unique_fd> owned;
+  switch (random.below(3)) {
+    case 0:
+      owned = co_await move_on_after(limit, ops::accept(in.listener));
+      break;
+    case 1:
+      owned = co_await move_on_after(limit, ops::openat(AT_FDCWD, "/dev/null", O_RDONLY));
+      break;
+    case 2:
+      owned = co_await move_on_after(limit, ops::socket(AF_UNIX, SOCK_STREAM));
+      break;
+  }
+  in.expect(owned || in.has_passed(begin, limit), "nobody moves on from a descriptor before its time has passed");
+  if (owned) {
+    ++in.seen.descriptors_count;
+    if (random.one_in(2)) co_await sleep(in, in.some_time(random));
+  }
+  here.ended();
+  co_return 1;
+}
+
 template <class Chain>
 task<int> await_chain(world& in, Chain together, bool hard, std::optional<nanoseconds> limit) {
   in_frame here{in, co_await this_task::scope()};
@@ -514,7 +549,10 @@ task<int> leaf(world& in, dice random) {
   const int fd = in.sockets[random.below(4)];
   const nanoseconds limit = in.some_time(random);
   const std::optional<nanoseconds> perhaps = random.one_in(2) ? std::optional{limit} : std::nullopt;
-  switch (random.below(in.scripted ? 24 : 25)) {
+  switch (random.below(in.scripted ? 24 : 26)) {
+    case 25:
+      co_await own_a_descriptor(in, random.fork());
+      break;
     case 24:
       co_await compute_elsewhere(in, random.fork());
       break;
@@ -963,6 +1001,36 @@ void empty(const socket_pair& pair) {
     static_cast<void>(::recv(each->get(), drained.data(), drained.size(), MSG_DONTWAIT));
 }
 
+// Where connections come from, at an address that the kernel makes up.
+class unix_listener {
+ public:
+  unix_listener() : listener_{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
+    address_.sun_family = AF_UNIX;
+    REQUIRE(::bind(listener_.get(), named(), sizeof address_.sun_family) == 0);
+    REQUIRE(::getsockname(listener_.get(), named(), &address_size_) == 0);
+    REQUIRE(::listen(listener_.get(), 8) == 0);
+  }
+  [[nodiscard]] int get() const noexcept { return listener_.get(); }
+
+  // Whoever accepts it finds it closed. Not where so many wait already.
+  void connect_and_leave() {
+    const unique_fd client{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    static_cast<void>(::connect(client.get(), named(), address_size_));
+  }
+
+ private:
+  sockaddr* named() noexcept { return reinterpret_cast<sockaddr*>(&address_); }
+
+  unique_fd listener_;
+  sockaddr_un address_{};
+  socklen_t address_size_ = sizeof address_;
+};
+
+// So that a sleep of the executor ends soon, whatever the program waits for.
+task<> wake_again_and_again() {
+  for (;;) co_await sleep_for(50us);
+}
+
 ended_program run_on_kernel(std::uint64_t seed) {
   dice random{seed};
   const chosen_options options{random};
@@ -971,20 +1039,27 @@ ended_program run_on_kernel(std::uint64_t seed) {
   loop_options.cq_entries = 256;
   socket_pair first;
   socket_pair second;
+  unix_listener listener;
   executor loop{options_under_test(loop_options)};
   world in{loop, {first.here.get(), first.there.get(), second.here.get(), second.there.get()}, /*on_script=*/false};
   std::optional<executor_thread> another;
   if (random.one_in(4)) another.emplace(executor_options{.sq_entries = 8, .cq_entries = 64});
   if (another) in.elsewhere = &another->loop();
+  in.listener = listener.get();
+  auto waker = loop.start(wake_again_and_again());
   auto root = loop.start(node(in, random.fork(), whole_depth));
   while (!root.done()) {
     const int fd = in.sockets[random.below(4)];
     if (random.one_in(4)) static_cast<void>(::send(fd, "abcd", 1 + random.below(4), MSG_DONTWAIT | MSG_NOSIGNAL));
     if (random.one_in(20)) cancel_something(in, root, random);
     if (random.one_in(4)) in.move_some_deadline(random);
-    loop.turn(/*may_park=*/false);
+    if (random.one_in(8)) listener.connect_and_leave();
+    loop.turn(/*may_park=*/random.one_in(16));
     if (in.root_cancelled) empty(first), empty(second);
   }
+  in.seen.sleeps_count = loop.statistics().parks;
+  waker.cancel();
+  while (!waker.done()) loop.turn(/*may_park=*/false);
   check_end(in, root);
   loop.run_ready();  // the root's end leaves completions behind that the budget of its turn did not reach
   in.expect(loop.in_kernel_count() <= 4, "the kernel has nothing but the timeout of each clock and the poll");
@@ -999,8 +1074,9 @@ tally for_each_seed(std::uint64_t first, std::uint64_t count, ended_program (*ru
   const std::size_t open_before = open_descriptors_count();
   tally all;
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
-    const auto [broken, seen] = run(seed);
     INFO("GYRE_STRESS_SEED=", seed);
+    const seed_that_runs said_where_it_dies{seed};
+    const auto [broken, seen] = run(seed);
     REQUIRE_MESSAGE(broken.empty(), broken);
     REQUIRE(open_descriptors_count() == open_before);
     all.nodes_count += seen.nodes_count;
@@ -1016,13 +1092,14 @@ tally for_each_seed(std::uint64_t first, std::uint64_t count, ended_program (*ru
     all.chains_count += seen.chains_count;
     all.visits_count += seen.visits_count;
     all.offloads_count += seen.offloads_count;
+    all.descriptors_count += seen.descriptors_count;
   }
   MESSAGE(all.nodes_count, " nodes, ", all.frames_stopped_count, " frames stopped, ", all.operations_timed_out_count,
           " operations and ", all.tasks_timed_out_count, " tasks timed out, ", all.scopes_emptied_count,
           " scopes emptied, ", all.failures_count, " failures, ", all.sleeps_count, " sleeps, ",
           all.permits_acquired_count, " permits acquired, ", all.mutexes_locked_count, " mutexes locked, ",
           all.items_received_count, " items received, ", all.chains_count, " chains, ", all.visits_count, " visits, ",
-          all.offloads_count, " calls on threads");
+          all.offloads_count, " calls on threads, ", all.descriptors_count, " descriptors");
   return all;
 }
 
@@ -1052,6 +1129,20 @@ TEST_CASE("random programs on the kernel end by the rules, and leave nothing") {
 
   CHECK(all.visits_count > 0);
   CHECK(all.offloads_count > 0);
+  CHECK(all.descriptors_count > 0);
+  CHECK(all.sleeps_count > 0);
+}
+
+TEST_CASE("a program that dies says its seed") {
+  test::child dies{[]() -> int {
+    const seed_that_runs said_where_it_dies{4711};
+    std::abort();
+  }};
+
+  const child_end end = dies.wait();
+
+  CHECK(end.killed_by == SIGABRT);
+  CHECK(end.errors == "GYRE_STRESS_SEED=4711\n");
 }
 
 TEST_CASE("random programs end by the rules while another thread asks them to stop and posts to them") {
@@ -1060,8 +1151,10 @@ TEST_CASE("random programs end by the rules while another thread asks them to st
     socket_pair pair;
     executor_thread another{{.sq_entries = 8, .cq_entries = 64}};
     executor loop{options_under_test()};
+    unix_listener listener;  // which nobody connects to
     world in{loop, {pair.here.get(), pair.there.get(), pair.here.get(), pair.there.get()}, /*on_script=*/false};
     in.elsewhere = &another.loop();
+    in.listener = listener.get();
     std::atomic<bool> root_ended = false;
     auto root = loop.start(node(in, random.fork(), whole_depth));
     std::atomic<unsigned> posts_count = 0;

@@ -8,6 +8,7 @@
 #include <gyre/runtime/timer.hpp>
 
 #include "../support/child.hpp"
+#include "../support/skip.hpp"
 
 #include <doctest/doctest.h>
 #include <sched.h>
@@ -126,7 +127,7 @@ TEST_CASE("whichever way a time namespace shifts the clock, sleeps and deadlines
     CAPTURE(shift.count());
     const auto ended = child{[shift] { return in_a_time_namespace(shift); }}.wait();
     if (ended.exit_status == no_namespace) {
-      MESSAGE("skipped: this machine lets nobody make a time namespace");
+      SAY_SKIPPED("this machine lets nobody make a time namespace");
       return;
     }
     CHECK(ended.errors == "");

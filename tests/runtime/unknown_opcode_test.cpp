@@ -15,6 +15,7 @@
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/ops/zero_copy.hpp>
 
+#include "../support/skip.hpp"
 #include "../support/socket_pair.hpp"
 
 #include <doctest/doctest.h>
@@ -131,7 +132,7 @@ TEST_CASE("an error of the kernel's own stays what it is, also that of an operat
 
   loop.run([&]() -> task<> {
     if (!executor::current().ring().knows(IORING_OP_BIND)) {
-      MESSAGE("skipped: this kernel has no bind");
+      SAY_SKIPPED("this kernel has no bind");
       co_return;
     }
     const auto socket = tcp_socket();

@@ -386,16 +386,56 @@ TEST_CASE("first_success that is stopped before anybody succeeded is stopped, wh
   CHECK(noted.how == ended::stopped);
 }
 
+namespace {
+
+task<> cancels_its_scope() {
+  (co_await scope_of_awaiter{}).cancel();
+  co_await sleep_for(1h);
+}
+
+// What operation_canceled says of who was cancelled, up to the colon.
+template <class Awaitable>
+task<std::string> cancelled_name(Awaitable side_by_side) {
+  try {
+    static_cast<void>(co_await std::move(side_by_side));
+  } catch (const std::system_error& stopped) {
+    const std::string text = stopped.what();
+    co_return text.substr(0, text.find(':'));
+  }
+  co_return "nobody";
+}
+
+std::vector<task<>> list_of_one_that_cancels() {
+  std::vector<task<>> list;
+  list.push_back(cancels_its_scope());
+  return list;
+}
+
+}  // namespace
+
+TEST_CASE("operation_canceled is told under the name of what was awaited") {
+  scripted_executor on;
+  auto root = on.loop.start([]() -> task<> {
+    CHECK((co_await cancelled_name(when_any(sleep_for(1h), cancels_its_scope()))) == "when_any");
+    CHECK((co_await cancelled_name(race(sleep_for(1h), cancels_its_scope()))) == "race");
+    CHECK((co_await cancelled_name(first_success(sleep_for(1h), cancels_its_scope()))) == "first_success");
+    CHECK((co_await cancelled_name(when_any(list_of_one_that_cancels()))) == "when_any");
+    CHECK((co_await cancelled_name(race(list_of_one_that_cancels()))) == "race");
+    CHECK((co_await cancelled_name(first_success(list_of_one_that_cancels()))) == "first_success");
+  }());
+
+  on.loop.run_ready();
+
+  root.get();
+}
+
 TEST_CASE("a branch that cancels the scope they run in: operation_canceled, and only who awaits it hears of it") {
   scripted_executor on;
   auto root = on.loop.start([]() -> task<> {
-    const auto cancels = []() -> task<> {
-      (co_await scope_of_awaiter{}).cancel();
-      co_await sleep_for(1h);
-    };
-    CHECK((co_await as_result(when_any(sleep_for(1h), cancels()))).error() == std::errc::operation_canceled);
-    CHECK((co_await as_result(race(sleep_for(1h), cancels()))).error() == std::errc::operation_canceled);
-    CHECK((co_await as_result(first_success(sleep_for(1h), cancels()))).error() == std::errc::operation_canceled);
+    CHECK((co_await as_result(when_any(sleep_for(1h), cancels_its_scope()))).error() == std::errc::operation_canceled);
+    CHECK((co_await as_result(race(sleep_for(1h), cancels_its_scope()))).error() == std::errc::operation_canceled);
+    CHECK((co_await as_result(first_success(sleep_for(1h), cancels_its_scope()))).error() ==
+          std::errc::operation_canceled);
     co_await sleep_for(0ns);
   }());
 

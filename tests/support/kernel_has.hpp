@@ -2,17 +2,20 @@
 // Whether the kernel that a test runs on has an opcode, for those that are younger than what gyre needs.
 #pragma once
 
-#include <doctest/doctest.h>
+#include "skip.hpp"
+
 #include <liburing.h>
+
+#include <string>
 
 namespace gyre::test {
 
-/// Says so where it has not, and the test returns.
-inline bool kernel_has(int opcode, const char* name) {
+/// Says so where it has not, and the case returns, or goes on with the others.
+inline bool kernel_has(int opcode, const char* name, without_it otherwise = without_it::skipped) {
   io_uring_probe* const probe = io_uring_get_probe();
   const bool has_it = probe != nullptr && io_uring_opcode_supported(probe, opcode) != 0;
   io_uring_free_probe(probe);
-  if (!has_it) MESSAGE("skipped: this kernel has no ", name);
+  if (!has_it) say_missing(otherwise, std::string{"this kernel has no "} + name);
   return has_it;
 }
 

@@ -5,6 +5,8 @@
 #include <gyre/net/address.hpp>
 #include <gyre/runtime/unique_fd.hpp>
 
+#include "skip.hpp"
+
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -30,11 +32,11 @@ inline unique_fd connect_to(const net::address& peer) {
 }
 
 /// Whether this machine has IPv6 at all; says so where it has not.
-inline bool has_ipv6_loopback() {
+inline bool has_ipv6_loopback(without_it otherwise = without_it::skipped) {
   const auto loopback = net::address::parse("[::1]:0").value();
   const unique_fd tried{::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP)};
   const bool has_it = tried && ::bind(tried.get(), loopback.data(), loopback.size()) == 0;
-  if (!has_it) MESSAGE("skipped: this machine has no IPv6 loopback");
+  if (!has_it) say_missing(otherwise, "this machine has no IPv6 loopback");
   return has_it;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "child.hpp"
+#include "skip.hpp"
 
 #include <doctest/doctest.h>
 #include <sched.h>
@@ -32,7 +33,7 @@ bool holds_on_small_disk(const std::string& path, Fn fn) {
     }
   }};
   const auto end = confined.wait();
-  if (end.exit_status == refused) MESSAGE("skipped: mounting a file system takes root, or user namespaces");
+  if (end.exit_status == refused) SAY_SKIPPED("mounting a file system takes root, or user namespaces");
   else if (end.exit_status != 0) std::fputs(end.errors.c_str(), stderr);
   return end.exit_status == 0 || end.exit_status == refused;
 }

@@ -8,6 +8,9 @@ Each log is what one `meson test` wrote. A doctest program counts as many as it 
 if it died, hung, or complained after its last case; any other test counts as one. A log that is not there means that
 its build or its run failed: one failure. Exits with 1 when anything failed, or when nothing ran at all.
 
+A case that says that it is skipped (tests/support/skip.hpp), and has failed in nothing, has passed for doctest: here it
+is skipped. One that left a part of itself out has passed, and the parts are counted as well.
+
 What a run leaves out by name, as the modes of an executor do with the cases that have a ring of their own, is no skip:
 it is told apart, so that those are seen which a machine could not run, each with its reason.
 """
@@ -20,6 +23,26 @@ from collections import Counter
 CASES = re.compile(r"\[doctest\] test cases: +\d+ \| +(\d+) passed \| +(\d+) failed \| +(\d+) skipped")
 # As gyre's own programs say it, and as unittest does.
 REASON = re.compile(r"^skipped: (.+)$|\.\.\. skipped '(.+)'$", re.MULTILINE)
+# As a case says it: the name comes first, and then what is noted of it.
+SAID = re.compile(r"^TEST CASE:  (?P<case>.+)$"
+                  r"|: MESSAGE: skipped: (?P<skipped>.+)$"
+                  r"|: MESSAGE: (?:left out|skipped) in part: (?P<part>.+)$"
+                  r"|: (?P<failed>(?:FATAL )?ERROR): ", re.MULTILINE)
+
+
+def said_by_cases(test):
+    """Why cases were skipped, by their names; and what others left out, with theirs."""
+    skipped, parts, failed, case = {}, {}, set(), ""
+    for said in SAID.finditer(test.get("stdout", "")):
+        if said["case"]:
+            case = said["case"]
+        elif said["skipped"]:
+            skipped.setdefault(case, said["skipped"])
+        elif said["part"]:
+            parts[case, said["part"]] = None
+        else:
+            failed.add(case)
+    return {case: why for case, why in skipped.items() if case not in failed}, list(parts)
 
 
 def count(test):
@@ -30,8 +53,12 @@ def count(test):
         passed, failed, skipped = map(int, cases.groups())
         if failed == 0 and not (fine and passed + skipped > 0):
             failed = 1
+        skipped_inside, parts = said_by_cases(test)
+        inside = min(len(skipped_inside), passed)
         is_by_name = any(argument.startswith("--test-case-exclude=") for argument in test["command"])
-        return Counter(passed=passed, failed=failed, **{"left_out" if is_by_name else "skipped": skipped})
+        sums = Counter(passed=passed - inside, failed=failed, skipped=inside, parts=len(parts))
+        sums["left_out" if is_by_name else "skipped"] += skipped
+        return sums
     if test["result"] == "SKIP":
         return Counter(skipped=1)
     # A doctest program that ended well before its summary left its remaining cases out.
@@ -57,6 +84,11 @@ def main():
                     sums += count(test)
                     if test["result"] == "SKIP":
                         print(f"{name}: {test['name']} was skipped: {reason(test)}")
+                    skipped_inside, parts = said_by_cases(test)
+                    for case, why in skipped_inside.items():
+                        print(f"{name}: {test['name']}, \"{case}\" was skipped: {why}")
+                    for case, what in parts:
+                        print(f"{name}: {test['name']}, \"{case}\" left out in part: {what}")
         except (OSError, ValueError):
             sums["failed"] += 1
             print(f"{name}: did not build, or did not run to its end")
@@ -65,7 +97,8 @@ def main():
         total += sums
 
     skipped = f", {total['skipped']} skipped" if total["skipped"] else ""
-    print(f"{total['passed']} passed, {total['failed']} failed{skipped}")
+    parts = f", {total['parts']} left out in part" if total["parts"] else ""
+    print(f"{total['passed']} passed, {total['failed']} failed{skipped}{parts}")
     sys.exit(1 if total["failed"] or not total["passed"] else 0)
 
 

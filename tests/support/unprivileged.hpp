@@ -3,6 +3,7 @@
 #pragma once
 
 #include "child.hpp"
+#include "skip.hpp"
 
 #include <doctest/doctest.h>
 #include <grp.h>
@@ -18,7 +19,7 @@ namespace gyre::test {
 template <class Fn>
 bool holds_for_nobody(Fn fn) {
   if (sanitizer_forbids_threads_in_child) {
-    MESSAGE("skipped: ThreadSanitizer starts no threads in a child of a process with several");
+    SAY_SKIPPED("ThreadSanitizer starts no threads in a child of a process with several");
     return true;
   }
   constexpr ::uid_t nobody = 65534;

@@ -11,6 +11,7 @@
 #include <gyre/runtime/timer.hpp>
 
 #include "../../support/outcome.hpp"
+#include "../../support/skip.hpp"
 #include "../../support/socket_pair.hpp"
 #include "../../support/turning.hpp"
 
@@ -69,7 +70,7 @@ bool kernel_cancels_by_opcode() {
   executor loop;
   const bool has_it =
       loop.run([]() -> task<bool> { co_return (co_await as_result(ops::cancel_opcode(IORING_OP_RECV))).has_value(); });
-  if (!has_it) MESSAGE("skipped: this kernel does not cancel by opcode");
+  if (!has_it) SAY_SKIPPED("this kernel does not cancel by opcode");
   return has_it;
 }
 

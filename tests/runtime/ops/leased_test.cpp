@@ -12,6 +12,7 @@
 #include "../../support/modes.hpp"
 #include "../../support/outcome.hpp"
 #include "../../support/scripted.hpp"
+#include "../../support/skip.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -90,7 +91,7 @@ TEST_CASE("read_leased refuses an incremental pool, whose buffers the kernel wou
   executor loop{options_under_test()};
   const buffer_pool pool{loop, {.buffers_count = 1, .buffer_bytes = 64, .incremental = true}};
   if (!pool.is_incremental()) {
-    MESSAGE("skipped: this kernel is not trusted with incremental buffers");
+    SAY_SKIPPED("this kernel is not trusted with incremental buffers");
     return;
   }
   const unique_fd file{::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)};

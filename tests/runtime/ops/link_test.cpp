@@ -20,6 +20,7 @@
 #include "../../support/bytes.hpp"
 #include "../../support/outcome.hpp"
 #include "../../support/scripted.hpp"
+#include "../../support/skip.hpp"
 #include "../../support/socket_pair.hpp"
 #include "../../support/tcp_pair.hpp"
 #include "../../support/temp_folder.hpp"
@@ -694,7 +695,7 @@ TEST_CASE("a member that no cancel finds is asked for a few times, and then once
 
 TEST_CASE("a send without a copy is a member like others: its answer is what was sent, and not what its second says") {
   if (!executor{}.ring().knows(IORING_OP_SEND_ZC)) {
-    MESSAGE("skipped: this kernel has no zero-copy sends");
+    SAY_SKIPPED("this kernel has no zero-copy sends");
     return;
   }
   const tcp_pair pair;

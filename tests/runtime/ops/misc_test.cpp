@@ -5,6 +5,8 @@
 #include <gyre/runtime/ops/direct.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 
+#include "../../support/skip.hpp"
+
 #include <doctest/doctest.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -21,7 +23,7 @@ bool kernel_has_it(executor& loop, const ops::nop_options& options, const char* 
     const auto got = co_await as_result(ops::nop_with(options));
     co_return got.error() != std::errc::invalid_argument;
   });
-  if (!known) MESSAGE("skipped: this needs Linux ", since);
+  if (!known) SAY_SKIPPED("this needs Linux ", since);
   return known;
 }
 

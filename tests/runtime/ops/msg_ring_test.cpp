@@ -7,6 +7,7 @@
 
 #include "../../support/outcome.hpp"
 #include "../../support/scripted.hpp"
+#include "../../support/skip.hpp"
 #include "../../support/socket_pair.hpp"
 #include "../../support/turning.hpp"
 
@@ -189,7 +190,7 @@ TEST_CASE("a thread without an executor sends messages in their order, and they 
     }
   }}.join();
   if (!errors.empty() && errors.front() == std::errc::invalid_argument) {
-    MESSAGE("skipped: messages without a ring are in Linux 6.13");
+    SAY_SKIPPED("messages without a ring are in Linux 6.13");
     return;
   }
   CHECK(message.numbers.empty());
@@ -223,7 +224,7 @@ TEST_CASE("a message without a ring wakes an executor that sleeps on another thr
     while (known == nullptr) std::this_thread::yield();
 
     if (!ops::send_message_without_ring(*known, message, 0)) {
-      MESSAGE("skipped: messages without a ring are in Linux 6.13");
+      SAY_SKIPPED("messages without a ring are in Linux 6.13");
       known.load()->post([&] { message.sleeper->cancel(); });
     }
     other.join();

@@ -17,6 +17,7 @@
 #include "../../support/modes.hpp"
 #include "../../support/outcome.hpp"
 #include "../../support/scripted.hpp"
+#include "../../support/skip.hpp"
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
@@ -703,7 +704,7 @@ TEST_CASE("recv_bundle_stream gives all bytes in their order") {
 
   CHECK(received == sent);
   if (detail::kernel_is_at_least(6, 16)) CHECK(parts_max > 1);
-  else MESSAGE("skipped: whether bundles are taken, as this kernel is not trusted with them");
+  else SAY_LEFT_OUT("whether bundles are taken, as this kernel is not trusted with them");
   CHECK(pool.statistics().on_loan == 0);
 }
 
@@ -840,7 +841,7 @@ TEST_CASE("a stream over a pool is read like any stream") {
 
 TEST_CASE("read_stream reads a pipe to its end, wakes for an eventfd, and takes no regular file") {
   if (!detail::kernel_is_at_least(6, 7)) {
-    MESSAGE("skipped: multishot reads are of Linux 6.7");
+    SAY_SKIPPED("multishot reads are of Linux 6.7");
     return;
   }
   executor loop{options_under_test()};

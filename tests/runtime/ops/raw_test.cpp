@@ -13,6 +13,7 @@
 #include "../../support/bytes.hpp"
 #include "../../support/outcome.hpp"
 #include "../../support/scripted.hpp"
+#include "../../support/skip.hpp"
 #include "../../support/socket_pair.hpp"
 #include "../../support/temp_folder.hpp"
 #include "../../support/turning.hpp"
@@ -85,7 +86,7 @@ TEST_CASE("an opcode that gyre has no operation for is to be had raw") {
       sqe.cmd_op = SOCKET_URING_OP_SIOCINQ;
     }));
     if (!queued && queued.error() == std::errc::operation_not_supported) {
-      MESSAGE("skipped: commands on sockets are in Linux 6.7");
+      SAY_SKIPPED("commands on sockets are in Linux 6.7");
       co_return;
     }
     CHECK(queued.value().res == 0);
@@ -233,7 +234,7 @@ TEST_CASE("a raw send without a copy sends, and waits for its notification") {
     const auto sent = co_await as_result(
         ops::raw([&](io_uring_sqe& sqe) { io_uring_prep_send_zc(&sqe, socket.get(), "zero", 4, 0, 0); }));
     if (!sent) {
-      MESSAGE("skipped: IORING_OP_SEND_ZC is in Linux 6.0");
+      SAY_SKIPPED("IORING_OP_SEND_ZC is in Linux 6.0");
       co_return;
     }
     CHECK(sent.value().res == 4);
@@ -253,7 +254,7 @@ struct for_commands {
     try {
       loop = std::make_unique<executor>(executor_options{.big_entries = true});
     } catch (const std::system_error& error) {
-      MESSAGE("skipped: " << error.what());
+      SAY_SKIPPED(error.what());
     }
   }
   std::unique_ptr<executor> loop;
@@ -277,7 +278,7 @@ TEST_CASE("a command of 80 bytes goes to a device on a ring with big entries") {
     for (int round = 0; round < 3; ++round) {
       const auto answer = co_await as_result(command_to(null));
       if (answer.error() == std::errc::operation_not_supported) {
-        MESSAGE("skipped: /dev/null takes commands from Linux 6.16 on");
+        SAY_SKIPPED("/dev/null takes commands from Linux 6.16 on");
         co_return;
       }
       CHECK(answer.value().res == 0);

@@ -11,6 +11,7 @@
 #include "../../support/bytes.hpp"
 #include "../../support/outcome.hpp"
 #include "../../support/scripted.hpp"
+#include "../../support/skip.hpp"
 #include "../../support/unprivileged.hpp"
 
 #include <doctest/doctest.h>
@@ -694,7 +695,7 @@ TEST_CASE("the kernel refuses a queue of a device that has none, with the reason
 TEST_CASE("the kernel refuses a queue to who may not take one, and says which right it takes") {
   const bool has_opcode = executor{}.ring().knows(op_recv_zc);
   if (!has_opcode) {
-    MESSAGE("skipped: this kernel has no zero-copy receive");
+    SAY_SKIPPED("this kernel has no zero-copy receive");
     return;
   }
   CHECK(holds_for_nobody([] {

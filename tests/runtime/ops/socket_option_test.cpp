@@ -7,6 +7,7 @@
 #include <gyre/runtime/ops/socket_option.hpp>
 
 #include "../../support/outcome.hpp"
+#include "../../support/skip.hpp"
 #include "../../support/tcp_pair.hpp"
 #include "../../support/turning.hpp"
 
@@ -29,7 +30,7 @@ bool kernel_has_socket_commands() {
   const bool has_them = run_now([](fd_ref socket) -> task<bool> {
     co_return (co_await as_result(ops::socket_bytes_readable(socket))).has_value();
   }(pair.here));
-  if (!has_them) MESSAGE("skipped: this kernel has no commands for sockets");
+  if (!has_them) SAY_SKIPPED("this kernel has no commands for sockets");
   return has_them;
 }
 

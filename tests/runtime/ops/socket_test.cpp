@@ -12,6 +12,7 @@
 #include <gyre/runtime/ops/transfer.hpp>
 
 #include "../../support/outcome.hpp"
+#include "../../support/skip.hpp"
 #include "../../support/socket_pair.hpp"
 #include "../../support/turning.hpp"
 
@@ -86,7 +87,7 @@ namespace {
 
 bool kernel_binds() {
   const bool has_it = executor{}.ring().knows(IORING_OP_LISTEN);
-  if (!has_it) MESSAGE("skipped: this kernel has no bind and listen");
+  if (!has_it) SAY_SKIPPED("this kernel has no bind and listen");
   return has_it;
 }
 

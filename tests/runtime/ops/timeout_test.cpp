@@ -10,6 +10,7 @@
 
 #include "../../support/outcome.hpp"
 #include "../../support/scripted.hpp"
+#include "../../support/skip.hpp"
 #include "../../support/turning.hpp"
 
 #include <doctest/doctest.h>
@@ -156,7 +157,7 @@ bool kernel_repeats_timeouts() {
     ops::timeout_stream ticks(1ms);
     co_return (co_await as_result(ticks.next())).has_value();
   });
-  if (!has_it) MESSAGE("skipped: this kernel does not repeat timeouts");
+  if (!has_it) SAY_SKIPPED("this kernel does not repeat timeouts");
   return has_it;
 }
 

@@ -7,6 +7,7 @@
 
 #include "../../support/bytes.hpp"
 #include "../../support/huge_memory.hpp"
+#include "../../support/skip.hpp"
 #include "../../support/temp_folder.hpp"
 
 #include <doctest/doctest.h>
@@ -33,7 +34,7 @@ struct attributed_file {
   attributed_file() {
     fd.reset(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     has_attributes = ::fsetxattr(fd.get(), "user.probe", "", 0, 0) == 0;
-    if (!has_attributes) MESSAGE("skipped: the file system of ", folder.path(), " has no attributes of users");
+    if (!has_attributes) SAY_SKIPPED("the file system of ", folder.path(), " has no attributes of users");
   }
   temp_folder folder;
   std::string path = folder.file("a", "text");

@@ -15,6 +15,7 @@
 #include "../../support/every_operation.hpp"
 #include "../../support/outcome.hpp"
 #include "../../support/scripted.hpp"
+#include "../../support/skip.hpp"
 #include "../../support/socket_pair.hpp"
 #include "../../support/tcp_pair.hpp"
 #include "../../support/turning.hpp"
@@ -43,7 +44,7 @@ using namespace test;
 
 bool kernel_sends_without_copies() {
   const bool has_it = executor{}.ring().knows(IORING_OP_SENDMSG_ZC);
-  if (!has_it) MESSAGE("skipped: this kernel has no zero-copy sends");
+  if (!has_it) SAY_SKIPPED("this kernel has no zero-copy sends");
   return has_it;
 }
 
@@ -51,7 +52,7 @@ bool kernel_sends_without_copies() {
 bool may_pin_anything() {
   ::rlimit limit{};
   const bool may = ::geteuid() == 0 || (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY);
-  if (!may) MESSAGE("skipped: RLIMIT_MEMLOCK bounds what can be sent without a copy at a time");
+  if (!may) SAY_SKIPPED("RLIMIT_MEMLOCK bounds what can be sent without a copy at a time");
   return may;
 }
 
@@ -201,7 +202,7 @@ TEST_CASE("a send without a copy that waits for room is stopped, and ended by it
     outcome stopped;
     executor loop{{.linked_timeout_max = kept_by_kernel_max}};
     if (!pair.fill()) {
-      MESSAGE("skipped: no filter may be attached here; what finds room after all is held until the peer has read it");
+      SAY_SKIPPED("no filter may be attached here; what finds room after all is held until the peer has read it");
       return;
     }
     auto waiting = loop.start(observe(with_timeout(10ms, ops::send_zc(pair.here, bytes)), timed));
