@@ -15,6 +15,7 @@
 #pragma once
 
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/pinning.hpp>
 #include <gyre/runtime/run.hpp>
 #include <gyre/runtime/task.hpp>
 
@@ -32,7 +33,8 @@
 
 namespace gyre {
 
-/// Whether each executor's thread stays on one CPU.
+/// Whether each executor's thread stays on one CPU. Threads that a program starts in a task inherit that, unless they
+/// restore cpus_before_pinning.
 enum class pinning : std::uint8_t {
   if_one_each,  ///< Where there are as many executors as CPUs. With fewer the kernel knows better which are idle.
   always,
@@ -60,12 +62,6 @@ struct runtime_options {
   /// its name.
   std::string thread_name = "gyre";
 };
-
-/// The CPUs that the calling thread may use: what cpusets and taskset(1) leave of those that are there. The quota of a
-/// control group (cpu.max) is none of this.
-///
-/// @source  sched_getaffinity(2).
-[[nodiscard]] std::vector<unsigned> allowed_cpus();
 
 namespace detail {
 
