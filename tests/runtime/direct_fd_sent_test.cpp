@@ -27,6 +27,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -298,6 +299,49 @@ TEST_CASE("an executor that ends while a descriptor is used there stops that, an
   CHECK(used_slots_count(here) == 0);
   pollfd end{.fd = pair.there.get(), .events = POLLIN, .revents = 0};
   CHECK(::poll(&end, 1, -1) == 1);
+  CHECK(peer_has_closed(pair.there));
+}
+
+TEST_CASE("an executor that ends as a descriptor arrives closes it, and its table is empty when it goes") {
+  executor here{with_slots(4)};
+  std::optional<executor> there{with_slots(4)};
+  socket_pair pair;
+  outcome noted;
+  bool used = false;
+  auto root = here.start(send_and_observe(*there, make_direct(here, std::move(pair.here)), noted, used));
+  // Until the descriptor is in the other table. What its call is posted to is not turned again, but in its destructor.
+  while (there->statistics().direct_fds == 0) {
+    here.turn(/*may_park=*/false);
+    there->turn(/*may_park=*/false);
+  }
+  here.run_ready();
+
+  there.reset();
+  turn_until_done(here, root);
+
+  CHECK(noted.error == std::errc::operation_canceled);
+  CHECK(!used);
+  CHECK(used_slots_count(here) == 0);
+  CHECK(peer_has_closed(pair.there));
+}
+
+TEST_CASE("a use that leaves the descriptor where it is has it closed over there, before its result is back") {
+  two_tables two;
+  socket_pair pair;
+  bool is_back = false;
+  auto root = two.here.start([](executor& other, direct_fd socket, bool& done) -> task<> {
+    co_await send_to(other, std::move(socket), [](const direct_fd&) -> task<> { co_return; });
+    done = true;
+  }(two.there, make_direct(two.here, std::move(pair.here)), is_back));
+  two.turn_until([&] { return two.there.statistics().direct_fds == 1; });
+
+  while (two.there.statistics().direct_fds == 1) {
+    CHECK(!is_back);
+    two.turn_each();
+  }
+  two.turn_until([&] { return root.done(); });
+
+  CHECK(two.are_empty());
   CHECK(peer_has_closed(pair.there));
 }
 
