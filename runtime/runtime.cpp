@@ -375,14 +375,24 @@ std::exception_ptr runtime::make_all() noexcept {
 
 runtime::~runtime() {
   GYRE_ASSERT((*this)[0].belongs_to_this_thread(), "a runtime is destroyed on the thread that made it");
+  if (members_.front()->loop().ring().is_parents()) {
+    leave_to_parent();
+    return;
+  }
   stop_visits();
   end_threads();
+}
+
+// In the child of a fork there is this thread only. What the others had in hand as they were copied, their executors
+// above all, nobody can end for them: it stays where it is.
+void runtime::leave_to_parent() noexcept {
+  for (std::size_t index = 1; index < size(); ++index) static_cast<void>(members_[index].release());
+  members_.front()->end();
 }
 
 // Who is on one executor for somebody from elsewhere may go on to another one, also to this one, until he is stopped.
 void runtime::stop_visits() noexcept {
   detail::runtime_member& mine = *members_.front();
-  if (mine.loop().ring().is_parents()) return;  // in the child of a fork nobody visits
   for (const auto& each : members_) each->ask_to_leave();
   while (!std::ranges::all_of(members_, [](const auto& each) { return each->has_left(); })) {
     mine.loop().turn_until_told();

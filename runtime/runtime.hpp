@@ -99,7 +99,8 @@ class runtime {
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;
 
-  /// On the thread that made it, outside any turn. Tasks that visit its executors from elsewhere are stopped.
+  /// On the thread that made it, outside any turn. Tasks that visit its executors from elsewhere are stopped. In the
+  /// child of a fork, where the other threads are not, it leaves their executors as they are, memory and all.
   ~runtime();
 
   [[nodiscard]] std::size_t size() const noexcept { return members_.size(); }
@@ -139,6 +140,7 @@ class runtime {
   std::exception_ptr make_all() noexcept;
   void stop_visits() noexcept;
   void end_threads() noexcept;
+  void leave_to_parent() noexcept;
 
   const runtime_options options_;
   std::vector<std::unique_ptr<detail::runtime_member>> members_;
