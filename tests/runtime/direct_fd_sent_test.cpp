@@ -325,23 +325,28 @@ TEST_CASE("an executor that ends as a descriptor arrives closes it, and its tabl
   CHECK(peer_has_closed(pair.there));
 }
 
-TEST_CASE("a use that leaves the descriptor where it is has it closed over there, before its result is back") {
-  two_tables two;
+TEST_CASE(
+    "a use that leaves the descriptor where it is has it closed over there, and holds up no end of its executor") {
+  executor here{with_slots(4)};
+  std::optional<executor> there{with_slots(4)};
   socket_pair pair;
-  bool is_back = false;
-  auto root = two.here.start([](executor& other, direct_fd socket, bool& done) -> task<> {
-    co_await send_to(other, std::move(socket), [](const direct_fd&) -> task<> { co_return; });
-    done = true;
-  }(two.there, make_direct(two.here, std::move(pair.here)), is_back));
-  two.turn_until([&] { return two.there.statistics().direct_fds == 1; });
-
-  while (two.there.statistics().direct_fds == 1) {
-    CHECK(!is_back);
-    two.turn_each();
+  bool used = false;
+  auto root = here.start([](executor& other, direct_fd socket, bool& is_used) -> task<> {
+    co_await send_to(other, std::move(socket), [&](const direct_fd&) -> task<> {
+      is_used = true;
+      co_return;
+    });
+  }(*there, make_direct(here, std::move(pair.here)), used));
+  while (!used) {
+    here.turn(/*may_park=*/false);
+    there->turn(/*may_park=*/false);
   }
-  two.turn_until([&] { return root.done(); });
 
-  CHECK(two.are_empty());
+  there.reset();  // the caller does not know yet that it is back
+  turn_until_done(here, root);
+
+  CHECK(!root.stopped());
+  CHECK(used_slots_count(here) == 0);
   CHECK(peer_has_closed(pair.there));
 }
 
