@@ -2,6 +2,7 @@
 // The queries under way, the threads that look them up, and who waits for which.
 #include <gyre/net/resolver.hpp>
 #include <gyre/runtime/assert.hpp>
+#include <gyre/runtime/pinning.hpp>
 #include <gyre/runtime/suspension.hpp>
 #include <gyre/runtime/this_task.hpp>
 
@@ -268,7 +269,10 @@ void resolver::start_thread_if_wanted() {
   if (idle_threads_count_ > queue_.size() || threads_.size() == options_.threads_max) return;
   try {
     threads_.reserve(options_.threads_max);
-    threads_.push_back(start_without_signals([this] { work(); }));
+    threads_.push_back(start_without_signals([this, cpus = cpus_before_pinning{}] {
+      cpus.restore();
+      work();
+    }));
   } catch (const std::system_error&) {
     if (threads_.empty()) throw;
   }

@@ -3,6 +3,7 @@
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/error.hpp>
 #include <gyre/runtime/offload.hpp>
+#include <gyre/runtime/pinning.hpp>
 
 #include <pthread.h>
 
@@ -249,7 +250,10 @@ void offload_pool::start_thread() {
   const auto handle = threads_.emplace(threads_.end());
   try {
     idle_.reserve(threads_.size());
-    *handle = std::thread{[this, handle] { work(handle); }};
+    *handle = std::thread{[this, handle, cpus = cpus_before_pinning{}] {
+      cpus.restore();  // and not on the one of the executor that is to go on
+      work(handle);
+    }};
   } catch (...) {
     threads_.erase(handle);
     throw;

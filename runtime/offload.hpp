@@ -163,7 +163,8 @@ class offload_call : public waiter, offload_delivery, public ring_links {
 ///
 /// A thread is started when a call finds none free and there are fewer than threads_max, and ends when it has been idle
 /// for a while. Signals are blocked in it, but for those that a fault raises: a handler of the program's runs on other
-/// threads, and interrupts no call.
+/// threads, and interrupts no call. It may use the CPUs that the thread which starts it has had before a runtime pinned
+/// that one.
 ///
 /// The pool outlives the calls: a pool that is destroyed while one waits or runs in it stops the program. It stays with
 /// the process that made it: the child of a fork(2) has its memory and not its threads, may destroy it, and is stopped

@@ -71,8 +71,7 @@ class runtime_member {
 
   /// Makes the executor on this thread.
   void make_here() {
-    if (cpu_) before_.emplace();
-    note_pin();
+    pin();
     own_.emplace(options_.executor);
     ring_notes_ = own_->notes();
     loop_ = &*own_;
@@ -80,7 +79,10 @@ class runtime_member {
 
   /// Makes it on a thread of its own; wait_until_made() has what went wrong.
   void make_on_thread() {
-    thread_ = std::thread{[this] { live(); }};
+    thread_ = std::thread{[this] {
+      live();
+      pin_.reset();
+    }};
   }
   std::exception_ptr wait_until_made() noexcept {
     if (!thread_.joinable()) return nullptr;
@@ -102,7 +104,7 @@ class runtime_member {
   void end() noexcept {
     if (thread_.joinable()) thread_.join();
     own_.reset();
-    if (before_) before_->restore();
+    pin_.reset();
   }
 
   [[nodiscard]] executor& loop() noexcept { return *loop_; }
@@ -157,7 +159,7 @@ class runtime_member {
   void live() noexcept {
     try {
       ::pthread_setname_np(::pthread_self(), thread_name().c_str());
-      note_pin();
+      pin();
       own_.emplace(options_.executor);
       ring_notes_ = own_->notes();
     } catch (...) {
@@ -179,9 +181,9 @@ class runtime_member {
     return options_.thread_name.substr(0, name_bytes_max - std::min(number.size(), name_bytes_max)) + number;
   }
 
-  void note_pin() {
+  void pin() {
     if (!cpu_) return;
-    if (const std::error_code error = pin_this_thread(*cpu_))
+    if (const std::error_code error = pin_.emplace(*cpu_).error())
       pin_note_ = "executor " + std::to_string(index_) + " is not pinned on CPU " + std::to_string(*cpu_) + ": " +
                   error.message();
   }
@@ -256,10 +258,10 @@ class runtime_member {
   std::string ring_notes_;
   std::string pin_note_;
   std::promise<void> made_;
-  std::thread thread_;                         // the first member has none
-  std::optional<cpus_of_this_thread> before_;  // and is not to leave the thread pinned that it was given
+  std::thread thread_;  // the first member has none
 
   // Its thread's.
+  std::optional<pinned_thread> pin_;
   std::optional<executor> own_;
   std::optional<root_task<int>> root_;
   runtime_run* run_ = nullptr;
@@ -353,12 +355,13 @@ runtime::runtime(runtime_options options)
   }
 }
 
-// Threads that are made are waited for also when another one is not: until then nobody can end them.
+// Threads that are made are waited for also when another one is not: until then nobody can end them. They are made
+// before this one is pinned, which they would inherit.
 std::exception_ptr runtime::make_all() noexcept {
   std::exception_ptr failure;
   try {
-    members_.front()->make_here();
     for (std::size_t index = 1; index < size(); ++index) members_[index]->make_on_thread();
+    members_.front()->make_here();
   } catch (...) {
     failure = std::current_exception();
   }
@@ -371,14 +374,24 @@ std::exception_ptr runtime::make_all() noexcept {
 
 runtime::~runtime() {
   GYRE_ASSERT((*this)[0].belongs_to_this_thread(), "a runtime is destroyed on the thread that made it");
+  if (members_.front()->loop().ring().is_parents()) {
+    leave_to_parent();
+    return;
+  }
   stop_visits();
   end_threads();
+}
+
+// In the child of a fork there is this thread only. What the others had in hand as they were copied, their executors
+// above all, nobody can end for them: it stays where it is.
+void runtime::leave_to_parent() noexcept {
+  for (std::size_t index = 1; index < size(); ++index) static_cast<void>(members_[index].release());
+  members_.front()->end();
 }
 
 // Who is on one executor for somebody from elsewhere may go on to another one, also to this one, until he is stopped.
 void runtime::stop_visits() noexcept {
   detail::runtime_member& mine = *members_.front();
-  if (mine.loop().ring().is_parents()) return;  // in the child of a fork nobody visits
   for (const auto& each : members_) each->ask_to_leave();
   while (!std::ranges::all_of(members_, [](const auto& each) { return each->has_left(); })) {
     mine.loop().turn_until_told();

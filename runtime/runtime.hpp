@@ -15,6 +15,7 @@
 #pragma once
 
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/pinning.hpp>
 #include <gyre/runtime/run.hpp>
 #include <gyre/runtime/task.hpp>
 
@@ -32,7 +33,8 @@
 
 namespace gyre {
 
-/// Whether each executor's thread stays on one CPU.
+/// Whether each executor's thread stays on one CPU. Threads that a program starts in a task inherit that, unless they
+/// restore cpus_before_pinning.
 enum class pinning : std::uint8_t {
   if_one_each,  ///< Where there are as many executors as CPUs. With fewer the kernel knows better which are idle.
   always,
@@ -60,12 +62,6 @@ struct runtime_options {
   /// its name.
   std::string thread_name = "gyre";
 };
-
-/// The CPUs that the calling thread may use: what cpusets and taskset(1) leave of those that are there. The quota of a
-/// control group (cpu.max) is none of this.
-///
-/// @source  sched_getaffinity(2).
-[[nodiscard]] std::vector<unsigned> allowed_cpus();
 
 namespace detail {
 
@@ -103,7 +99,8 @@ class runtime {
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;
 
-  /// On the thread that made it, outside any turn. Tasks that visit its executors from elsewhere are stopped.
+  /// On the thread that made it, outside any turn. Tasks that visit its executors from elsewhere are stopped. In the
+  /// child of a fork, where the other threads are not, it leaves their executors as they are, memory and all.
   ~runtime();
 
   [[nodiscard]] std::size_t size() const noexcept { return members_.size(); }
@@ -143,6 +140,7 @@ class runtime {
   std::exception_ptr make_all() noexcept;
   void stop_visits() noexcept;
   void end_threads() noexcept;
+  void leave_to_parent() noexcept;
 
   const runtime_options options_;
   std::vector<std::unique_ptr<detail::runtime_member>> members_;

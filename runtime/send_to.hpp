@@ -7,14 +7,15 @@
 //
 // A direct descriptor is a slot in one executor's table, so that it changes tables on the way: the kernel puts its file
 // into a slot over there, which it chooses (IORING_OP_MSG_RING), then the slot here is closed, then `use` is called.
-// Each is owned at every moment by what runs here, and from the call of `use` on by that:
+// Each is owned at every moment by what runs here; by the call, from when that leaves; and by `use`, when it is called:
 //
 //   what comes                                        what becomes of the descriptor, or of both
 //   a stop before the kernel is asked                 closed here
 //   a stop while it is asked                          it is not called back: answers, and both are closed
 //   no slot over there, or no table                   closed here; the error names the option
-//   a stop when it is over there, `use` not called    closed over there, by a message to that executor
-//   the other executor takes no more tasks, or ends   the same: `use` is not called
+//   a stop when it is over there, `use` not called    closed over there; by a message, where it comes before the call
+//                                                     has left
+//   the other executor takes no more tasks, or ends   closed over there: `use` is not called
 //   a stop, or that end, while `use` runs             closed over there, when its task has ended
 #pragma once
 
@@ -48,6 +49,14 @@ task<> end_all_on(fd_ref descriptor);
 
 /// Takes a direct descriptor into the table of `there`, out of this executor's.
 task<direct_fd> change_tables(executor& there, direct_fd sent);
+
+/// Calls `use` over there. The owner goes there, too, also where nobody takes it out of `sent`: an executor that ends
+/// waits for this task, and for nothing that its caller still has of it.
+template <class Owner, class Fn>
+auto use_there(Owner sent, Fn& use) -> task<awaited_t<std::invoke_result_t<Fn&, Owner>>> {
+  Owner mine{std::move(sent)};
+  co_return co_await for_caller(std::invoke(use, std::move(mine)));
+}
 
 }  // namespace detail
 
@@ -85,8 +94,7 @@ template <owns_descriptor Owner, class Fn>
   co_await detail::for_caller(detail::end_all_on(detail::descriptor_of(sent)));
   if constexpr (std::same_as<Owner, direct_fd>)
     sent = co_await detail::for_caller(detail::change_tables(there, std::move(sent)));
-  const auto call = [&] { return std::invoke(use, std::move(sent)); };
-  co_return co_await detail::for_caller(on(there, call));
+  co_return co_await detail::for_caller(on(there, detail::use_there(std::move(sent), use)));
 }
 
 }  // namespace gyre

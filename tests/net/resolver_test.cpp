@@ -4,6 +4,8 @@
 #include <gyre/runtime/cancel_scope.hpp>
 #include <gyre/runtime/deadline.hpp>
 #include <gyre/runtime/on.hpp>
+#include <gyre/runtime/pinning.hpp>
+#include <gyre/runtime/runtime.hpp>
 
 #include "../support/child.hpp"
 #include "../support/executor_thread.hpp"
@@ -224,6 +226,21 @@ TEST_CASE("a full queue refuses, and says what to change") {
   turn_until_done(loop, queued);
   turn_until_done(loop, running);
   CHECK(!queued_found.empty());
+}
+
+TEST_CASE("names of a pinned executor are looked up wherever there is a CPU") {
+  const auto allowed = allowed_cpus();
+  std::vector<unsigned> used;
+  resolver subject{{.look_up = [&](const std::string&, const std::string&) -> result<addresses> {
+    used = allowed_cpus();
+    return addresses{parsed("192.0.2.1:80")};
+  }}};
+  runtime pinned{{.executors = 1, .pin = pinning::always}};
+  REQUIRE(allowed_cpus().size() == 1);
+
+  pinned.run([&]() -> task<> { static_cast<void>(co_await subject.resolve("quick", 80)); });
+
+  CHECK(used == allowed);
 }
 
 TEST_CASE("answers and stops that cross end as one or the other, and nothing is left") {

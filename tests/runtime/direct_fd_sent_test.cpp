@@ -27,6 +27,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -298,6 +299,54 @@ TEST_CASE("an executor that ends while a descriptor is used there stops that, an
   CHECK(used_slots_count(here) == 0);
   pollfd end{.fd = pair.there.get(), .events = POLLIN, .revents = 0};
   CHECK(::poll(&end, 1, -1) == 1);
+  CHECK(peer_has_closed(pair.there));
+}
+
+TEST_CASE("an executor that ends as a descriptor arrives closes it, and its table is empty when it goes") {
+  executor here{with_slots(4)};
+  std::optional<executor> there{with_slots(4)};
+  socket_pair pair;
+  outcome noted;
+  bool used = false;
+  auto root = here.start(send_and_observe(*there, make_direct(here, std::move(pair.here)), noted, used));
+  // Until the descriptor is in the other table. What its call is posted to is not turned again, but in its destructor.
+  while (there->statistics().direct_fds == 0) {
+    here.turn(/*may_park=*/false);
+    there->turn(/*may_park=*/false);
+  }
+  here.run_ready();
+
+  there.reset();
+  turn_until_done(here, root);
+
+  CHECK(noted.error == std::errc::operation_canceled);
+  CHECK(!used);
+  CHECK(used_slots_count(here) == 0);
+  CHECK(peer_has_closed(pair.there));
+}
+
+TEST_CASE(
+    "a use that leaves the descriptor where it is has it closed over there, and holds up no end of its executor") {
+  executor here{with_slots(4)};
+  std::optional<executor> there{with_slots(4)};
+  socket_pair pair;
+  bool used = false;
+  auto root = here.start([](executor& other, direct_fd socket, bool& is_used) -> task<> {
+    co_await send_to(other, std::move(socket), [&](const direct_fd&) -> task<> {
+      is_used = true;
+      co_return;
+    });
+  }(*there, make_direct(here, std::move(pair.here)), used));
+  while (!used) {
+    here.turn(/*may_park=*/false);
+    there->turn(/*may_park=*/false);
+  }
+
+  there.reset();  // the caller does not know yet that it is back
+  turn_until_done(here, root);
+
+  CHECK(!root.stopped());
+  CHECK(used_slots_count(here) == 0);
   CHECK(peer_has_closed(pair.there));
 }
 

@@ -4,10 +4,12 @@
 #include <gyre/runtime/on.hpp>
 #include <gyre/runtime/ops/misc.hpp>
 #include <gyre/runtime/ops/socket.hpp>
+#include <gyre/runtime/pinning.hpp>
 #include <gyre/runtime/runtime.hpp>
 #include <gyre/runtime/timer.hpp>
 
 #include "../support/child.hpp"
+#include "../support/gate.hpp"
 #include "../support/socket_pair.hpp"
 #include "../support/turning.hpp"
 
@@ -25,6 +27,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace gyre {
 namespace {
@@ -152,6 +155,42 @@ TEST_CASE("a child may destroy what it inherited, and leaves the parent's operat
   CHECK(ended.errors.empty());
   CHECK(root.get() == 3);
   CHECK(idle->run(some_work()) == 7);
+}
+
+TEST_CASE("a child may destroy a runtime that it inherited, whatever its executors did, and the parent's goes on") {
+  std::optional<runtime> all{std::in_place,
+                             runtime_options{.executors = 3, .executor = {.sq_entries = 8, .cq_entries = 64}}};
+  const auto destroy_it = [&] {
+    all.reset();
+    return 5;
+  };
+  gate in_a_turn;
+
+  const auto before_its_run = in_a_child(destroy_it);
+  REQUIRE(all->run([]() -> task<int> { co_return co_await some_work(); }) == 7);
+  const auto after_its_run = in_a_child(destroy_it);
+  (*all)[1].post([&] { in_a_turn.pass(); });
+  in_a_turn.wait_for_arrivals(1);
+  const auto while_one_is_busy = in_a_child(destroy_it);
+  in_a_turn.open();
+
+  for (const auto& ended : {before_its_run, after_its_run, while_one_is_busy}) {
+    CHECK(ended.exit_status == 5);
+    CHECK(ended.errors == "");
+  }
+  CHECK(all->run([]() -> task<int> { co_return co_await some_work(); }) == 7);
+}
+
+TEST_CASE("a child whose runtime was made by its parent has the CPUs again that the thread had before") {
+  const auto allowed = allowed_cpus();
+  std::optional<runtime> all{std::in_place, runtime_options{.executors = 2, .pin = pinning::always}};
+
+  const auto ended = in_a_child([&] {
+    all.reset();
+    return allowed_cpus() == allowed ? 5 : 6;
+  });
+
+  CHECK(ended.exit_status == 5);
 }
 
 }  // namespace gyre

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Several executors: who runs where, how all end when one fails or a signal comes, and which CPUs they take.
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/offload.hpp>
 #include <gyre/runtime/on.hpp>
 #include <gyre/runtime/ops/misc.hpp>
+#include <gyre/runtime/pinning.hpp>
 #include <gyre/runtime/runtime.hpp>
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/timer.hpp>
@@ -417,17 +419,92 @@ TEST_CASE("with fewer executors than CPUs, or when told so, nobody is pinned") {
   }
 }
 
-TEST_CASE("a CPU that is not there is noted, and the executor runs where it may") {
+TEST_CASE("a CPU that is not there is noted, and the executor runs where it may, with others pinned beside it") {
+  const auto allowed = allowed_cpus();
   auto options = several(2);
-  options.cpus = {allowed_cpus().front(), 4'000};
+  options.cpus = {allowed.front(), 4'000};
   const captured_log log;
+  std::array<std::vector<unsigned>, 2> used;
 
   runtime all{options};
-  const int status = all.run([]() -> task<> { co_return; });
+  const int status = all.run([&](std::size_t index) -> task<> {
+    used[index] = allowed_cpus();
+    co_return;
+  });
 
   CHECK(status == EXIT_SUCCESS);
+  CHECK(used[0] == std::vector{allowed.front()});
+  CHECK(used[1] == allowed);
   CHECK(has(all.notes(), "executor 1 is not pinned on CPU 4000: Invalid argument"));
   CHECK(has(log.text(), "executor 1 is not pinned on CPU 4000"));
+}
+
+TEST_CASE("what a pinned executor has done on a pool's thread may use all CPUs, and so may a thread that asks for it") {
+  const auto allowed = allowed_cpus();
+  std::array<std::vector<unsigned>, 2> offloaded;
+  std::array<std::vector<unsigned>, 2> inherited;
+  std::array<std::vector<unsigned>, 2> restored;
+  auto options = several(2);
+  options.pin = pinning::always;
+  runtime all{options};
+
+  all.run([&](std::size_t index) -> task<> {
+    offload_pool pool;
+    offloaded[index] = co_await offload(pool, [] { return allowed_cpus(); });
+    std::thread{[&, cpus = cpus_before_pinning{}] {
+      inherited[index] = allowed_cpus();
+      cpus.restore();
+      restored[index] = allowed_cpus();
+    }}.join();
+  });
+
+  for (const std::size_t index : {0U, 1U}) {
+    CAPTURE(index);
+    CHECK(offloaded[index] == allowed);
+    CHECK(inherited[index].size() == 1);
+    CHECK(restored[index] == allowed);
+  }
+}
+
+TEST_CASE("a thread that no runtime has pinned hands on the CPUs that it was given by others") {
+  const restricted_to one{{allowed_cpus().back()}};
+  const auto mine = allowed_cpus();
+  std::vector<unsigned> used;
+
+  std::thread{[&, cpus = cpus_before_pinning{}] {
+    cpus.restore();
+    used = allowed_cpus();
+  }}.join();
+
+  CHECK(used == mine);
+}
+
+TEST_CASE("two runtimes of one thread pin it where the later one says, and leave it as it was, whichever goes first") {
+  const auto allowed = allowed_cpus();
+  auto options = several(1);
+  options.pin = pinning::always;
+  options.cpus = {allowed.front()};
+  auto on_last = options;
+  on_last.cpus = {allowed.back()};
+  for (const bool earlier_first : {true, false}) {
+    CAPTURE(earlier_first);
+    std::optional<runtime> earlier{options};
+    std::optional<runtime> later{on_last};
+    CHECK(allowed_cpus() == on_last.cpus);
+
+    (earlier_first ? earlier : later).reset();
+    const auto between = allowed_cpus();
+    std::vector<unsigned> of_a_thread;
+    std::thread{[&, cpus = cpus_before_pinning{}] {
+      cpus.restore();
+      of_a_thread = allowed_cpus();
+    }}.join();
+    (earlier_first ? later : earlier).reset();
+
+    CHECK(between == (earlier_first ? on_last.cpus : options.cpus));
+    CHECK(of_a_thread == allowed);
+    CHECK(allowed_cpus() == allowed);
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------- signals
