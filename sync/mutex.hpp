@@ -51,8 +51,8 @@ class mutex {
   /// @errors        std::bad_alloc   it is taken, and there is no memory for the executor's queue
   /// @cancellation  Safe: a coroutine that was stopped does not hold it, and keeps nobody from it. Where it is free it
   ///                is taken, also in a scope that is cancelled.
-  /// @limits        When it is taken by another executor or thread, Linux 6.7 wakes the executor; before that it looks
-  ///                again each millisecond.
+  /// @limits        When it is taken by another executor or thread, Linux 6.7 wakes the executor; before that, and with
+  ///                executor_options::iopoll, it looks again each millisecond.
   [[nodiscard("a lock is awaited: what is not locks nothing")]]
   lock_operation lock() noexcept;
 

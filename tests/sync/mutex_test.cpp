@@ -501,6 +501,51 @@ TEST_CASE("a kernel that cannot wait on words is asked for a time instead") {
   CHECK(third.noted.how == ended::stopped);
 }
 
+// Such a ring refuses nearly everything: a wait on a word, and a timeout.
+TEST_CASE("an executor that polls devices looks at the word now and then, and asks the kernel no more") {
+  scripted_executor there;
+  scripted_executor here{{.modes = {.iopoll = true}}};
+  here.script.answer = [](const auto&) { return std::optional{-EINVAL}; };
+  mutex locked;
+  holder first{there, locked};
+  outcome noted;
+  auto second = here.loop.start(observe(locked.lock(), noted));
+  for (int turn = 0; turn < 10; ++turn) here.loop.turn(/*may_park=*/false);
+  REQUIRE(here.script.taken_count(IORING_OP_FUTEX_WAIT) == 1);
+  REQUIRE(here.script.taken_count(IORING_OP_TIMEOUT) == 0);
+  CHECK(!here.loop.has_work());
+
+  SUBCASE("it gets the mutex") {
+    unlock_in_turn(there, first);
+    here.advance(1ms);
+    CHECK(noted.how == ended::with_value);
+  }
+  SUBCASE("it is stopped") {
+    here.advance(1ms);
+    here.stop(second);
+    CHECK(noted.how == ended::stopped);
+    unlock_in_turn(there, first);
+  }
+  CHECK(here.loop.timers().empty());
+  CHECK(here.script.taken_count(IORING_OP_FUTEX_WAIT) == 1);
+}
+
+TEST_CASE("an executor that polls devices sleeps while a thread has the mutex") {
+  executor loop{{.iopoll = iopoll_mode::busy}};
+  mutex locked;
+  std::optional<mutex::guard> of_thread;
+  std::thread{[&] { of_thread.emplace(locked.lock_blocking()); }}.join();
+  outcome noted;
+  auto root = loop.start(observe(locked.lock(), noted));
+
+  for (int turn = 0; turn < 20; ++turn) loop.turn(/*may_park=*/true);
+  CHECK(loop.statistics().parks >= 8);
+  of_thread->unlock();
+  turn_until_done(loop, root);
+
+  CHECK(noted.how == ended::with_value);
+}
+
 TEST_CASE("a lock has a deadline, and one that comes in time is kept") {
   scripted_executor on;
   mutex locked;
