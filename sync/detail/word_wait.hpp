@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A queue's wait for a word: in the kernel, or for a moment by the executor's timers where the kernel has no such wait.
 //
-//   wait_begins()   FUTEX_WAIT is submitted. Once the kernel has refused one (before Linux 6.7, or as the executor polls
-//                   devices, executor_options::iopoll): as a pause
+//   wait_begins()   FUTEX_WAIT is submitted. Once the kernel has refused one, as it does before Linux 6.7 and in a ring
+//                   that polls devices (executor_options::iopoll): as a pause
 //   pause()         nothing is submitted: it ends by itself after pause_duration
 //   wait_is_over()  asks it to end. A wait in the kernel ends by its completion, a pause inside the call
 //
