@@ -30,8 +30,15 @@ namespace gyre::sync {
 ///
 /// Standard layout, no pointers: it can lie in memory that processes share.
 ///
+/// To be told that something has happened, with nothing to look at under a mutex, take an event or an auto_event; to
+/// hand things over, a channel; for the latest of a value, a watch.
+///
+/// Who is notified waits for the mutex next, and is resumed as one who waits for that: on its own executor.
+///
 /// @limits  Who notifies has changed what is waited for under the mutex; it may have unlocked it by then. A waiter that
-///          does not run for 2^32 notifies may miss the last of these.
+///          does not run for 2^32 notifies may miss the last of these. Between processes: a notify_one() that has
+///          chosen a process that is then killed is lost, and others that wait sleep on until the next; and it needs a
+///          mutex, which is not robust.
 class condition_variable {
  public:
   class wait_operation;

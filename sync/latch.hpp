@@ -27,8 +27,9 @@ namespace gyre::sync {
 /// @cancellation  A wait that is stopped leaves the latch as it was. One that ended before the stop came has ended.
 /// @threads       Any thread may count and look; a coroutine on any executor awaits. No signal handlers.
 /// @limits        Counts to 2^62 - 1. It is destroyed when nobody awaits it any more. The last of those who were
-///                resumed by the last count may do so at once, and so may who sees that it is done, though
-///                count_down() has not returned yet.
+///                resumed by the last count may do so at once, and so may who sees that it is done, though the last
+///                count_down() or arrive_and_wait() has not returned yet. All others who use arrive_and_wait() have
+///                to be back before: they count first, and then look whether they have to wait.
 template <class Lock>
 class basic_latch {
  public:
@@ -41,10 +42,7 @@ class basic_latch {
 
   class [[nodiscard]] arrive_operation final : public detail::gate_wait<Lock> {
    public:
-    [[nodiscard]] bool await_ready() const noexcept {
-      this->waited_for().lower(count_);
-      return this->waited_for().is_open();
-    }
+    [[nodiscard]] bool await_ready() const noexcept { return this->waited_for().lower(count_); }
 
    private:
     friend basic_latch;

@@ -24,9 +24,16 @@ using ops::futex_kind;
 /// comes after those who wait at the same executor, and is given it by the unlock of one of them without a system call;
 /// but after 64 of these in a row those who sleep for it elsewhere come first.
 ///
+/// For a few instructions without a co_await among them std::mutex is enough. Where many may read at a time take a
+/// shared_mutex; where several may be inside, or another task gives it up, a semaphore; to hand things over, a channel;
+/// where a process may be killed that uses it, a robust_mutex.
+///
+/// Who waits is queued on its own executor when the mutex is its, and resumed there in this turn or the next.
+///
 /// @threads  A coroutine unlocks it in a turn of the executor on which it locked it; a thread, anywhere.
-/// @limits   Not recursive. A process that is killed while it holds one that is shared keeps it for ever:
-///           robust_mutex. An executor of number 2^29 of its process cannot use it.
+/// @limits   Not recursive. An executor of number 2^29 of its process cannot use it. Between processes: one that is
+///           killed while it holds it keeps it for ever; of one that is killed when it was woken and does not hold it
+///           yet, nobody hears: it is free then, and others sleep for it until somebody else has had to wait for it.
 class mutex {
  public:
   class guard;
@@ -51,8 +58,8 @@ class mutex {
   /// @errors        std::bad_alloc   it is taken, and there is no memory for the executor's queue
   /// @cancellation  Safe: a coroutine that was stopped does not hold it, and keeps nobody from it. Where it is free it
   ///                is taken, also in a scope that is cancelled.
-  /// @limits        When it is taken by another executor or thread, Linux 6.7 wakes the executor; before that it looks
-  ///                again each millisecond.
+  /// @limits        When it is taken by another executor or thread, Linux 6.7 wakes the executor; before that, and with
+  ///                executor_options::iopoll, it looks again each millisecond.
   [[nodiscard("a lock is awaited: what is not locks nothing")]]
   lock_operation lock() noexcept;
 

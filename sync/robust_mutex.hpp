@@ -24,6 +24,10 @@ namespace gyre::sync {
 ///     held.make_consistent();
 ///   }
 ///
+/// Among the threads and executors of one process, and with a condition_variable, take a mutex, which costs less.
+///
+/// Who waits is queued on its own executor when the mutex is its, and resumed there in this turn or the next.
+///
 /// Standard layout. It has two pointers, which mean something to its owner alone.
 ///
 /// @threads  The owner is a thread: for a coroutine, that of its executor. It is unlocked there.

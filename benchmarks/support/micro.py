@@ -69,6 +69,7 @@ LINES = {
     ('hop_in_ring', '2'): ('the same asleep in rings, two cores', ('gyre', 10000)),
     ('post', 'real_time'): ('posts of four threads, each; floor: a lock and a vector', None),
     ('free_mutex', ''): ('mutex, free: lock and unlock', ('gyre', 10)),
+    ('free_unbiased_mutex', ''): ('the same, and a thread has used it, too', None),
     ('mutex_hand_over', ''): ('mutex, handed on among 100 coroutines; floor: they yield', ('gyre', 40)),
     ('two_executors', 'real_time'): ('mutex, 10 coroutines each on two executors; floor: std::mutex', None),
     ('executor_and_thread', 'real_time'): ('mutex, an executor and a thread; floor: the same', None),

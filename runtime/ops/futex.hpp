@@ -32,6 +32,9 @@ class futex_expectation {
   futex_expectation(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                     futex_kind kind = futex_kind::process_private) noexcept;
 
+  /// Whether it is process_private.
+  [[nodiscard]] bool is_within_process() const noexcept;
+
  private:  // struct futex_waitv
   std::uint64_t expected_;
   std::uint64_t address_;
@@ -44,7 +47,9 @@ class futex_expectation {
 ///
 /// @param word      Outlives the wait.
 /// @param expected  What it has to hold. Where it does not, there is nothing to wait for.
-/// @return          true: it was woken, perhaps spuriously. false: the word held something else.
+/// @return          true: it was woken, perhaps spuriously. false: the word held something else; or the process may
+///                  have no thread, nor ask for what a first one brings (Linux 6.16, seccomp): a wake from a later one
+///                  would not find a wait that is process_private, so that it does not begin.
 /// @errors          invalid_argument   before Linux 6.7
 ///                  bad_address        the word is no memory of this process
 /// @cancellation    Safe: a wait that was stopped has taken no wake. See the top of this file for one that was woken.

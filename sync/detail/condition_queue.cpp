@@ -18,7 +18,7 @@ const std::atomic<std::uint32_t>& word_at(const void* address) noexcept {
 
 }  // namespace
 
-condition_queue::condition_queue(word_queues& home) noexcept : kernel_request{&ended, &describe}, home_{home} {}
+condition_queue::condition_queue(word_queues& home) noexcept : word_wait{home, &ended, &describe} {}
 
 condition_queue::~condition_queue() {
   GYRE_ASSERT(phase_ == phase::idle && waiters_count_ == 0, "nobody waits for a condition when the executor ends");
@@ -91,7 +91,7 @@ bool condition_queue::let_first_go(condition_words& words, std::uint64_t now) no
 void condition_queue::sleep(condition_words&) noexcept {
   somebody_went_ = false;
   phase_ = phase::asleep;
-  home_.loop.submit(*this);
+  wait_begins();
 }
 
 // When nobody waits here: wants its wait in the kernel back, or is of no use any more. It may be given back after this.
@@ -99,7 +99,7 @@ void condition_queue::rest() noexcept {
   if (waiters_count_ > 0) return;
   if (phase_ == phase::asleep) {
     phase_ = phase::leaving;
-    home_.loop.submit_cancel(*this);
+    wait_is_over();
   } else if (phase_ == phase::idle) {
     home_.conditions.give_back(*this);
   }
@@ -107,13 +107,13 @@ void condition_queue::rest() noexcept {
 
 void condition_queue::describe(kernel_request& self, io_uring_sqe& sqe) noexcept {
   auto& queue = static_cast<condition_queue&>(self);
-  queue.home_.describe_wait(sqe, word_at(queue.address), condition_words::count(queue.seen_), queue.kind_);
+  ops::prepare_futex_wait(sqe, word_at(queue.address), condition_words::count(queue.seen_), queue.kind_);
 }
 
 void condition_queue::ended(kernel_request& self, std::int32_t res, std::uint32_t) noexcept {
   auto& queue = static_cast<condition_queue&>(self);
   queue.phase_ = phase::idle;
-  const bool woken = queue.home_.was_woken(res);
+  const bool woken = queue.was_woken(res);
   if (auto* const first = static_cast<condition_wait_base*>(queue.waiting_.front())) queue.look(*first->words_, woken);
   else if (woken)
     futex_wake(word_at(queue.address), every_waiter, queue.kind_);  // it may be gone: only its address is used

@@ -22,9 +22,9 @@
 // first waiter finds it.
 #pragma once
 
-#include <gyre/runtime/kernel_request.hpp>
 #include <gyre/runtime/ops/futex.hpp>
 #include <gyre/runtime/suspension.hpp>
+#include <gyre/sync/detail/word_wait.hpp>
 
 #include <atomic>
 #include <bit>
@@ -36,7 +36,6 @@ struct io_uring_sqe;
 namespace gyre::sync::detail {
 
 class condition_wait_base;
-class word_queues;
 
 struct condition_words {
   static constexpr std::uint64_t one_notify = 1;
@@ -63,7 +62,7 @@ struct condition_words {
 /// How often in a row notify_one() prefers a coroutine of its own executor while others wait, too.
 inline constexpr std::uint32_t own_notifies_max = 64;
 
-class condition_queue final : public kernel_request {
+class condition_queue final : public word_wait {
  public:
   explicit condition_queue(word_queues& home) noexcept;
   condition_queue(const condition_queue&) = delete;
@@ -93,7 +92,6 @@ class condition_queue final : public kernel_request {
   static void describe(kernel_request& self, io_uring_sqe& sqe) noexcept;
   static void ended(kernel_request& self, std::int32_t res, std::uint32_t flags) noexcept;
 
-  word_queues& home_;
   suspension_list waiting_;
   std::size_t waiters_count_ = 0;
   std::uint64_t seen_ = 0;

@@ -43,12 +43,16 @@ class gate : lock_word {
   }
 
   /// Takes `count` from how often it is closed, which is as much at least: opens it when nothing is left.
-  void lower(std::uint64_t count) noexcept {
+  /// Returns whether nothing is left. Then the gate may be gone: who was let through destroys it.
+  bool lower(std::uint64_t count) noexcept {
     for (word seen = lock_.look();;) {
       GYRE_ASSERT(count <= number_in(seen), "a latch is counted down to zero and not below");
       const bool opens = number_in(seen) == count;
-      if (opens && (seen & waited) != 0) return let_all_through();
-      if (lock_.try_change(seen, seen - count * one)) return;
+      if (opens && (seen & waited) != 0) {
+        let_all_through();
+        return true;
+      }
+      if (lock_.try_change(seen, seen - count * one)) return opens;
     }
   }
 

@@ -22,7 +22,7 @@ ops::futex_kind kind_of(lock_sort sort) noexcept {
 }  // namespace
 
 lock_queue::lock_queue(word_queues& home) noexcept
-    : kernel_request{&ended, &describe}, home_{home}, tag_in_process_{home.loop.number() + 1} {}
+    : word_wait{home, &ended, &describe}, tag_in_process_{home.loop.number() + 1} {}
 
 lock_queue::~lock_queue() {
   GYRE_ASSERT(phase_ == phase::idle && waiters_count_ == 0, "nobody waits for a lock when the executor ends");
@@ -112,7 +112,7 @@ void lock_queue::let_others_in(mutex_word& lock) noexcept {
   hand_overs_count_ = 0;
   if (sort_ == lock_sort::robust) {
     give_up_and_wake(lock);
-    if (phase_ == phase::idle) pause();
+    if (phase_ == phase::idle) sleep_for_a_moment();
     return;
   }
   give_up(lock, mutex_word::waits);
@@ -152,17 +152,15 @@ lock_wait& lock_queue::pop_first() noexcept {
 
 void lock_queue::sleep_on(std::uint32_t expected) noexcept {
   expected_ = expected;
-  pauses_ = false;
   phase_ = phase::asleep;
-  home_.loop.submit(*this);
+  wait_begins();
   if (sort_ == lock_sort::robust || mutex_word::owner(expected) == 0) look_later();
 }
 
 // Sleeps for a moment, whatever the word says.
-void lock_queue::pause() noexcept {
-  pauses_ = true;
+void lock_queue::sleep_for_a_moment() noexcept {
   phase_ = phase::asleep;
-  home_.loop.submit(*this);
+  pause();
 }
 
 void lock_queue::look_later() noexcept {
@@ -176,7 +174,7 @@ void lock_queue::look_timer::expired(timer& self) noexcept {
   lock_queue& queue = static_cast<look_timer&>(self).queue;
   if (queue.phase_ != phase::asleep) return;
   const bool is_free = mutex_word::owner(word_at(queue.address).load(std::memory_order_relaxed)) == 0;
-  if (is_free) queue.home_.loop.submit_cancel(queue);  // it takes the lock when that has ended
+  if (is_free) queue.wait_is_over();  // it takes the lock when that has ended
   else queue.look_later();
 }
 
@@ -185,7 +183,7 @@ void lock_queue::rest() noexcept {
   if (waiters_count_ > 0) return;
   if (phase_ == phase::asleep) {
     phase_ = phase::leaving;
-    home_.loop.submit_cancel(*this);
+    wait_is_over();
   } else if (phase_ == phase::idle && holds_count_ == 0) {
     home_.locks.give_back(*this);
   }
@@ -193,15 +191,14 @@ void lock_queue::rest() noexcept {
 
 void lock_queue::describe(kernel_request& self, io_uring_sqe& sqe) noexcept {
   auto& queue = static_cast<lock_queue&>(self);
-  if (queue.pauses_) return queue.home_.describe_pause(sqe);
-  queue.home_.describe_wait(sqe, word_at(queue.address), queue.expected_, kind_of(queue.sort_));
+  ops::prepare_futex_wait(sqe, word_at(queue.address), queue.expected_, kind_of(queue.sort_));
 }
 
 void lock_queue::ended(kernel_request& self, std::int32_t res, std::uint32_t) noexcept {
   auto& queue = static_cast<lock_queue&>(self);
   queue.phase_ = phase::idle;
   if (queue.look_timer_.armed()) queue.home_.loop.disarm_on(gyre::detail::clock_id::steady, queue.look_timer_);
-  const bool woken = queue.home_.was_woken(res);
+  const bool woken = queue.was_woken(res);
   if (queue.waiters_count_ > 0) {
     auto& first = static_cast<lock_wait&>(*queue.waiting_.front());
     queue.contend(first.lock(), woken);

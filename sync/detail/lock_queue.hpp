@@ -36,13 +36,13 @@
 // Whoever is woken for a robust lock may be killed before he has it. So a queue that sleeps for one looks for itself
 // now and then (look_interval), and does not sleep on 0 | waits: it pauses for a moment instead.
 //
-// Kernels before 6.7 have no such wait: there a timeout takes its place, and the word is looked at once a millisecond.
+// Where the kernel has no such wait a pause takes its place (word_wait.hpp): the word is looked at once a millisecond.
 #pragma once
 
-#include <gyre/runtime/kernel_request.hpp>
 #include <gyre/runtime/suspension.hpp>
 #include <gyre/sync/detail/lock_wait.hpp>
 #include <gyre/sync/detail/mutex_word.hpp>
+#include <gyre/sync/detail/word_wait.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -51,12 +51,10 @@ struct io_uring_sqe;
 
 namespace gyre::sync::detail {
 
-class word_queues;
-
 /// How often in a row coroutines of one executor hand a lock on among themselves while others sleep for it.
 inline constexpr std::uint32_t hand_overs_max = 64;
 
-class lock_queue final : public kernel_request {
+class lock_queue final : public word_wait {
  public:
   explicit lock_queue(word_queues& home) noexcept;
   lock_queue(const lock_queue&) = delete;
@@ -90,7 +88,7 @@ class lock_queue final : public kernel_request {
   void refuse_all() noexcept;
   [[nodiscard]] lock_wait& pop_first() noexcept;
   void sleep_on(std::uint32_t expected) noexcept;
-  void pause() noexcept;
+  void sleep_for_a_moment() noexcept;
   void look_later() noexcept;
   void rest() noexcept;
   static void describe(kernel_request& self, io_uring_sqe& sqe) noexcept;
@@ -104,10 +102,8 @@ class lock_queue final : public kernel_request {
     lock_queue& queue;
   };
 
-  word_queues& home_;
   const std::uint32_t tag_in_process_;
   look_timer look_timer_{*this};
-  bool pauses_ = false;
   suspension_list waiting_;
   std::size_t waiters_count_ = 0;
   std::uint32_t holds_count_ = 0;

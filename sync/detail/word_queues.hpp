@@ -10,8 +10,6 @@
 #include <gyre/sync/detail/condition_queue.hpp>
 #include <gyre/sync/detail/lock_queue.hpp>
 
-#include <cstdint>
-
 namespace gyre::sync::detail {
 
 class word_queues {
@@ -21,19 +19,7 @@ class word_queues {
   executor& loop;
   address_table<lock_queue, word_queues> locks;
   address_table<condition_queue, word_queues> conditions;
-
-  /// Describes a wait on a word; where the kernel has none, a look at it a little later.
-  void describe_wait(io_uring_sqe& sqe, const std::atomic<std::uint32_t>& word, std::uint32_t expected,
-                     ops::futex_kind kind) const noexcept;
-
-  /// Describes a look at it a little later in any case.
-  void describe_pause(io_uring_sqe& sqe) const noexcept;
-
-  /// What came of either. Returns whether it took a wake.
-  [[nodiscard]] bool was_woken(std::int32_t res) noexcept;
-
- private:
-  bool kernel_waits_on_words_ = true;
+  bool kernel_waits_on_words = true;  // until it has said that it does not: see word_wait.hpp
 };
 
 }  // namespace gyre::sync::detail

@@ -17,6 +17,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <initializer_list>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -99,6 +100,25 @@ std::vector<int> left_in(channel<int>& drained) {
   return left;
 }
 
+using tasks = std::initializer_list<const root_task<void>*>;
+
+std::ptrdiff_t waiting_count(tasks among) {
+  return std::ranges::count_if(among, [](const auto* each) { return !each->done(); });
+}
+
+// When nothing goes on any more, and before anything is taken out: whoever waits still waits for somebody who is not
+// there. Otherwise a wake was lost.
+void check_who_waits(const channel<int>& at, tasks senders, tasks receivers) {
+  const auto senders_count = waiting_count(senders);
+  const auto receivers_count = waiting_count(receivers);
+  if (at.closed()) CHECK(senders_count + receivers_count == 0);
+  if (senders_count > 0) CHECK(at.size() == at.capacity());
+  if (receivers_count > 0) {
+    CHECK(at.size() == 0);
+    CHECK(senders_count == 0);
+  }
+}
+
 // An executor for each of three tasks, all on this thread.
 class stage {
  public:
@@ -146,6 +166,7 @@ TEST_CASE("two senders and a receiver, and stops of all: no item is lost or doub
       on.add_turns(next);
       on.add_stops(next, roots);
       next.take_all(choose);
+      check_who_waits(through, {&roots[0], &roots[1]}, {&roots[2]});
 
       const auto left_over = left_in(through);
       on.wind_up(through);
@@ -172,6 +193,7 @@ TEST_CASE("a sender, two receivers, stops of these and a close(): no item is los
       on.add_stops(next, roots, 1);
       next.perhaps("close", [&] { through.close(); });
       next.take_all(choose);
+      check_who_waits(through, {&roots[0]}, {&roots[1], &roots[2]});
 
       const auto left_over = left_in(through);
       on.wind_up(through);
@@ -196,6 +218,7 @@ TEST_CASE("senders and receivers of two on one executor, and one on another: no 
       on.add_turns(next);
       on.add_stops(next, roots);
       next.take_all(choose);
+      check_who_waits(through, {&roots[0], &roots[2]}, {&roots[1], &roots[3]});
 
       const auto left_over = left_in(through);
       on.wind_up(through);
@@ -222,6 +245,8 @@ TEST_CASE("two selects that point at each other, stops of both and a close(): on
       next.perhaps("close", [&] { a.close(); });
       next.perhaps("an item", [&] { kept.sent.push_back(b.try_send(3) ? 3 : 0); });
       next.take_all(choose);
+      check_who_waits(a, {&roots[1]}, {&roots[0]});
+      check_who_waits(b, {&roots[0]}, {&roots[1]});
 
       std::erase(kept.sent, 0);
       auto left_over = left_in(a);
@@ -251,6 +276,8 @@ TEST_CASE("a select over two channels with a sender each, stops and a close(): i
       next.perhaps("stop a sender", [&] { roots[1].cancel(); });
       next.perhaps("close", [&] { a.close(); });
       next.take_all(choose);
+      check_who_waits(a, {&roots[1]}, {&roots[0]});
+      check_who_waits(b, {&roots[2]}, {&roots[0]});
 
       auto left_over = left_in(a);
       for (const int item : left_in(b)) left_over.push_back(item);
@@ -278,6 +305,8 @@ TEST_CASE("two selects over the same two channels, in either order of them, and 
     next.once("an item into a", [&] { kept.sent.push_back(a.try_send(1) ? 1 : 0); });
     next.once("an item into b", [&] { kept.sent.push_back(b.try_send(2) ? 2 : 0); });
     next.take_all(choose);
+    check_who_waits(a, {}, {&roots[0], &roots[1]});
+    check_who_waits(b, {}, {&roots[0], &roots[1]});
 
     auto left_over = left_in(a);
     for (const int item : left_in(b)) left_over.push_back(item);
@@ -319,6 +348,7 @@ TEST_CASE("a sender and a receiver with a deadline each, and a stop of each: no 
       next.perhaps("stop the sender", [&] { roots[0].cancel(); });
       next.perhaps("stop the receiver", [&] { roots[1].cancel(); });
       next.take_all(choose);
+      check_who_waits(through, {&roots[0]}, {&roots[1]});
 
       const auto left_over = left_in(through);
       through.close();

@@ -602,6 +602,30 @@ TEST_CASE("a kernel that cannot wait on words is asked for a time instead") {
   CHECK(one.is_done());
 }
 
+TEST_CASE("an executor that polls devices looks at the condition now and then, and asks the kernel no more") {
+  scripted_executor here{{.modes = {.iopoll = true}}};
+  scripted_executor there;
+  here.script.answer = [](const auto&) { return std::optional{-EINVAL}; };
+  place at;
+  taker one{here.loop, at};
+  for (int turn = 0; turn < 10; ++turn) here.loop.turn(/*may_park=*/false);
+  REQUIRE(here.script.taken_count(IORING_OP_FUTEX_WAIT) == 1);
+  REQUIRE(here.script.taken_count(IORING_OP_TIMEOUT) == 0);
+  CHECK(!here.loop.has_work());
+
+  SUBCASE("it is notified") {
+    put_from(there, at, 1, notify::one);
+    here.run_for(2ms);
+    CHECK(one.is_done());
+  }
+  SUBCASE("it is stopped") {
+    here.advance(1ms);
+    here.stop(one.root);
+    CHECK(one.noted.how == ended::stopped);
+  }
+  CHECK(here.loop.timers().empty());
+}
+
 TEST_CASE("threads and coroutines notify each other on the kernel") {
   for (const auto kind : {futex_kind::process_private, futex_kind::process_shared}) {
     constexpr int rounds_count = 100;

@@ -157,14 +157,15 @@ TEST_CASE("unlock() makes a waiter ready, and resumes nobody inside the call") {
   unlock_in_turn(on, second);
 }
 
-TEST_CASE("a hundred coroutines that contend on one executor make no system call") {
-  constexpr int tasks_count = 100;
-  constexpr int rounds_count = 100;
-  executor loop;
+namespace {
+
+// So many coroutines that each count so often, and let others run while they hold the mutex.
+constexpr int tasks_count = 100;
+constexpr int rounds_count = 100;
+
+int count_together(executor& loop) {
   mutex locked;
   int counter = 0;
-  const auto before = loop.statistics();
-
   loop.run([&]() -> task<> {
     co_await with_task_group([&](task_group& all) -> task<> {
       for (int i = 0; i < tasks_count; ++i)
@@ -179,10 +180,30 @@ TEST_CASE("a hundred coroutines that contend on one executor make no system call
       co_return;
     });
   });
+  return counter;
+}
 
-  CHECK(counter == tasks_count * rounds_count);
+}  // namespace
+
+TEST_CASE("a hundred coroutines that contend on one executor ask nothing of its ring") {
+  executor loop;
+  const auto before = loop.statistics();
+
+  CHECK(count_together(loop) == tasks_count * rounds_count);
+
   CHECK(loop.statistics().sqes == before.sqes);
   CHECK(loop.statistics().enters == before.enters);
+}
+
+// A wake is futex(2), which no ring counts.
+TEST_CASE("a hundred coroutines that contend on one executor wake nobody in the kernel") {
+  scripted_futexes kernel;
+  served_executor on{kernel};
+
+  CHECK(count_together(on.loop) == tasks_count * rounds_count);
+
+  CHECK(kernel.wakes_count() == 0);
+  CHECK(on.script.enters_count() == 0);
 }
 
 TEST_CASE("a hundred who wait for another executor wait in the kernel once") {
@@ -499,6 +520,51 @@ TEST_CASE("a kernel that cannot wait on words is asked for a time instead") {
   CHECK(second.holds());
   unlock_in_turn(here, second);
   CHECK(third.noted.how == ended::stopped);
+}
+
+// Such a ring refuses nearly everything: a wait on a word, and a timeout.
+TEST_CASE("an executor that polls devices looks at the word now and then, and asks the kernel no more") {
+  scripted_executor there;
+  scripted_executor here{{.modes = {.iopoll = true}}};
+  here.script.answer = [](const auto&) { return std::optional{-EINVAL}; };
+  mutex locked;
+  holder first{there, locked};
+  outcome noted;
+  auto second = here.loop.start(observe(locked.lock(), noted));
+  for (int turn = 0; turn < 10; ++turn) here.loop.turn(/*may_park=*/false);
+  REQUIRE(here.script.taken_count(IORING_OP_FUTEX_WAIT) == 1);
+  REQUIRE(here.script.taken_count(IORING_OP_TIMEOUT) == 0);
+  CHECK(!here.loop.has_work());
+
+  SUBCASE("it gets the mutex") {
+    unlock_in_turn(there, first);
+    here.advance(1ms);
+    CHECK(noted.how == ended::with_value);
+  }
+  SUBCASE("it is stopped") {
+    here.advance(1ms);
+    here.stop(second);
+    CHECK(noted.how == ended::stopped);
+    unlock_in_turn(there, first);
+  }
+  CHECK(here.loop.timers().empty());
+  CHECK(here.script.taken_count(IORING_OP_FUTEX_WAIT) == 1);
+}
+
+TEST_CASE("an executor that polls devices sleeps while a thread has the mutex") {
+  executor loop{{.iopoll = iopoll_mode::busy}};
+  mutex locked;
+  std::optional<mutex::guard> of_thread;
+  std::thread{[&] { of_thread.emplace(locked.lock_blocking()); }}.join();
+  outcome noted;
+  auto root = loop.start(observe(locked.lock(), noted));
+
+  for (int turn = 0; turn < 20; ++turn) loop.turn(/*may_park=*/true);
+  CHECK(loop.statistics().parks >= 8);
+  of_thread->unlock();
+  turn_until_done(loop, root);
+
+  CHECK(noted.how == ended::with_value);
 }
 
 TEST_CASE("a lock has a deadline, and one that comes in time is kept") {

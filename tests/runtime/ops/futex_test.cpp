@@ -8,6 +8,7 @@
 #include <gyre/runtime/ops/futex.hpp>
 
 #include "../../support/child.hpp"
+#include "../../support/forbidden.hpp"
 #include "../../support/outcome.hpp"
 #include "../../support/scripted.hpp"
 #include "../../support/turning.hpp"
@@ -16,6 +17,7 @@
 #include <liburing.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -191,6 +193,53 @@ TEST_CASE("a wait that began before the first thread of the process is woken aft
   }};
 
   CHECK(fresh.wait().exit_status == 0);
+}
+
+// As above where no thread is to be had when the wait begins, and one later.
+TEST_CASE("a wait that began where the process could have no thread is woken by the first that it has") {
+  child full{[] {
+    constexpr ::uid_t nobody = 65534;  // root may have as many as it likes
+    executor loop;
+    if (::geteuid() == 0 && ::setuid(nobody) != 0) return 2;
+    ::rlimit limit{};
+    ::getrlimit(RLIMIT_NPROC, &limit);
+    const ::rlimit none{.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    ::setrlimit(RLIMIT_NPROC, &none);
+    word waited_on = 0;
+    waiting one{loop, waited_on};
+    ::setrlimit(RLIMIT_NPROC, &limit);
+    long woken_count = 0;
+    std::thread{[&] { woken_count = wake_by_system_call(waited_on, 1); }}.join();
+    loop.run_ready();
+    one.root.cancel();
+    turn_until_done(loop, one.root);
+    return woken_count == 1 && one.woken == true ? 0 : 1;
+  }};
+
+  CHECK(full.wait().exit_status == 0);
+}
+
+TEST_CASE("where nothing makes sure that a wait is found by its wake, it ends at once") {
+  child confined{[] {
+    executor loop;
+    if (install_filter({SYS_clone, SYS_clone3, SYS_prctl}, SECCOMP_RET_ERRNO | EPERM) != 0) return 2;
+    word waited_on = 0;
+    waiting one{loop, waited_on};
+    const std::vector expected{ops::futex_expectation{waited_on, 0}};
+    bool any_ended = false;
+    auto any = loop.start([](const auto& on, bool& ended) -> task<> {
+      ended = !(co_await ops::futex_wait_any(on)).has_value();
+    }(expected, any_ended));
+    waiting shared_one{loop, waited_on, shared};
+    const bool well = one.woken == false && any_ended && !shared_one.woken.has_value();
+    shared_one.root.cancel();
+    turn_until_done(loop, shared_one.root);
+    return well ? 0 : 1;
+  }};
+
+  const auto end = confined.wait();
+  if (end.exit_status == 2) MESSAGE("skipped: seccomp filters are not to be had here");
+  else CHECK(end.exit_status == 0);
 }
 
 TEST_CASE("a cancelled wait takes no wake with it") {
