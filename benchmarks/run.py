@@ -4,9 +4,9 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, buffers, file_reads, fio, small_files, copy_file, stat_names, group_commit, task, when, timer,
-deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross, offload, spread, recv_stream, relay, send_zc, udp,
-idle_connections, echo, short, transfer, instructions; without one, all run.
+NAME is one of nop, buffers, file_reads, fio, small_files, copy_file, stat_names, group_commit, task, fibers, when,
+timer, deadline, chain, cancel, channel, sleepers, sync, yield, lock, cross, offload, spread, recv_stream, relay,
+send_zc, udp, log_sinks, idle_connections, echo, short, transfer, instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
 """
@@ -40,6 +40,7 @@ BENCHMARKS = {
     'group_commit': ('Records of a log that are on the device',
                      lambda build, quick: micro.measure(build, 'group_commit', quick)),
     'task': ('Calling coroutines', lambda build, quick: micro.measure(build, 'task', quick)),
+    'fibers': ('Ordinary code that waits', lambda build, quick: micro.measure(build, 'fibers', quick)),
     'when': ('Tasks side by side', lambda build, quick: micro.measure(build, 'when', quick)),
     'timer': ('Deadlines that are not reached', lambda build, quick: micro.measure(build, 'timer', quick)),
     'deadline': ('A deadline on one recv', lambda build, quick: micro.measure(build, 'deadline', quick)),

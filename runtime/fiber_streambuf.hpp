@@ -23,13 +23,26 @@
 namespace gyre {
 
 /// Of a reader, a writer, or both. It refers to the stream, which outlives it.
+///
+/// @errors         None by itself: what the stream throws becomes badbit in whatever reads or writes here, and error()
+///                 keeps it. Who has asked for exceptions (std::ios::exceptions()) gets what the stream has thrown.
+///                 After an error the next call tries the stream again; what was to be written then is lost.
+/// @cancellation   A stop comes where the stream is awaited. Functions of the standard library catch it, as everything,
+///                 and set badbit; the next fiber::await() unwinds the fiber, and until then nothing is read or written
+///                 here. Bytes that were read and not taken go with the buffer; of those that were to be written, any
+///                 part may have been.
+/// @threads        From one fiber at a time; whatever waits asserts that it is on one.
+/// @limits         No positions (seekoff() fails), and nothing is put back beyond what the buffer holds.
 template <class Stream>
   requires async_reader<Stream> || async_writer<Stream>
 class fiber_streambuf : public std::streambuf {
  public:
   static constexpr std::size_t default_bytes = 4096;
 
+  /// @param over          The stream. It outlives the buffer, and nobody else reads or writes it meanwhile.
   /// @param buffer_bytes  How much is read and written at a time, at least 1: memory for each direction that it has.
+  /// @errors              std::bad_alloc.
+  /// @threads             Any place: it awaits nothing.
   explicit fiber_streambuf(Stream& over, std::size_t buffer_bytes = default_bytes) : over_{over} {
     GYRE_ASSERT(buffer_bytes > 0, "a buffer has room for something");
     if constexpr (async_reader<Stream>) incoming_.resize(buffer_bytes);
@@ -41,6 +54,9 @@ class fiber_streambuf : public std::streambuf {
 
   /// Writes what was not flushed, as std::filebuf does, unless an exception is on its way. As there, nobody hears of an
   /// error: who wants to hear flushes before.
+  ///
+  /// @cancellation  A stop that comes meanwhile is caught, as every error: the code hears of it at its next await.
+  /// @threads       On a fiber; elsewhere, and on one that was stopped, nothing is written.
   ~fiber_streambuf() override {
     if (pptr() == pbase() || std::uncaught_exceptions() > 0 || !fiber::is_current()) return;
     try {
@@ -49,7 +65,8 @@ class fiber_streambuf : public std::streambuf {
     }
   }
 
-  /// What the stream has failed with; none while it has not.
+  /// What the stream has failed with last; none while it has not. A std::system_error's code: exceptions of other
+  /// types leave badbit, and nothing here.
   [[nodiscard]] std::error_code error() const noexcept { return error_; }
 
  protected:

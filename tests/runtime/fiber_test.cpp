@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -87,6 +88,15 @@ std::size_t stacks_count() {
     if (std::string_view{rights.data()} == "---p" && end - begin == detail::fiber_stack::guard_bytes) ++count;
   }
   return count;
+}
+
+// Memory that this process has: statm of proc(5).
+std::size_t resident_pages() {
+  std::ifstream statm{"/proc/self/statm"};
+  std::size_t size = 0;
+  std::size_t resident = 0;
+  statm >> size >> resident;
+  return resident;
 }
 
 }  // namespace
@@ -333,6 +343,42 @@ TEST_CASE("a stop that is there before the fiber awaits unwinds it at its first 
   CHECK(noted == std::vector<std::string>{"began", "cancelled"});
 }
 
+TEST_CASE("a fiber is stopped at whichever of its awaits it waits in, at any depth, and its destructors have run") {
+  constexpr int awaits_count = 6;
+  struct walk {
+    std::vector<std::string>& noted;
+    void down(int depth) {
+      const note_end local{noted, "left " + std::to_string(depth)};
+      if (depth < awaits_count / 2) {
+        fiber::await(sleep_for(1s));
+        down(depth + 1);
+        fiber::await(sleep_for(1s));
+      }
+    }
+  };
+  for (int stopped_at = 0; stopped_at < awaits_count; ++stopped_at) {
+    CAPTURE(stopped_at);
+    scripted_executor on;
+    std::vector<std::string> noted;
+    auto root = on.loop.start(on_fiber([&] {
+      walk{noted}.down(0);
+      noted.emplace_back("the end");
+    }));
+    on.loop.run_ready();
+    for (int passed = 0; passed < stopped_at; ++passed) on.advance(1s);
+    CHECK(!root.done());
+
+    root.cancel();
+    on.loop.run_ready();
+
+    CHECK(root.stopped());
+    const int depth_entered = std::min(stopped_at, awaits_count / 2);
+    std::vector<std::string> expected;
+    for (int depth = depth_entered; depth >= 0; --depth) expected.push_back("left " + std::to_string(depth));
+    CHECK(noted == expected);
+  }
+}
+
 TEST_CASE("code that catches everything hears of the stop again at its next await") {
   scripted_executor on;
   int caught_count = 0;
@@ -476,6 +522,34 @@ TEST_CASE("a thread keeps stacks up to so many bytes, and gives the others back"
     CHECK(stacks_count() == before + detail::fiber_stack::kept_bytes_max / (std::size_t{1} << 20U));
   }}.join();
   CHECK(stacks_count() == before);
+}
+
+TEST_CASE("a hundred thousand fibers, a thousand at a time, take the memory of a thousand") {
+  constexpr int rounds_count = 100;
+  constexpr int at_a_time = 1'000;
+  std::thread{[] {
+    executor loop;
+    const auto run_some = [&] {
+      loop.run([]() -> task<> {
+        co_await with_task_group([](task_group& group) -> task<> {
+          for (int i = 0; i < at_a_time; ++i)
+            group.start(
+                on_fiber([] { fiber::await(this_task::yield()); }, {.stack_bytes = fiber_options::stack_bytes_min}));
+          co_return;
+        });
+      }());
+    };
+    run_some();
+    const std::size_t stacks_after_one = stacks_count();
+    const std::size_t pages_after_one = resident_pages();
+
+    for (int round = 1; round < rounds_count; ++round) run_some();
+
+    CHECK(stacks_count() <= stacks_after_one);
+    // 16 MiB, where each round more would be as many. AddressSanitizer keeps what was freed.
+    constexpr std::size_t noise_pages = 4'096;
+    if constexpr (!GYRE_DETAIL_ADDRESS_SANITIZER) CHECK(resident_pages() < pages_after_one + noise_pages);
+  }}.join();
 }
 
 TEST_CASE("a stack is as large as was asked for") {
