@@ -27,7 +27,7 @@ HARMLESS = {
                          'uname',
     'signals of a thread': 'pthread_sigmask sigaction sigaddset sigdelset sigemptyset sigfillset sigismember '
                            'raise sigaltstack sigpending',
-    'held for some instructions': 'pthread_mutex_lock pthread_mutex_unlock pthread_once',
+    'held for some instructions': 'pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock pthread_once',
     'threads': 'pthread_atfork pthread_attr_* pthread_create pthread_self pthread_setname_np',
     'waits, on threads of pools and outside turns: those of sync and offload are tested there':
         'pthread_cond_clockwait pthread_join',
