@@ -4,8 +4,8 @@
 
   run.py [NAME...] [--quick] [--build FOLDER] [--json FILE]
 
-NAME is one of nop, buffers, file_reads, small_files, stat_names, group_commit, task, when, timer, deadline, chain,
-cancel, channel, sleepers, sync, yield, lock, cross, offload, spread, recv_stream, relay, send_zc, udp,
+NAME is one of nop, buffers, file_reads, small_files, stat_names, group_commit, log_sinks, task, when, timer, deadline,
+chain, cancel, channel, sleepers, sync, yield, lock, cross, offload, spread, recv_stream, relay, send_zc, udp,
 idle_connections, echo, short, transfer, instructions; without one, all run.
 Builds nothing. --quick shows that everything works; its times mean nothing. Exit status 1 when a benchmark could not be
 run; a missed target is no failure.
@@ -36,6 +36,8 @@ BENCHMARKS = {
     'stat_names': ('What is behind a name', lambda build, quick: micro.measure(build, 'stat_names', quick)),
     'group_commit': ('Records of a log that are on the device',
                      lambda build, quick: micro.measure(build, 'group_commit', quick)),
+    'log_sinks': ('Lines of a log, for who logs them; floor: spdlog\'s basic_file_sink',
+                  lambda build, quick: micro.measure(build, 'log_sinks', quick)),
     'task': ('Calling coroutines', lambda build, quick: micro.measure(build, 'task', quick)),
     'when': ('Tasks side by side', lambda build, quick: micro.measure(build, 'when', quick)),
     'timer': ('Deadlines that are not reached', lambda build, quick: micro.measure(build, 'timer', quick)),
