@@ -9,6 +9,7 @@
 #include <gyre/runtime/log.hpp>
 #include <gyre/runtime/this_task.hpp>
 
+#include <fcntl.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <sys/stat.h>
@@ -72,7 +73,7 @@ uring_sink::uring_sink(std::string path, uring_sink_options options, opened_file
 }
 
 uring_sink::~uring_sink() {
-  if (executor::has_current()) detail::close_elsewhere(file_.release());
+  if (late_file_ && executor::has_current()) detail::close_elsewhere(std::move(late_file_));
 }
 
 void uring_sink::close() noexcept {
@@ -163,9 +164,16 @@ bool uring_sink::must_not_wait() const noexcept {
   return executor::has_current() || std::this_thread::get_id() == home_;
 }
 
-// The file is nobody else's to change any more, and each write(2) goes to its end.
-void uring_sink::write_directly(std::string_view line) const {
-  if (!write_all_directly(file_.fd().get(), line)) spdlog::throw_spdlog_ex("cannot write to " + path_, errno);
+// The writer has closed its file. Each write(2) goes to the end of this one, so that it takes no lock.
+void uring_sink::write_directly(std::string_view line) {
+  int fd = -1;
+  {
+    const std::lock_guard lock{late_mutex_};
+    constexpr int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
+    if (!late_file_) late_file_.reset(::open(path_.c_str(), flags, options_.permissions));
+    fd = late_file_.get();
+  }
+  if (!write_all_directly(fd, line)) spdlog::throw_spdlog_ex("cannot write to " + path_, errno);
 }
 
 void uring_sink::throw_what_failed() {
@@ -226,7 +234,9 @@ task<> uring_sink::write_all_batches() {
     co_await write_batch();
     settle_batch();
   }
-  if (const std::string untold = std::exchange(failure_, {}); !untold.empty()) log::error(untold);
+  const auto closed = co_await as_result(file_.close());
+  if (!closed) report("cannot close " + path_ + ": " + closed.error().message());
+  tell_untold_failure();
 }
 
 // Swaps the buffers. Notices are formatted without the lock, as that takes time, and a formatter may be anybody's.
@@ -349,6 +359,16 @@ std::string uring_sink::notice(const std::string& text) {
   return std::string{text_of(line)};
 }
 
+// The logger may be one of this sink: it is told without the lock.
+void uring_sink::tell_untold_failure() {
+  std::string untold;
+  {
+    const std::lock_guard lock{mutex_};
+    untold = std::exchange(failure_, {});
+  }
+  if (!untold.empty()) log::error(untold);
+}
+
 void uring_sink::report(std::string what) noexcept {
   const std::lock_guard lock{mutex_};
   failure_ = std::move(what);
@@ -411,7 +431,7 @@ void uring_sink::write_rest() noexcept {
     const ::timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
     if (!locked) ::nanosleep(&pause, nullptr);
   }
-  const int fd = file_.fd().get();
+  const int fd = file_.fd().get();  // -1 at the end of the region: nothing is buffered any more then
   std::string_view rest = std::string_view{batch_}.substr(batch_written_);
   struct ::stat about{};
   if (is_regular_ && ::fstat(fd, &about) == 0) {

@@ -32,6 +32,7 @@
 #include <gyre/runtime/scope.hpp>
 #include <gyre/runtime/task.hpp>
 #include <gyre/runtime/task_group.hpp>
+#include <gyre/runtime/unique_fd.hpp>
 #include <gyre/sync/auto_event.hpp>
 #include <gyre/sync/watch.hpp>
 
@@ -112,7 +113,7 @@ struct uring_sink_statistics {
 /// @threads  All of it is open to any thread. No signal handlers. Not in the child of a fork(2).
 class uring_sink final : public spdlog::sinks::sink {
  public:
-  /// Closes the file; where that may keep a turn, elsewhere.
+  /// Closes what was opened for lines that came after the region.
   ~uring_sink() override;
 
   /// As spdlog calls it. Waits at full_log::wait only, and in no executor's turn.
@@ -212,7 +213,7 @@ class uring_sink final : public spdlog::sinks::sink {
   fate take(std::string_view line);
   bool fits(std::size_t bytes) const noexcept;
   [[nodiscard]] bool must_not_wait() const noexcept;
-  void write_directly(std::string_view line) const;
+  void write_directly(std::string_view line);
   void throw_what_failed();
 
   // The writer, on its executor's thread.
@@ -227,6 +228,7 @@ class uring_sink final : public spdlog::sinks::sink {
   task<> move_files_up();
   task<> take_new_file(bool emptied);
   void report(std::string what) noexcept;
+  void tell_untold_failure();
   [[nodiscard]] std::string notice(const std::string& text);
   void wake_writer(bool asleep) noexcept {
     if (asleep) work_.set();
@@ -276,6 +278,10 @@ class uring_sink final : public spdlog::sinks::sink {
   std::string lost_why_;
   bool is_within_line_ = false;  // the file ends with a part of one
 
+  // When the sink is closed.
+  std::mutex late_mutex_;
+  unique_fd late_file_;  // guarded by late_mutex_; constant from the first late line on
+
   // Any thread.
   sync::auto_event work_;
   sync::watch<std::uint64_t> progress_{0};  // changes when lines are settled, or there is room: for coroutines
@@ -291,7 +297,8 @@ class uring_sink final : public spdlog::sinks::sink {
 ///     co_await serve();
 ///   });
 ///
-/// The sink may be kept by loggers for longer: from then on each line is written where it is logged.
+/// The sink may be kept by loggers for longer: the file is closed, and opened anew by the first line that comes after;
+/// each is written where it is logged.
 ///
 /// @param path    A relative one counts from the directory that is current whenever it is opened.
 /// @param body    Returns a task.

@@ -14,6 +14,7 @@
 
 #include "../support/captured_log.hpp"
 #include "../support/child.hpp"
+#include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
 #include "../support/small_disk.hpp"
 #include "../support/temp_folder.hpp"
@@ -64,8 +65,8 @@ std::shared_ptr<spdlog::logger> logger_of(const sink_ptr& sink) {
 
 // A sink whose file a test is: it opens at once, writes wait for the test, and what was written is kept.
 struct scripted_sink : scripted_executor {
-  explicit scripted_sink(uring_sink_options chosen = {}, std::string opened_file = "/dev/null")
-      : options{chosen}, really_opened{std::move(opened_file)}, root{loop.start(region(*this))} {
+  explicit scripted_sink(uring_sink_options chosen = {}, std::string its_path = "log")
+      : options{chosen}, path{std::move(its_path)}, root{loop.start(region(*this))} {
     script.answer = [this](const request& asked) { return answered(asked); };
     loop.run_ready();
     REQUIRE(sink != nullptr);
@@ -111,7 +112,7 @@ struct scripted_sink : scripted_executor {
   }
 
   uring_sink_options options;
-  std::string really_opened;
+  std::string path;  // "log" is no file
   sync::event may_end;
   sink_ptr sink;
   std::shared_ptr<spdlog::logger> logger;
@@ -121,7 +122,7 @@ struct scripted_sink : scripted_executor {
 
  private:
   static task<> region(scripted_sink& mine) {
-    co_await with_uring_sink("log", mine.options, [&mine](sink_ptr given) -> task<> {
+    co_await with_uring_sink(mine.path, mine.options, [&mine](sink_ptr given) -> task<> {
       mine.sink = std::move(given);
       co_await mine.may_end.wait();
     });
@@ -134,7 +135,7 @@ struct scripted_sink : scripted_executor {
   std::optional<std::int32_t> answered(const request& asked) const {
     switch (asked.opcode) {
       case IORING_OP_OPENAT:
-        return ::open(really_opened.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+        return ::open(path == "log" ? "/dev/null" : path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
       case IORING_OP_STATX:
         return 0;
       case IORING_OP_CLOSE:
@@ -286,6 +287,30 @@ TEST_CASE("what is logged after the region is written where it is logged") {
     co_await kept->flushed();
     co_await kept->room();
   });
+}
+
+TEST_CASE(
+    "the region leaves no descriptor, and a late line that cannot be written goes to the logger's error handler") {
+  const temp_folder folder;
+  sink_ptr kept;
+  executor loop;
+  const auto before = open_descriptors_count();
+  loop.run([&]() -> task<> {
+    co_await with_uring_sink(folder.file("log"), {}, [&](sink_ptr sink) -> task<> {
+      kept = std::move(sink);
+      co_return;
+    });
+  });
+  CHECK(open_descriptors_count() == before);
+
+  std::filesystem::remove_all(folder.path());
+  std::vector<std::string> errors;
+  const auto out = logger_of(kept);
+  out->set_error_handler([&](const std::string& what) { errors.push_back(what); });
+  out->info("nowhere to go");
+  REQUIRE(errors.size() == 1);
+  CHECK(errors.front().find("cannot write to " + folder.file("log")) != std::string::npos);
+  std::filesystem::create_directory(folder.path());
 }
 
 TEST_CASE("four threads log ten thousand lines each through a small buffer, and none is lost") {
@@ -494,10 +519,6 @@ TEST_CASE("a file that cannot be rotated becomes longer, and the logger's error 
 }
 
 TEST_CASE("a disk that is full loses lines with a count, and the log goes on when there is room again") {
-  if (sanitizer_forbids_threads_in_child) {
-    MESSAGE("skipped: the sink's file is closed on a thread of its own");
-    return;
-  }
   const temp_folder folder;
   CHECK(holds_on_small_disk(folder.path(), [&] {
     const auto path = folder.file("log");
