@@ -35,6 +35,7 @@ HARMLESS = {
                                  'socketpair',
     'sockets asked and told': 'freeaddrinfo getpeername getsockname getsockopt if_indextoname if_nametoindex listen '
                               'setsockopt shutdown',
+    'terminals asked, which answer from memory': 'isatty',
     'log lines, which ARCHITECTURE names': 'fprintf fwrite stderr',
     'C++': '_Z*',
 }
