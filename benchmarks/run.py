@@ -39,6 +39,8 @@ BENCHMARKS = {
     'stat_names': ('What is behind a name', lambda build, quick: micro.measure(build, 'stat_names', quick)),
     'group_commit': ('Records of a log that are on the device',
                      lambda build, quick: micro.measure(build, 'group_commit', quick)),
+    'log_sinks': ('Lines of a log, for who logs them; floor: spdlog\'s basic_file_sink',
+                  lambda build, quick: micro.measure(build, 'log_sinks', quick)),
     'task': ('Calling coroutines', lambda build, quick: micro.measure(build, 'task', quick)),
     'fibers': ('Ordinary code that waits', lambda build, quick: micro.measure(build, 'fibers', quick)),
     'when': ('Tasks side by side', lambda build, quick: micro.measure(build, 'when', quick)),

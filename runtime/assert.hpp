@@ -14,7 +14,8 @@
 
 namespace gyre::detail {
 
-/// Prints the broken condition, its reason and its place to standard error, and aborts.
+/// Prints the broken condition, its reason and its place to standard error, has last words said (last_words.hpp), and
+/// aborts.
 [[noreturn]] void assertion_failed(const char* condition, const char* reason, std::source_location where) noexcept;
 
 }  // namespace gyre::detail

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The texts of gyre's own errors, and the way from an errno to an exception.
 #include <gyre/runtime/error.hpp>
+#include <gyre/runtime/last_words.hpp>
 
 #include <cerrno>
 #include <cstdio>
@@ -51,6 +52,7 @@ std::error_code errno_code(int errno_value) noexcept {
 
 void fatal_errno(int errno_value, const char* what) noexcept {
   std::fprintf(stderr, "gyre: %s: %s\n", what, std::strerror(errno_value));
+  last_words::say_all();
   std::abort();
 }
 

@@ -5,6 +5,7 @@
 
 #include <spdlog/logger.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <mutex>
 #include <utility>
@@ -12,9 +13,15 @@
 namespace gyre::log {
 namespace {
 
+// In spdlog's registry, so that what a program says of all loggers holds for this one, and what SPDLOG_LEVEL says of it
+// by name. Not where the program has a logger of that name already: which of them spdlog::get() gives is its business.
 std::shared_ptr<spdlog::logger> make_default() {
   auto made = std::make_shared<spdlog::logger>("gyre", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
-  made->set_level(spdlog::level::warn);
+  try {
+    spdlog::initialize_logger(made);
+  } catch (const spdlog::spdlog_ex&) {
+    made->set_level(spdlog::level::warn);
+  }
   return made;
 }
 

@@ -12,8 +12,12 @@ class logger;
 
 namespace gyre::log {
 
-/// The library's logger; by default it writes warnings and worse to standard error. Include <spdlog/logger.h> to use
-/// it.
+/// The library's logger; by default one to standard error. What the library says are warnings and errors. Include
+/// <spdlog/logger.h> to use it.
+///
+/// The default one is in spdlog's registry when it is first asked for, unless there is another of that name. So what
+/// spdlog's functions say of all loggers holds for it as well, spdlog::set_level(), set_pattern(), set_error_handler(),
+/// and spdlog::cfg::load_env_levels() gives it the level that the environment names: SPDLOG_LEVEL=gyre=off.
 ///
 /// @threads  Any.
 [[nodiscard]] std::shared_ptr<spdlog::logger> logger();

@@ -36,6 +36,8 @@ LINES = {
     ('stat', 'real_time'): ('a name asked for, 32 at a time', ('ratio', 1.05)),
     ('commit_each', 'real_time'): ('a record of 64, an fsync each', ('ratio', 1.05)),
     ('commit_group', 'real_time'): ('a record of 64, one fsync', ('ratio', 1.05)),
+    ('burst', 'iterations:1'): ('a line of 100 at a time, its thread', None),
+    ('flood', 'iterations:1'): ('a line of four threads, until all are in the file', None),
     ('immediate_child', ''): ('co_await of an immediate child', ('gyre', 15)),
     ('recursion_level', ''): ('recursion 1000 deep, a level', None),
     ('stream_item', ''): ('co_await of an item of a stream', None),
@@ -132,6 +134,8 @@ LINES = {
 
 # What a program counts besides: (name, argument, counter) -> what to call it, its unit, and the target.
 COUNTED = {
+    ('burst', 'iterations:1', 'p50_ns'): ('a line of 100 at a time: half of them', 'ns', None),
+    ('burst', 'iterations:1', 'p999_ns'): ('a line of 100 at a time: 1 of 1000', 'ns', None),
     ('idle_in_read', '10000', 'bytes_each'): ('10,000 idle connections in a read, resident memory each', 'bytes', None),
     ('idle_for_chunks', '10000', 'bytes_each'): ('the same for buffers of a pool', 'bytes', ('gyre', 1024)),
     ('idle_for_readiness', '10000', 'bytes_each'): ('the same in a poll', 'bytes', None),
@@ -174,4 +178,7 @@ def measure(build, program, quick):
         floor, gyre = sides.get('floor'), sides['gyre']
         rows.append(harness.row(label, unit, floor and statistics.median(floor), statistics.median(gyre), target,
                                 samples=sides))
+        for side in sides.keys() - {'floor', 'gyre'}:
+            rows.append(harness.row(f"{label}, {side} in gyre's place", unit, statistics.median(floor),
+                                    statistics.median(sides[side]), samples={'floor': floor, 'gyre': sides[side]}))
     return rows

@@ -43,10 +43,21 @@ constexpr std::uint64_t linger_bytes_max = 1024 * 1024;
 // not before a third of some megabytes is free, and the write's deadline could not tell who is slow from who is gone.
 constexpr int unsent_bytes_max = 128 * 1024;
 
+// A client that has gone already has no address any more.
+std::string host_of(const gyre::net::tcp_stream& client) {
+  try {
+    return client.peer_address().host();
+  } catch (const std::system_error&) {
+    return "-";
+  }
+}
+
 class connection {
  public:
   connection(server& shared, gyre::net::tcp_stream&& client)
-      : shared_{shared}, stream_{std::move(client)}, input_{header_bytes_max} {}
+      : shared_{shared}, stream_{std::move(client)}, input_{header_bytes_max} {
+    if (shared.accesses.is_open()) host_ = host_of(stream_);
+  }
 
   gyre::task<> serve() {
     stream_.set_no_delay(true);  // an answer is written in one go: nothing to wait for
@@ -76,6 +87,7 @@ class connection {
 
   server& shared_;
   gyre::net::tcp_stream stream_;
+  std::string host_;  // for the access log
   input_buffer input_;
   request asked_;
   std::optional<status> refused_;  // why asked_ is not to be answered; the connection then closes
@@ -194,6 +206,7 @@ gyre::task<> connection::linger() {
 }
 
 void connection::log(const answer& reply) const {
+  if (shared_.accesses.is_open()) shared_.accesses.add(host_, asked_, reply);
   if (!spdlog::should_log(spdlog::level::debug)) return;
   const auto* dash = "-";  // for what did not come
   const std::string_view verb = asked_.verb_text.empty() ? dash : std::string_view{asked_.verb_text};

@@ -7,6 +7,7 @@
 // docs/http_file_server.md says what clients can rely on.
 #include "server.hpp"
 
+#include <gyre/fs/uring_sink.hpp>
 #include <gyre/net/address.hpp>
 #include <gyre/net/tcp_listener.hpp>
 #include <gyre/runtime/as_result.hpp>
@@ -29,6 +30,7 @@
 #include <exception>
 #include <filesystem>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -43,6 +45,7 @@ struct command_line {
   unsigned header_seconds = 30;
   unsigned grace_seconds = 5;
   std::string log_level = "info";
+  std::string access_log;
 };
 
 void describe(CLI::App& app, command_line& chosen) {
@@ -62,6 +65,7 @@ void describe(CLI::App& app, command_line& chosen) {
   app.add_option("--log-level", chosen.log_level, "debug logs every request")
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
+  app.add_option("--access-log", chosen.access_log, "A file for a line of each answer, in the common log format");
 }
 
 // Standard output is for what the tests and the demo read.
@@ -123,6 +127,20 @@ gyre::task<> serve(http::server& server, gyre::net::tcp_listener listener, repor
   made.executor = gyre::executor::current().statistics();
 }
 
+// The lines are in the file when the last connection has ended.
+gyre::task<> serve_and_log(http::server& server, gyre::net::tcp_listener listener, report& made, std::string path) {
+  if (path.empty()) {
+    co_await serve(server, std::move(listener), made);
+    co_return;
+  }
+  using gyre::fs::uring_sink;
+  co_await gyre::fs::with_uring_sink(path, {}, [&](std::shared_ptr<uring_sink> sink) -> gyre::task<> {
+    server.accesses.open(std::move(sink));
+    co_await serve(server, std::move(listener), made);
+    server.accesses.close();
+  });
+}
+
 int run(const command_line& chosen) {
   const auto descriptors_before = open_descriptors_count();
   const auto at = gyre::net::address::parse(chosen.address).value().with_port(chosen.port);
@@ -138,7 +156,7 @@ int run(const command_line& chosen) {
     // The server's own grace period ends first.
     gyre::run_options options;
     options.grace_period = settings.grace_period + std::chrono::seconds{5};
-    exit_status = gyre::run(serve(server, std::move(listener), made), options);
+    exit_status = gyre::run(serve_and_log(server, std::move(listener), made, chosen.access_log), options);
   }
   print(made, open_descriptors_count() - descriptors_before);
   return exit_status;

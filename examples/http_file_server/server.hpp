@@ -2,6 +2,7 @@
 // The server as a whole: what its connections share, and the task that accepts them.
 #pragma once
 
+#include "access_log.hpp"
 #include "buffer_stock.hpp"
 #include "graceful_stop.hpp"
 #include "http_date.hpp"
@@ -49,6 +50,7 @@ class server {
   buffer_stock buffers;
   date_field date;
   counters counted;
+  access_log accesses;
 };
 
 }  // namespace http

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a signal does in its handler, and what in the turn after it.
 #include <gyre/runtime/detail/signal_stop.hpp>
+#include <gyre/runtime/last_words.hpp>
 #include <gyre/runtime/log.hpp>
 
 #include <spdlog/logger.h>
@@ -74,7 +75,10 @@ void signal_stop::on_signal(int number) {
 void signal_stop::signalled(int number) noexcept {
   if (number == SIGQUIT) return dump_.post();
   const int count = ++signals_count_;
-  if (count > signals_before_the_end) ::_exit(128 + number);
+  if (count > signals_before_the_end) {
+    last_words::say_all();
+    ::_exit(128 + number);
+  }
   if (!queued_.exchange(true)) loop_.post(*this);
 }
 
@@ -101,6 +105,7 @@ void signal_stop::give_up(const char* why) noexcept {
   } catch (...) {
     log::error("the program is made to end, and there is no memory to say who has not ended");
   }
+  last_words::say_all();
   ::_exit(EXIT_FAILURE);
 }
 

@@ -2,10 +2,15 @@
 // The library's logger: what it writes, that it can be replaced, and that it takes nobody down.
 #include <gyre/runtime/log.hpp>
 
+#include "../support/child.hpp"
+
 #include <doctest/doctest.h>
+#include <spdlog/cfg/env.h>
 #include <spdlog/logger.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+#include <stdlib.h>
 
 #include <memory>
 #include <mutex>
@@ -16,6 +21,8 @@
 
 namespace gyre {
 namespace {
+
+using namespace test;
 
 class replaced_logger {
  public:
@@ -39,9 +46,35 @@ class sink_that_throws final : public spdlog::sinks::base_sink<std::mutex> {
 
 }  // namespace
 
+// The first: none has asked for the library's own yet.
+TEST_CASE("where the program has a logger of that name, that one stays the registry's") {
+  const auto end = child{[] {
+                     const auto theirs = std::make_shared<spdlog::logger>("gyre");
+                     spdlog::register_logger(theirs);
+                     return spdlog::get("gyre") == theirs && log::logger() != theirs ? 0 : 1;
+                   }}.wait();
+  CHECK(end.exit_status == 0);
+}
+
 TEST_CASE("there is a logger by default, and its name is gyre") {
   CHECK(log::logger() != nullptr);
   CHECK(log::logger()->name() == "gyre");
+}
+
+TEST_CASE("the default logger is in spdlog's registry, where levels for all and by the environment reach it") {
+  const auto mine = log::logger();
+  REQUIRE(spdlog::get("gyre") == mine);
+  CHECK(mine->should_log(spdlog::level::warn));
+
+  ::setenv("SPDLOG_LEVEL", "gyre=off", 1);
+  spdlog::cfg::load_env_levels();
+  CHECK(!mine->should_log(spdlog::level::critical));
+
+  ::unsetenv("SPDLOG_LEVEL");
+  spdlog::set_level(spdlog::level::err);
+  CHECK(mine->should_log(spdlog::level::err));
+  CHECK(!mine->should_log(spdlog::level::warn));
+  spdlog::set_level(spdlog::level::info);
 }
 
 TEST_CASE("warnings, errors and exceptions are written with their level and text") {

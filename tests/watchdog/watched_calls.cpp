@@ -3,12 +3,14 @@
 //
 //   a call of the library's       outside a turn     in a turn
 //   cannot wait, as called        made               made
-//   can wait, or asks a disk      made               the program stops, and says which call it was and from where
+//   can wait, or asks a disk      made               the program stops, and says which call it was and from where; but
+//                                                    for last words (last_words.hpp), with which it stops anyway
 //
 // watched_library.py makes a copy of the library that calls gyre_watched_X() where the library calls X(). So it is the
 // library's calls that are watched, each by its arguments, and none of a test's own. A turn is known by its executor
 // being the thread's current one: threads of offload pools have none.
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/last_words.hpp>
 
 #include <dirent.h>
 #include <execinfo.h>
@@ -175,7 +177,7 @@ WATCHED(int, fchownat, (int dir, const char* path, ::uid_t owner, ::gid_t group,
 WATCHED(::ssize_t, flistxattr, (int fd, char* list, std::size_t size), (fd, list, size), false)
 WATCHED(int, flock, (int fd, int operation), (fd, operation), false)
 WATCHED(int, fremovexattr, (int fd, const char* name), (fd, name), false)
-WATCHED(int, fstat, (int fd, struct ::stat* about), (fd, about), false)
+WATCHED(int, fstat, (int fd, struct ::stat* about), (fd, about), gyre::last_words::being_said_here())
 WATCHED(int, fsync, (int fd), (fd), false)
 WATCHED(int, futimens, (int fd, const ::timespec* times), (fd, times), false)
 WATCHED(int, getaddrinfo, (const char* host, const char* service, const ::addrinfo* hints, ::addrinfo** found),
@@ -185,7 +187,7 @@ WATCHED(int, inotify_add_watch, (int fd, const char* path, std::uint32_t mask), 
 WATCHED(::ssize_t, listxattr, (const char* path, char* list, std::size_t size), (path, list, size), false)
 WATCHED(int, lstat, (const char* path, struct ::stat* about), (path, about), false)
 WATCHED(int, mknodat, (int dir, const char* path, ::mode_t mode, ::dev_t device), (dir, path, mode, device), false)
-WATCHED(int, nanosleep, (const ::timespec* time, ::timespec* left), (time, left), false)
+WATCHED(int, nanosleep, (const ::timespec* time, ::timespec* left), (time, left), gyre::last_words::being_said_here())
 WATCHED(::ssize_t, pread, (int fd, void* bytes, std::size_t size, ::off_t offset), (fd, bytes, size, offset), false)
 WATCHED(::ssize_t, pwrite, (int fd, const void* bytes, std::size_t size, ::off_t offset), (fd, bytes, size, offset),
         false)
@@ -226,7 +228,7 @@ WATCHED(int, statx, (int dir, const char* path, int flags, unsigned mask, struct
 WATCHED(::ssize_t, tee, (int in, int out, std::size_t size, unsigned flags), (in, out, size, flags),
         (flags & SPLICE_F_NONBLOCK) != 0)
 WATCHED(::ssize_t, write, (int fd, const void* bytes, std::size_t size), (fd, bytes, size),
-        never_waits(fd) || is_for_parking(fd))
+        never_waits(fd) || is_for_parking(fd) || gyre::last_words::being_said_here())
 
 #undef WATCHED
 
@@ -252,7 +254,7 @@ int gyre_watched_ioctl(int fd, unsigned long request, ...) {
   va_start(more, request);
   void* const argument = va_arg(more, void*);
   va_end(more);
-  if (gyre::executor::has_current()) bark("ioctl");
+  if (gyre::executor::has_current() && request != TIOCGWINSZ) bark("ioctl");
   return ::ioctl(fd, request, argument);
 }
 

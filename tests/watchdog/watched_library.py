@@ -27,7 +27,7 @@ HARMLESS = {
                          'uname',
     'signals of a thread': 'pthread_sigmask sigaction sigaddset sigdelset sigemptyset sigfillset sigismember '
                            'raise sigaltstack sigpending',
-    'held for some instructions': 'pthread_mutex_lock pthread_mutex_unlock pthread_once',
+    'held for some instructions': 'pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock pthread_once',
     'threads': 'pthread_atfork pthread_attr_* pthread_create pthread_self pthread_setname_np',
     'waits, on threads of pools and outside turns: those of sync and offload are tested there':
         'pthread_cond_clockwait pthread_join',
@@ -35,6 +35,7 @@ HARMLESS = {
                                  'socketpair',
     'sockets asked and told': 'freeaddrinfo getpeername getsockname getsockopt if_indextoname if_nametoindex listen '
                               'setsockopt shutdown',
+    'terminals asked, which answer from memory': 'isatty',
     'log lines, which ARCHITECTURE names': 'fprintf fwrite stderr',
     'C++': '_Z*',
 }
