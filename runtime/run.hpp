@@ -30,7 +30,7 @@ namespace detail {
 /// returns. A second signal, or the end of the grace period, logs which tasks have not ended and what they wait for,
 /// and ends the program at once with EXIT_FAILURE; so does a third, without a word, when the executor is busy and looks
 /// at nothing. SIGQUIT has the tree of all tasks logged, dump_tasks(), and the program goes on. SIGPIPE is ignored
-/// meanwhile.
+/// meanwhile. A signal that a signal_set has is the set's, and not run()'s, for as long as there is one.
 ///
 /// @param root     task<> gives EXIT_SUCCESS; task<int> gives its value.
 /// @return         EXIT_SUCCESS also when a signal stopped it; EXIT_FAILURE, and a line in the log, when an exception

@@ -7,7 +7,6 @@
 #include <spdlog/logger.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
 
 namespace gyre::detail {
@@ -19,7 +18,6 @@ constexpr int signals_before_the_end = 2;  // the first asks, the second insists
 
 constinit const runnable_kind dump_request::kind_of_dump{&dump_request::run};
 constinit std::atomic<signal_stop*> signal_stop::taker = nullptr;
-constinit std::atomic<int> signal_stop::handlers_running = 0;
 constinit const runnable_kind signal_stop::kind_of_stop{&signal_stop::run};
 constinit const timer_kind signal_stop::kind_of_grace{&signal_stop::grace_ended};
 
@@ -35,44 +33,33 @@ void dump_request::run(runnable& self) noexcept {
 }
 
 signal_stop::signal_stop(stoppable& stopped, executor& loop, std::chrono::nanoseconds grace)
-    : runnable{kind_of_stop}, timer{kind_of_grace}, stopped_{stopped}, loop_{loop}, grace_{grace} {
+    : runnable{kind_of_stop},
+      timer{kind_of_grace},
+      signal_hearer{bit_of_signal(SIGINT) | bit_of_signal(SIGTERM) | bit_of_signal(SIGQUIT), rank::last_resort},
+      stopped_{stopped},
+      loop_{loop},
+      grace_{grace} {
   signal_stop* none = nullptr;
   const bool first = taker.compare_exchange_strong(none, this);
   GYRE_ASSERT(first, "one run() at a time in a process: signals have one taker");
-  install(SIGINT, &on_signal, 0);
-  install(SIGTERM, &on_signal, 1);
-  install(SIGPIPE, SIG_IGN, 2);
-  install(SIGQUIT, &on_signal, 3);
+  struct ::sigaction ignored{};
+  ignored.sa_handler = SIG_IGN;
+  ::sigaction(SIGPIPE, &ignored, &sigpipe_before_);
+  const auto listens = listen();
+  GYRE_ASSERT(listens.has_value(), "these signals can be handled");
 }
 
 signal_stop::~signal_stop() {
-  for (const auto& [number, action] : before_) ::sigaction(number, &action, nullptr);
+  leave();
+  ::sigaction(SIGPIPE, &sigpipe_before_, nullptr);
   taker = nullptr;
-  while (handlers_running > 0) {
-  }
   while (queued_ || dump_.queued())
     loop_.turn(/*may_park=*/false);  // posted as the task ended: the executor still has its address
   loop_.timers().disarm(*this);
 }
 
-void signal_stop::install(int number, void (*handler)(int), std::size_t place) {
-  struct ::sigaction action{};
-  action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
-  before_[place].number = number;
-  ::sigaction(number, &action, &before_[place].action);
-}
-
-// Whom it interrupts may be about to look at errno: between a call that failed and its answer.
-void signal_stop::on_signal(int number) {
-  const int errno_before = errno;
-  ++handlers_running;
-  if (signal_stop* const mine = taker) mine->signalled(number);
-  --handlers_running;
-  errno = errno_before;
-}
-
-void signal_stop::signalled(int number) noexcept {
+// In a signal handler.
+void signal_stop::heard(int number, const ::siginfo_t& /*about*/) noexcept {
   if (number == SIGQUIT) return dump_.post();
   const int count = ++signals_count_;
   if (count > signals_before_the_end) {

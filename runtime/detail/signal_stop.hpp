@@ -2,20 +2,19 @@
 // The signals that end a program, or ask what it does: SIGINT, SIGTERM, SIGQUIT; for run() and for a runtime.
 //
 // A signal handler may do little: it posts one node to the executor, which has the tasks cancelled in its next turn, or
-// told. The handler can run on any thread, and while the taker is leaving: `handlers_running` keeps it from leaving
-// under its feet.
+// told. It runs on any thread, and not after leave(): detail/signal_table.hpp. There a signal_set comes first: while one
+// has a signal, that is the set's, and nothing is stopped by it.
 #pragma once
 
 #include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/detail/runnable.hpp>
+#include <gyre/runtime/detail/signal_table.hpp>
 #include <gyre/runtime/detail/timer_heap.hpp>
 #include <gyre/runtime/executor.hpp>
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <csignal>
-#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -56,7 +55,7 @@ class dump_request : runnable {
 };
 
 /// Takes the signals of the process for as long as it lives: one at a time in a process.
-class signal_stop : runnable, timer {
+class signal_stop : runnable, timer, signal_hearer {
  public:
   signal_stop(stoppable& stopped, executor& loop, std::chrono::nanoseconds grace);
   ~signal_stop();
@@ -64,20 +63,12 @@ class signal_stop : runnable, timer {
   signal_stop& operator=(const signal_stop&) = delete;
 
  private:
-  struct saved {
-    int number;
-    struct ::sigaction action;
-  };
-
-  void install(int number, void (*handler)(int), std::size_t place);
-  static void on_signal(int number);
-  void signalled(int number) noexcept;
+  void heard(int number, const ::siginfo_t& about) noexcept override;
   static void run(runnable& self) noexcept;
   static void grace_ended(timer& self) noexcept;
   [[noreturn]] void give_up(const char* why) noexcept;
 
   static std::atomic<signal_stop*> taker;
-  static std::atomic<int> handlers_running;
   static const runnable_kind kind_of_stop;
   static const timer_kind kind_of_grace;
 
@@ -87,7 +78,7 @@ class signal_stop : runnable, timer {
   std::atomic<int> signals_count_ = 0;
   std::atomic<bool> queued_ = false;
   dump_request dump_{stopped_, loop_};
-  std::array<saved, 4> before_;
+  struct ::sigaction sigpipe_before_{};
 };
 
 }  // namespace gyre::detail

@@ -28,6 +28,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -205,6 +206,7 @@ WATCHED(int, utimensat, (int dir, const char* path, const ::timespec* times, int
 WATCHED(int, bind, (int fd, const ::sockaddr* at, ::socklen_t size), (fd, at, size), !is_path(at, size))
 WATCHED(int, close, (int fd), (fd), closes_at_once(fd))
 WATCHED(int, connect, (int fd, const ::sockaddr* peer, ::socklen_t size), (fd, peer, size), connects_at_once(fd, peer))
+WATCHED(int, epoll_wait, (int fd, ::epoll_event* events, int count, int time), (fd, events, count, time), time == 0)
 WATCHED(int, epoll_pwait2, (int fd, ::epoll_event* events, int count, const ::timespec* time, const ::sigset_t* mask),
         (fd, events, count, time, mask), is_for_parking(fd))
 WATCHED(::off_t, lseek, (int fd, ::off_t offset, int whence), (fd, offset, whence), whence == SEEK_SET)
@@ -227,6 +229,8 @@ WATCHED(int, statx, (int dir, const char* path, int flags, unsigned mask, struct
         (dir, path, flags, mask, found), *path == '\0' && (flags & AT_STATX_DONT_SYNC) != 0)
 WATCHED(::ssize_t, tee, (int in, int out, std::size_t size, unsigned flags), (in, out, size, flags),
         (flags & SPLICE_F_NONBLOCK) != 0)
+WATCHED(int, waitid, (::idtype_t which, ::id_t id, ::siginfo_t* about, int options), (which, id, about, options),
+        (options & WNOHANG) != 0)
 WATCHED(::ssize_t, write, (int fd, const void* bytes, std::size_t size), (fd, bytes, size),
         never_waits(fd) || is_for_parking(fd) || gyre::last_words::being_said_here())
 
@@ -277,7 +281,8 @@ long gyre_watched_syscall(long number, ...) {
   va_end(more);
   const long operation = arguments[1] & FUTEX_CMD_MASK;
   const bool waits = operation != FUTEX_WAKE && operation != FUTEX_WAKE_BITSET;
-  const bool is_known = number == SYS_membarrier || number == SYS_get_robust_list || number == SYS_set_robust_list;
+  const bool is_known = number == SYS_membarrier || number == SYS_get_robust_list || number == SYS_set_robust_list ||
+                        number == SYS_pidfd_send_signal || (number == SYS_waitid && (arguments[3] & WNOHANG) != 0);
   if (gyre::executor::has_current() && !is_known && (number != SYS_futex || waits)) bark("syscall");
   return ::syscall(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
 }

@@ -25,8 +25,10 @@ HARMLESS = {
                     'make_fcontext',
     'about the process': 'clock_gettime getenv getpid getrandom getrlimit gettid prctl sched_* sysconf __sysconf '
                          'uname',
+    'a child that is made, on threads of the offload pool, which wait for its program: fs/detail/new_child.hpp':
+        '__clone __environ environ',
     'signals of a thread': 'pthread_sigmask sigaction sigaddset sigdelset sigemptyset sigfillset sigismember '
-                           'raise sigaltstack sigpending',
+                           'kill raise sigabbrev_np sigaltstack sigpending',
     'held for some instructions': 'pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock pthread_once',
     'threads': 'pthread_atfork pthread_attr_* pthread_create pthread_self pthread_setname_np',
     'waits, on threads of pools and outside turns: those of sync and offload are tested there':
