@@ -658,6 +658,11 @@ int scripted_ring::take_signals() noexcept {
   return 0;
 }
 
+void scripted_ring::renew_event_fd() noexcept {
+  ++renewals_count_;
+  call(on_renew);
+}
+
 void scripted_ring::sleep(clock_ns longest) noexcept {
   if (was_signalled()) {
     ++sleeps_count_;

@@ -193,6 +193,7 @@ class scripted_ring final : public ring {
   std::function<void()> after_enter;           // it ends
   std::function<void(bool notify)> on_notify;  // notify_completions() has been called and is in force
   std::function<void()> on_sleep;              // it would sleep now: cause something
+  std::function<void()> on_renew;              // its event descriptor has been registered anew
   std::function<void()> on_take_signals;       // it has taken what signals there were, for who sleeps for it
   std::function<void()> on_pause;              // it looks for work, awake
   std::function<void()> on_cancel_sync;        // with cancels::by_hand: it waits in cancel_sync() now
@@ -235,7 +236,7 @@ class scripted_ring final : public ring {
   int event_fd() const noexcept override { return its_event_fd; }
   int descriptor() const noexcept override { return its_descriptor; }
   int take_signals() noexcept override;
-  void renew_event_fd() noexcept override { ++renewals_count_; }
+  void renew_event_fd() noexcept override;
   void sleep(clock_ns longest) noexcept override;
   void wake() noexcept override;
   int cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept override;

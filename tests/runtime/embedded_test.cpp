@@ -453,6 +453,26 @@ TEST_CASE("the eventfd is registered anew before each sleep, from the first requ
   CHECK(root.done());
 }
 
+TEST_CASE("what completes when it is parked, and completions do not signal yet, is taken before run_ready() returns") {
+  foreign_on_script foreign;
+  bool received = false;
+  auto root = foreign.on.loop.start(recv_and_note(received));
+  auto polls = foreign.on.loop.start([]() -> task<> { co_await ops::poll(some_socket, POLLIN); }());
+  foreign.on.script.on_renew = [&] {
+    foreign.on.script.on_renew = nullptr;
+    foreign.on.script.complete(foreign.on.script.only(IORING_OP_RECV), 4);
+    CHECK_FALSE(foreign.on.script.is_readable());
+  };
+
+  foreign.settle();
+
+  CHECK(received);
+  CHECK(root.done());
+  polls.cancel();
+  foreign.settle();
+  CHECK(polls.done());
+}
+
 TEST_CASE("an executor that has slept in its ring gives up its poll there as it is embedded, and polls again after") {
   scripted_executor on;
   bool slept = false;
@@ -515,7 +535,8 @@ class foreign_epoll {
   std::optional<int> sleep() {
     epoll_event ready{};
     const int count = ::epoll_wait(set_.get(), &ready, 1, inside_.next_wakeup_ms());
-    return count == 1 ? std::optional{ready.data.fd} : std::nullopt;
+    const int fd = ready.data.fd;  // epoll_event is packed: no reference to what is in it
+    return count == 1 ? std::optional{fd} : std::nullopt;
   }
 
   void round() {
