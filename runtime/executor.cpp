@@ -198,10 +198,12 @@ void executor::run_until(const bool& done) {
   detail::refuse_child(*ring_);
   GYRE_ASSERT(belongs_to_this_thread(), "an executor was used from another thread than the one that made it");
   const turn_guard guard{*this};
+  const bool interrupts_foreign_sleep = parker_.is_armed();
   while (!done) {
     work();
     end_turn(/*may_park=*/true);
   }
+  if (interrupts_foreign_sleep) parker_.end_foreign_sleep();  // it was armed for what there was before
 }
 
 void executor::work() noexcept {

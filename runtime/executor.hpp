@@ -56,6 +56,7 @@ class operation;
 enum class parking : std::uint8_t {
   eventfd,  ///< In read(2) on the eventfd registered with its ring.
             ///< From the first ops::read, write or poll on it sleeps as with ring_wait: see wait_in_ring_from_now_on().
+            ///< What an executor in a foreign loop has to have: embedded.hpp.
   ring_wait  ///< In the io_uring_enter(2) that submits: one system call less a park, for programs that embed nothing.
 };
 
@@ -401,6 +402,9 @@ class executor {
     return submission_.timers_on(clock);
   }
   [[nodiscard]] detail::clock_ns on_steady_clock(point_in_time when) noexcept;
+
+  /// How it sleeps: for embedded.hpp.
+  [[nodiscard]] detail::parker& sleeper() noexcept { return parker_; }
 
   [[nodiscard]] detail::timer_heap& timers() noexcept { return timers_; }
   [[nodiscard]] detail::ring& ring() noexcept { return *ring_; }

@@ -67,6 +67,8 @@ class kernel_ring : public ring {
   clock_ns now() const noexcept override;
   clock_ns now_on(clock_id clock) const noexcept override;
   std::string notes() const override { return report_.notes; }
+  int take_signals() noexcept override;
+  void renew_event_fd() noexcept override;
 
  private:
   void look_at_queues() noexcept;
@@ -77,7 +79,7 @@ class kernel_ring : public ring {
   void enter_for_task_work() noexcept;
   void end_stale_task_work() noexcept;
   [[nodiscard]] int make_event_fd(bool completions_signal_it) noexcept;
-  bool take_signal() noexcept;
+  bool wait_for_signal() noexcept;
   bool sleep_within(clock_ns longest) noexcept;
   [[nodiscard]] int enter_within(clock_ns wait_max, unsigned entries_count, unsigned wait_count,
                                  unsigned flags) noexcept;

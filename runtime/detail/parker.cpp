@@ -16,9 +16,9 @@ void parker::wake_poll::prepare(completion_handler& self, io_uring_sqe& sqe) noe
 }
 
 void parker::flush_and_park() noexcept {
-  if (in_ring_) return flush_and_sleep_in_ring();
+  if (sleeps_in_ring()) return flush_and_sleep_in_ring();
   submission_.flush();
-  if (work_is_visible() || in_ring_ || submission_.has_work()) return;
+  if (work_is_visible() || sleeps_in_ring() || submission_.has_work()) return;
   if (ring_.modes().iopoll && submission_.in_kernel_count() > 0) {
     submission_.enter(/*wait_count=*/1);
     return;
@@ -53,31 +53,74 @@ bool parker::finds_work_awake() noexcept {
   return true;
 }
 
-// How long a sleep may last; zero when a timer is due. To the last timer that comes within the slack after the
-// earliest: as few wakes as if each came late by all of the slack, and a timer that is alone does not come late at all.
-clock_ns parker::sleep_max() noexcept {
+// To the last timer that comes within the slack after the earliest: as few wakes as if each came late by all of the
+// slack, and a timer that is alone does not come late at all. Not after now when a timer is due.
+clock_ns parker::sleep_until() noexcept {
   if (timers_.empty()) return for_ever;
   const clock_ns now = clock_.look();
   timers_.reach(now);
   const clock_ns earliest = timers_.earliest();
-  if (earliest <= now) return 0;
-  const clock_ns until = timers_.last_due_by(earliest < for_ever - slack_ ? earliest + slack_ : for_ever);
-  return until == for_ever ? for_ever : until - now;
+  if (earliest <= now) return earliest;
+  return timers_.last_due_by(earliest < for_ever - slack_ ? earliest + slack_ : for_ever);
+}
+
+// How long a sleep may last; zero when a timer is due.
+clock_ns parker::sleep_max() noexcept {
+  const clock_ns until = sleep_until();
+  return until == for_ever ? for_ever : std::max<clock_ns>(until - clock_.last_look(), 0);
 }
 
 void parker::sleep_in_eventfd() noexcept {
   const clock_ns longest = sleep_max();
   if (longest == 0) return;
-  posted_.begin_sleep();
-  ring_.notify_completions(true);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  begin_sleep_on_event_fd();
   if (!work_is_visible()) {
     ++parks_;
     ring_.sleep(longest);
   }
+  end_sleep_on_event_fd();
+  clock_.look();
+}
+
+void parker::begin_sleep_on_event_fd() noexcept {
+  posted_.begin_sleep();
+  if (meets_eventfds_) [[unlikely]]
+    ring_.renew_event_fd();
+  ring_.notify_completions(true);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+void parker::end_sleep_on_event_fd() noexcept {
   posted_.end_sleep();
   ring_.notify_completions(false);
-  clock_.look();
+  armed_ = false;
+}
+
+// A poll of its own descriptor, from a time when it slept in the ring, would signal that descriptor for each wake.
+void parker::begin_embedding() noexcept {
+  embedded_ = true;
+  submission_.submit_cancel(wake_poll_);
+}
+
+void parker::end_embedding() noexcept {
+  disarm();
+  embedded_ = false;
+}
+
+bool parker::arm() noexcept {
+  begin_sleep_on_event_fd();
+  armed_ = !work_is_visible();
+  if (armed_) ++parks_;
+  else end_sleep_on_event_fd();
+  return armed_;
+}
+
+// Where it is not armed a signal may be left, of who took `parked` away before and wrote after that: it ends the next
+// sleep early, and is taken then.
+void parker::disarm() noexcept {
+  if (!armed_) return;
+  end_sleep_on_event_fd();
+  ring_.take_signals();
 }
 
 // How many completions end a sleep in the ring: no more than are in flight, beside the poll.

@@ -33,6 +33,10 @@
 // neither a sleep nor a wake. And where completions come only to who asks for them (executor_options::iopoll) it sleeps
 // only when nothing is in flight, and else asks.
 //
+// Or somebody else sleeps for it, in a loop of another library's (embedded.hpp): arm() is the protocol down to the
+// look, disarm() what comes after the sleep, and the descriptor is read there without waiting, as nobody knows who
+// ended it.
+//
 // What ends a sleep besides: the earliest timer. How long it may last is an argument of the call that sleeps, so that
 // timers need no request in the kernel, which would have to be armed, moved, and ended. Where more timers come one upon
 // the other (executor_options::timer_slack), it lasts to the last of them, and they end one sleep together.
@@ -98,8 +102,28 @@ class parker {
   /// Where a write to another eventfd, or a read of one, is what completes a request, Linux signals a ring's registered
   /// eventfd once, late, and then never again (6.18, io_uring/eventfd.c: the bit that says "a signal is under way" is
   /// never cleared). A sleep in the ring itself is not concerned. Nor is a ring whose completions come only to who
-  /// asks: it takes no poll, and no request on an eventfd.
-  void sleep_in_ring_from_now_on() noexcept { in_ring_ = !ring_.modes().iopoll; }
+  /// asks: it takes no poll, and no request on an eventfd. One that is embedded cannot sleep in its ring: that has its
+  /// eventfd registered anew before each sleep, and is signalled once for each, some 10 to 25 ms late.
+  void sleep_in_ring_from_now_on() noexcept { meets_eventfds_ = !ring_.modes().iopoll; }
+
+  /// Somebody else sleeps for it from here on, or no longer.
+  void begin_embedding() noexcept;
+  void end_embedding() noexcept;
+  [[nodiscard]] bool is_embedded() const noexcept { return embedded_; }
+
+  /// Before somebody else sleeps, when the kernel has been given everything: from here on whatever there is to do
+  /// signals the event descriptor. Returns whether that is so; false when there is something to do now.
+  [[nodiscard]] bool arm() noexcept;
+
+  /// After that sleep: nothing signals any more, and the signals are taken. Nothing, where it is not armed.
+  void disarm() noexcept;
+  [[nodiscard]] bool is_armed() const noexcept { return armed_; }
+
+  /// Ends that sleep.
+  void end_foreign_sleep() noexcept { ring_.wake(); }
+
+  /// Until when a sleep that begins now may last, for its timers; the end of time when there are none.
+  [[nodiscard]] clock_ns sleep_until() noexcept;
 
   /// Queues `work` for take_posted(), and ends the sleep. From any thread, and from signal handlers.
   void post(runnable& work) noexcept;
@@ -128,7 +152,10 @@ class parker {
     int polled_fd;
   };
 
+  [[nodiscard]] bool sleeps_in_ring() const noexcept { return in_ring_ || (meets_eventfds_ && !embedded_); }
   [[nodiscard]] clock_ns sleep_max() noexcept;
+  void begin_sleep_on_event_fd() noexcept;
+  void end_sleep_on_event_fd() noexcept;
   [[nodiscard]] bool finds_work_awake() noexcept;
   [[nodiscard]] unsigned wait_count() const noexcept;
   void flush_and_ask() noexcept;
@@ -147,6 +174,9 @@ class parker {
   clock_ns spin_max_;  // 0: it never looks awake
   unsigned min_wait_count_;
   bool in_ring_;
+  bool meets_eventfds_ = false;  // see sleep_in_ring_from_now_on()
+  bool embedded_ = false;
+  bool armed_ = false;  // somebody else sleeps, or is about to
 
   // Touched by any thread.
   inbox posted_;

@@ -336,6 +336,16 @@ class ring {
   /// What was not granted at set-up, in sentences; empty when all was.
   [[nodiscard]] virtual std::string notes() const { return {}; }
 
+  // For who sleeps on the event descriptor elsewhere: embedded.hpp.
+
+  /// Takes what signals the event descriptor holds, and waits for none. Returns 0, or a positive errno where the
+  /// machine lets nobody look without waiting.
+  virtual int take_signals() noexcept = 0;
+
+  /// Registers the event descriptor anew, so that completions signal it again which another eventfd causes: see
+  /// parker::sleep_in_ring_from_now_on().
+  virtual void renew_event_fd() noexcept = 0;
+
   [[nodiscard]] unsigned sq_entries() const noexcept { return sq_entries_; }
   [[nodiscard]] unsigned cq_entries() const noexcept { return cq_entries_; }
   [[nodiscard]] const ring_modes& modes() const noexcept { return modes_; }

@@ -542,7 +542,7 @@ void scripted_ring::run_task_work() noexcept {
 // when it was written to before.
 void scripted_ring::poll_event_fd() {
   for (const request& each : std::vector<request>{in_flight_}) {
-    if (each.opcode != IORING_OP_POLL_ADD || each.fd != its_event_fd || !take_signals()) continue;
+    if (each.opcode != IORING_OP_POLL_ADD || each.fd != its_event_fd || !was_signalled()) continue;
     complete(each, POLLIN, IORING_CQE_F_MORE);
   }
 }
@@ -652,13 +652,24 @@ void scripted_ring::wake() noexcept {
   event_count_.fetch_add(1);
 }
 
+int scripted_ring::take_signals() noexcept {
+  was_signalled();
+  call(on_take_signals);
+  return 0;
+}
+
+void scripted_ring::renew_event_fd() noexcept {
+  ++renewals_count_;
+  call(on_renew);
+}
+
 void scripted_ring::sleep(clock_ns longest) noexcept {
-  if (take_signals()) {
+  if (was_signalled()) {
     ++sleeps_count_;
     return;
   }
   const auto until = sleep_on_script(longest);
-  if (!take_signals()) sleep_out(until);
+  if (!was_signalled()) sleep_out(until);
 }
 
 // Returns when the sleep ends by itself.

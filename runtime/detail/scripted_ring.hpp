@@ -193,6 +193,8 @@ class scripted_ring final : public ring {
   std::function<void()> after_enter;           // it ends
   std::function<void(bool notify)> on_notify;  // notify_completions() has been called and is in force
   std::function<void()> on_sleep;              // it would sleep now: cause something
+  std::function<void()> on_renew;              // its event descriptor has been registered anew
+  std::function<void()> on_take_signals;       // it has taken what signals there were, for who sleeps for it
   std::function<void()> on_pause;              // it looks for work, awake
   std::function<void()> on_cancel_sync;        // with cancels::by_hand: it waits in cancel_sync() now
 
@@ -207,6 +209,10 @@ class scripted_ring final : public ring {
 
   /// How often it slept, or would have.
   [[nodiscard]] std::uint64_t sleeps_count() const noexcept { return sleeps_count_; }
+
+  /// Whether who polls the event descriptor finds it readable; and how often it was registered anew.
+  [[nodiscard]] bool is_readable() const noexcept { return event_count_.load() != 0; }
+  [[nodiscard]] std::uint64_t renewals_count() const noexcept { return renewals_count_; }
 
   /// How often the event descriptor was written by wake().
   [[nodiscard]] std::uint64_t wakes_count() const noexcept { return wakes_count_.load(); }
@@ -229,6 +235,8 @@ class scripted_ring final : public ring {
   void notify_completions(bool on) noexcept override;
   int event_fd() const noexcept override { return its_event_fd; }
   int descriptor() const noexcept override { return its_descriptor; }
+  int take_signals() noexcept override;
+  void renew_event_fd() noexcept override;
   void sleep(clock_ns longest) noexcept override;
   void wake() noexcept override;
   int cancel_sync(fd_ref fd, std::chrono::nanoseconds timeout) noexcept override;
@@ -283,7 +291,7 @@ class scripted_ring final : public ring {
   [[nodiscard]] bool has_room() const noexcept { return cq_tail_of_script_ - cq_freed_by_executor_ < cq_entries_; }
   void signal();
   void set_flag(unsigned flag, bool on) noexcept;
-  bool take_signals() noexcept { return event_count_.exchange(0) != 0; }
+  bool was_signalled() noexcept { return event_count_.exchange(0) != 0; }
   [[nodiscard]] bool is_own(const request& each) const noexcept;
   [[nodiscard]] bool has_its_buffer(const request& each) const noexcept;
 
@@ -301,6 +309,7 @@ class scripted_ring final : public ring {
   std::vector<std::uint64_t> taken_counts_ = std::vector<std::uint64_t>(256);
   std::uint64_t taken_count_ = 0;
   std::uint64_t sleeps_count_ = 0;
+  std::uint64_t renewals_count_ = 0;
   std::vector<completion> posted_;
   std::deque<completion> overflowed_;
   std::vector<late_completion> task_work_;

@@ -35,6 +35,7 @@ HARMLESS = {
         'pthread_cond_clockwait pthread_join',
     'descriptors that are made': 'epoll_create1 epoll_ctl eventfd inotify_init1 inotify_rm_watch pipe2 socket '
                                  'socketpair',
+    'takes what is there, by RWF_NOWAIT': 'preadv2',
     'sockets asked and told': 'freeaddrinfo getpeername getsockname getsockopt if_indextoname if_nametoindex listen '
                               'setsockopt shutdown',
     'terminals asked, which answer from memory': 'isatty',
