@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Reads and writes of descriptors that others have, too, whatever they have made of them.
-#include <gyre/fs/detail/quiet_write.hpp>
 #include <gyre/fs/detail/whole_transfer.hpp>
 #include <gyre/fs/standard_streams.hpp>
 #include <gyre/runtime/as_result.hpp>
@@ -34,7 +33,7 @@ task<std::size_t> standard_input::read(buffer_ref buffer) const {
 }
 
 task<std::size_t> standard_output::write(const_buffer_ref bytes) const {
-  return transfer(fd_, POLLOUT, "write", [fd = fd_, bytes] { return detail::quiet_write{fd, bytes}; });
+  return transfer(fd_, POLLOUT, "write", [fd = fd_, bytes] { return ops::write{fd, bytes}; });
 }
 
 task<> standard_output::write_all(const_buffer_ref bytes) const {
