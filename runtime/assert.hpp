@@ -3,6 +3,9 @@
 //
 // An assertion checks what only a programmer can get wrong. What a peer, a disk, a user or the kernel
 // can cause is an error (error.hpp).
+//
+// GYRE_ASSERT costs a comparison, and is always there. GYRE_ASSERT_ALL may walk a queue, and is there where gyre was
+// built with -Dinvariants=all, as `./dev build debug`, asan and tsan do.
 #pragma once
 
 // Here, as nearly every header of gyre comes to this one first: without it a compiler only says what it does not know.
@@ -25,3 +28,9 @@ namespace gyre::detail {
     if (!(condition)) [[unlikely]]                                                           \
       ::gyre::detail::assertion_failed(#condition, reason, std::source_location::current()); \
   } while (false)
+
+#if defined(GYRE_INVARIANTS)
+#define GYRE_ASSERT_ALL(condition, reason) GYRE_ASSERT(condition, reason)
+#else
+#define GYRE_ASSERT_ALL(condition, reason) static_cast<void>(0)
+#endif

@@ -26,6 +26,9 @@ namespace {
 
 using detail::current_executor;
 
+// How far GYRE_ASSERT_ALL walks in each turn.
+[[maybe_unused]] constexpr std::size_t walked_max = 256;
+
 // Options that contradict each other: no machine has both.
 void check(const executor_options& options) {
   const auto refuse_if = [](bool contradicts, const char* why) {
@@ -216,6 +219,8 @@ void executor::work() noexcept {
   ready_.take_back(next_turn_);
   if (parker_.has_posted()) take_posted();
   if (!timers_.empty()) expire_timers();
+  GYRE_ASSERT_ALL(ready_.is_sound(walked_max) && submission_.is_sound(walked_max), "a queue ends where it says");
+  GYRE_ASSERT_ALL(timers_.is_sound(walked_max), "timers are in the order in which they are due");
 }
 
 [[gnu::always_inline]] inline void executor::end_turn(bool may_park) noexcept {

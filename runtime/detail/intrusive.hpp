@@ -6,6 +6,7 @@
 
 #include <gyre/runtime/assert.hpp>
 
+#include <cstddef>
 #include <type_traits>
 
 namespace gyre::detail {
@@ -65,6 +66,13 @@ class intrusive_queue {
       return true;
     }
     return false;
+  }
+
+  /// Whether its links lead to where its end is said to be; looked at as far as `most` elements. For GYRE_ASSERT_ALL.
+  [[nodiscard]] bool is_sound(std::size_t most) const noexcept {
+    T* const* link = &head_;
+    for (; *link != nullptr && most > 0; --most) link = &(*link)->next;
+    return *link != nullptr || link == tail_;
   }
 
   /// Appends many elements, keeping the end of the queue at hand. The queue is not to be touched until end(), but in

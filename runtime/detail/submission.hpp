@@ -138,6 +138,12 @@ class submission {
   /// Makes it larger, if that is what is missing, up to so many entries. When nobody looks at a completion.
   [[gnu::cold]] void grow_ring(unsigned sq_entries_max, unsigned cq_entries_max) noexcept;
 
+  /// Whether its lists end where they say; looked at as far as `most` elements. For GYRE_ASSERT_ALL.
+  [[nodiscard]] bool is_sound(std::size_t most) const noexcept {
+    return backlog_.is_sound(most) && handler_backlog_.is_sound(most) && handler_cancels_.is_sound(most) &&
+           moves_.is_sound(most);
+  }
+
   /// Requests that have no submission entry yet.
   [[nodiscard]] bool has_queued() const noexcept {
     if (!may_have_queued_) [[likely]]

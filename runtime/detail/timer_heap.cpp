@@ -366,4 +366,17 @@ void timer_heap::prefetch_next() const noexcept {
     __builtin_prefetch(who(heap_[index]), /*for writing=*/1);
 }
 
+bool timer_heap::is_sound(std::size_t most) const noexcept {
+  for (const timer_links& lane : lanes_) {
+    const timer_links* each = lane.next;
+    for (std::size_t left = most; each != &lane && left > 0; --left, each = each->next) {
+      const bool comes_later = each->previous == &lane || each->previous->due <= each->due;
+      if (!comes_later || each->next->previous != each) return false;
+    }
+  }
+  for (std::size_t index = 1; index < std::min(heap_.size(), most); ++index)
+    if (before(heap_[index], heap_[(index - 1) / arity])) return false;
+  return true;
+}
+
 }  // namespace gyre::detail

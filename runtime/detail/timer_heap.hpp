@@ -174,6 +174,10 @@ class timer_heap {
   /// the one that was armed first, unless the last of a lane was taken out in between.
   [[nodiscard]] timer* pop_due(clock_ns now) noexcept;
 
+  /// Whether lanes and heap are in the order that they are to be in; looked at as far as `most` of each. For
+  /// GYRE_ASSERT_ALL.
+  [[nodiscard]] bool is_sound(std::size_t most) const noexcept;
+
  private:
   struct entry {
     clock_ns due;

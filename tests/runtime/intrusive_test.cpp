@@ -9,6 +9,7 @@
 #include <array>
 #include <deque>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace gyre::detail {
@@ -63,6 +64,22 @@ TEST_CASE("a queue gives back what came first, first") {
 
   queue.push_back(elements[3]);
   CHECK(popped(queue) == std::vector{3});
+}
+
+TEST_CASE("a queue whose links were cut is not sound, as far as one looks") {
+  auto elements = named_elements();
+  intrusive_queue<element> queue;
+  CHECK(queue.is_sound(10));
+  for (auto& each : elements) queue.push_back(each);
+  CHECK(queue.is_sound(10));
+  CHECK(queue.is_sound(2));
+
+  element* const rest = std::exchange(elements[3].next, nullptr);
+  CHECK(!queue.is_sound(10));
+  CHECK(queue.is_sound(2));
+  elements[3].next = rest;
+
+  CHECK(popped(queue).size() == 6);
 }
 
 TEST_CASE("an element can be taken out of a queue from anywhere, and the queue goes on") {

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <iterator>
 #include <map>
@@ -52,6 +53,21 @@ TEST_CASE("timers come out in the order of their times, at their times") {
   CHECK(heap.pop_due(19) == nullptr);
   CHECK(heap.pop_due(25) == &second);
   CHECK(heap.empty());
+}
+
+TEST_CASE("timers in another order than that of their times are not sound, in lanes") {
+  timer_heap heap;
+  std::array<named_timer, 3> timers;
+  for (std::size_t i = 0; i < timers.size(); ++i) heap.arm(timers[i], static_cast<clock_ns>(10 * i));
+  CHECK(heap.is_sound(10));
+
+  timers[1].would_be_due(100);
+  CHECK(!heap.is_sound(10));
+  timers[1].would_be_due(10);
+
+  CHECK(heap.is_sound(10));
+  for (auto& each : timers) heap.disarm(each);
+  CHECK(heap.is_sound(10));
 }
 
 TEST_CASE("arming a timer that is armed moves it, and disarming one that is not does nothing") {
