@@ -9,6 +9,7 @@ suite `long` 200 times. The seed of the moments is printed:
 
     GYRE_STRESS_SEED=n    the same once more, as far as a kill can be timed
 """
+import contextlib
 import os
 import pathlib
 import random
@@ -20,12 +21,25 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
+from programs import until  # noqa: E402
+
 PATIENCE = 50  # seconds, for anything that should come soon
 PROGRAM = None
 
 
 def is_long():
     return bool(os.environ.get("GYRE_STRESS_LONG"))
+
+
+def open_files(process):
+    """What lies behind its descriptors."""
+    folder = f"/proc/{process}/fd"
+    found = []
+    for each in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"{folder}/{each}"))
+    return found
 
 
 class Load(unittest.TestCase):
@@ -111,7 +125,7 @@ class Load(unittest.TestCase):
         other.execute("BEGIN EXCLUSIVE")
         process = self.start(3, 200)
         other.execute("INSERT INTO totals VALUES(99, 0, 0)")
-        time.sleep(0.05)  # so that it mostly comes to wait; either way it has to end well
+        until(lambda: self.path in open_files(process.pid), "the database to be opened")
         self.assertIsNone(process.poll())
         other.execute("COMMIT")
         lines = self.finish(process)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A file system with hardly any room, for a child process of a test: what a full disk does.
+// A file system of one's own for a child process of a test: one with hardly any room, or of another sort.
 #pragma once
 
 #include "child.hpp"
@@ -16,15 +16,15 @@
 
 namespace gyre::test {
 
-/// Runs `fn(): bool` in a process in which `path` is a file system of 256 KiB, and returns whether that gave true. Says
-/// so, and returns true, where this machine lets nobody make one.
+/// Runs `fn(): bool` in a process in which `path` is a file system of some type, and returns whether that gave true.
+/// Says so, and returns true, where this machine lets nobody make one.
 template <class Fn>
-bool holds_on_small_disk(const std::string& path, Fn fn) {
+bool holds_on_file_system(const char* type, const char* options, const std::string& path, Fn fn) {
   constexpr int refused = 77;
   child confined{[&] {
     const bool may = ::unshare(CLONE_NEWNS) == 0 || ::unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
     if (!may || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return refused;
-    if (::mount("none", path.c_str(), "tmpfs", 0, "size=256k") != 0) return refused;
+    if (::mount("none", path.c_str(), type, 0, options) != 0) return refused;
     try {
       return fn() ? 0 : 1;
     } catch (const std::exception& error) {
@@ -36,6 +36,12 @@ bool holds_on_small_disk(const std::string& path, Fn fn) {
   if (end.exit_status == refused) SAY_SKIPPED("mounting a file system takes root, or user namespaces");
   else if (end.exit_status != 0) std::fputs(end.errors.c_str(), stderr);
   return end.exit_status == 0 || end.exit_status == refused;
+}
+
+/// The same where that has room for 256 KiB.
+template <class Fn>
+bool holds_on_small_disk(const std::string& path, Fn fn) {
+  return holds_on_file_system("tmpfs", "size=256k", path, fn);
 }
 
 }  // namespace gyre::test
