@@ -4,7 +4,6 @@
 #include <gyre/fs/path_ops.hpp>
 #include <gyre/fs/uring_sink.hpp>
 #include <gyre/runtime/as_result.hpp>
-#include <gyre/runtime/assert.hpp>
 #include <gyre/runtime/executor.hpp>
 #include <gyre/runtime/log.hpp>
 #include <gyre/runtime/this_task.hpp>

@@ -43,11 +43,9 @@
 #include <sys/types.h>
 
 #include <array>
-#include <concepts>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
