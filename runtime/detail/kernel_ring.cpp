@@ -173,11 +173,15 @@ void kernel_ring::wait_for_poller() noexcept {
   if (modes_.sqpoll) hold_back();  // that has begun a run of entries, and a drain may be waiting
 }
 
+// A wait with a shorter time and no end of its own ends with the shorter time, whether there is a completion or not: so
+// it is given an end. (io_cqring_min_timer_wakeup() of io_uring.c; seen on 6.18.)
 int kernel_ring::enter_within(clock_ns wait_max, unsigned entries_count, unsigned wait_count, unsigned flags) noexcept {
-  __kernel_timespec time = timespec_of(wait_max);
+  constexpr clock_ns an_hour = 3'600'000'000'000;
+  const bool has_min_wait = wait_count > 1 && modes_.min_wait;
+  __kernel_timespec time = timespec_of(has_min_wait ? std::min(wait_max, an_hour) : wait_max);
   io_uring_getevents_arg arg{};
-  if (wait_max != for_ever) arg.ts = reinterpret_cast<std::uint64_t>(&time);
-  if (wait_count > 1 && modes_.min_wait) arg.min_wait_usec = min_wait_within(wait_max);
+  if (wait_max != for_ever || has_min_wait) arg.ts = reinterpret_cast<std::uint64_t>(&time);
+  if (has_min_wait) arg.min_wait_usec = min_wait_within(wait_max);
   return io_uring_enter2(enter_fd_, entries_count, wait_count, flags | IORING_ENTER_EXT_ARG,
                          reinterpret_cast<sigset_t*>(&arg), sizeof arg);
 }

@@ -17,6 +17,7 @@
 #include <gyre/runtime/task_group.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/asleep.hpp"
 #include "../support/forbidden.hpp"
 #include "../support/scripted.hpp"
 #include "../support/socket_pair.hpp"
@@ -27,6 +28,8 @@
 #include <liburing.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -34,6 +37,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <filesystem>
 #include <fstream>
@@ -473,24 +477,78 @@ TEST_CASE("a sleep waits for as many completions as were asked for, and for no m
   }
 }
 
-TEST_CASE("a sleep in the kernel takes several completions that come within the time, and ends at one after it") {
-  executor loop{{.park = parking::ring_wait, .min_wait = 200ms, .min_wait_count = 4}};
-  if (!loop.ring().modes().min_wait) return skip(loop.notes());
+namespace {
+
+// Five that receive on an executor of this thread, and what another thread does when that sleeps.
+struct five_receivers {
+  explicit five_receivers(std::chrono::microseconds min_wait)
+      : loop{{.park = parking::ring_wait, .min_wait = min_wait, .min_wait_count = 4}} {
+    for (std::size_t i = 0; i < pairs.size(); ++i) waiting.emplace_back(loop, receive(pairs[i].here, received[i]));
+    loop.run_ready();
+    loop.post([] {});  // so that the poll of the wake descriptor stands
+    loop.turn(/*may_park=*/false);
+  }
+  ~five_receivers() {
+    for (auto& each : waiting) each.cancel();
+    for (auto& each : waiting) turn_until_done(loop, each);
+  }
+  five_receivers(const five_receivers&) = delete;
+  five_receivers& operator=(const five_receivers&) = delete;
+
+  [[nodiscard]] std::ptrdiff_t received_count() const { return std::ranges::count(received, true); }
+
+  // How often it sleeps until so many have received, while `elsewhere(sleeper)` runs on another thread.
+  template <class Fn>
+  std::uint64_t parks_until(std::ptrdiff_t count, Fn elsewhere) {
+    const auto parks_before = loop.statistics().parks;
+    std::thread other{[&elsewhere, sleeper = ::gettid()] { elsewhere(sleeper); }};
+    while (received_count() < count) loop.turn(/*may_park=*/true);
+    other.join();
+    return loop.statistics().parks - parks_before;
+  }
+
+  void send_to(std::size_t index) const { CHECK(::send(pairs[index].there.get(), "x", 1, 0) == 1); }
+
+  executor loop;
   std::array<socket_pair, 5> pairs;
   std::array<bool, 5> received{};
   std::deque<root_task<void>> waiting;
-  for (std::size_t i = 0; i < pairs.size(); ++i) waiting.emplace_back(loop, receive(pairs[i].here, received[i]));
-  loop.run_ready();
-  loop.post([] {});  // so that the poll of the wake descriptor stands
-  for (const socket_pair& each : std::span{pairs}.first(4)) ::send(each.there.get(), "x", 1, 0);
+};
 
-  while (!waiting[3].done()) loop.turn(/*may_park=*/true);
-  const auto parks = loop.statistics().parks;
-  ::send(pairs[4].there.get(), "x", 1, 0);
-  while (!waiting[4].done()) loop.turn(/*may_park=*/true);
+}  // namespace
 
-  CHECK(parks <= 2);
-  CHECK(std::all_of(received.begin(), received.end(), [](bool each) { return each; }));
+TEST_CASE("a sleep in the kernel takes as many completions as were asked for, however they come within the time") {
+  five_receivers five{1h};
+  if (!five.loop.ring().modes().min_wait) return skip(five.loop.notes());
+  if (!proc_tells_of_sleeps()) return skip("/proc does not tell who sleeps");
+
+  // Each is sent to an executor that sleeps: without a minimum each would end a sleep of its own.
+  const auto parks = five.parks_until(4, [&](pid_t sleeper) {
+    for (std::size_t index = 0; index < 4; ++index) {
+      wait_until_it_sleeps_in(sleeper, SYS_io_uring_enter);
+      five.send_to(index);
+    }
+  });
+
+  CHECK(parks == 1);
+  CHECK(five.received_count() == 4);
+}
+
+TEST_CASE("a sleep in the kernel ends at the first completion after the minimum time") {
+  constexpr auto shortest = 1ms;
+  five_receivers five{shortest};
+  if (!five.loop.ring().modes().min_wait) return skip(five.loop.notes());
+  if (!proc_tells_of_sleeps()) return skip("/proc does not tell who sleeps");
+
+  const auto parks = five.parks_until(1, [&](pid_t sleeper) {
+    wait_until_it_sleeps_in(sleeper, SYS_io_uring_enter);
+    const auto is_over = std::chrono::steady_clock::now() + 2 * shortest;
+    while (std::chrono::steady_clock::now() < is_over) std::this_thread::yield();
+    five.send_to(2);
+  });
+
+  CHECK(parks == 1);
+  CHECK(five.received[2]);
 }
 
 TEST_CASE("a kernel of less than Linux 6.12 notes that a minimum wait is not in force") {
@@ -639,6 +697,16 @@ TEST_CASE("a ring that cannot grow is asked once") {
 }
 
 // ------------------------------------------------------------------------------------------------------------ workers
+
+TEST_CASE("the kernel's workers are as many as were asked for, of each sort") {
+  const executor loop{{.iowq_bounded_workers_max = 3, .iowq_unbounded_workers_max = 5}};
+  std::array in_force{0U, 0U};  // 0 asks instead of setting
+
+  REQUIRE(::syscall(SYS_io_uring_register, loop.ring().descriptor(), IORING_REGISTER_IOWQ_MAX_WORKERS, in_force.data(),
+                    in_force.size()) == 0);
+
+  CHECK(in_force == std::array{3U, 5U});
+}
 
 TEST_CASE("the kernel's workers run on the CPUs that were asked for") {
   const unsigned cpu = some_cpu();

@@ -12,6 +12,8 @@
 #include <gyre/runtime/ops/socket.hpp>
 #include <gyre/runtime/timer.hpp>
 
+#include "../support/asleep.hpp"
+#include "../support/gate.hpp"
 #include "../support/kernel_has.hpp"
 #include "../support/outcome.hpp"
 #include "../support/scripted.hpp"
@@ -24,6 +26,8 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -497,6 +501,42 @@ TEST_CASE("of 100,000 posts from four threads to an executor that parks between 
     CHECK(counted.wakes_written > 0);
     CHECK(counted.wakes_written + counted.wakes_suppressed == threads_count * posts_count + posts_between_count);
     CHECK(counted.wakes_written <= counted.turns);
+  }
+}
+
+TEST_CASE("of posts from four threads to one that sleeps in the kernel a single one writes, each time") {
+  if (!proc_tells_of_sleeps()) {
+    MESSAGE("skipped: /proc does not tell who sleeps");
+    return;
+  }
+  constexpr int rounds_count = 100;
+  constexpr int threads_count = 4;
+  for (const auto park : both_ways) {
+    CAPTURE(name_of(park));
+    const socket_pair pair;
+    executor loop{{.park = park}};
+    auto root = loop.start(receive_until_cancelled(pair.here));
+    std::array<gate, rounds_count> gates;
+    std::thread elsewhere{[&, sleeper = ::gettid()] {
+      for (gate& held : gates) {
+        wait_until_it_sleeps_in(sleeper, park == parking::eventfd ? SYS_read : SYS_io_uring_enter);
+        std::vector<std::thread> posters;
+        for (int each = 0; each < threads_count; ++each)
+          posters.emplace_back([&] { loop.post([&] { held.pass(); }); });  // who is first keeps it awake
+        for (auto& each : posters) each.join();
+        held.open();
+        held.wait_for_arrivals(threads_count);
+      }
+      loop.post([&] { root.cancel(); });
+    }};
+
+    turn_until_done(loop, root);
+    elsewhere.join();
+
+    const auto counted = loop.statistics();
+    CHECK(counted.wakes_written >= rounds_count);
+    CHECK(counted.wakes_written <= rounds_count + 1);  // the last post finds it asleep, or not yet
+    CHECK(counted.wakes_written + counted.wakes_suppressed == threads_count * rounds_count + 1);
   }
 }
 
