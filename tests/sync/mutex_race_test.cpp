@@ -215,8 +215,8 @@ std::size_t notify_in_every_order(const exchange& how, bool stops, sort its_sort
   });
 }
 
-// lock_blocking() and unlock() of a plain thread: its code, on a fiber that stands for it on the third executor. What it
-// asks of the kernel is a wait and a wake on the word, as a thread does.
+// lock_blocking() and unlock() of a plain thread: its code, on a fiber that stands for it on the third executor. What
+// it asks of the kernel is a wait and a wake on the word, as a thread does.
 void lock_and_leave_as_thread(three_executors& three, shared_place& place, outcome& noted) {
   static_assert(std::is_standard_layout_v<mutex> && sizeof(mutex) == sizeof(sync::detail::mutex_word));
   auto& word = reinterpret_cast<sync::detail::mutex_word&>(place.locked);
