@@ -63,23 +63,15 @@ bool futex_wait_for_a_while(const std::atomic<std::uint32_t>& word, std::uint32_
 
 claimed claim_blocking(mutex_word& lock) noexcept {
   GYRE_ASSERT(!executor::has_current(), "a turn of an executor never blocks: co_await lock() instead");
-  const std::uint32_t tag = tag_for(lock);
-  std::uint32_t others_sleep = 0;  // whoever has slept knows nothing of others: who left the lock made 0 of it
-  std::uint32_t seen = lock.value.load(std::memory_order_relaxed);
-  for (;;) {
-    claimed how = claimed::cleanly;
-    seen = lock.without_bias(seen, tag);
-    if (mutex_word::owner(seen) == 0) {
-      if (try_claim(lock, seen, tag | others_sleep | (seen & mutex_word::waits), how)) return how;
-      continue;
-    }
-    const std::uint32_t said = seen | mutex_word::waits;
-    if (seen != said && !lock.value.compare_exchange_weak(seen, said, std::memory_order_relaxed)) continue;
-    const bool is_robust = lock.sort == lock_sort::robust;
-    if (is_robust ? futex_wait_for_a_while(lock.value, said) : futex_wait_blocking(lock.value, said, lock.kind()))
-      others_sleep = mutex_word::waits;
-    seen = lock.value.load(std::memory_order_relaxed);
-  }
+  claimed how = claimed::cleanly;
+  lock.claim_asleep(
+      tag_for(lock), [&](std::uint32_t& seen, std::uint32_t desired) { return try_claim(lock, seen, desired, how); },
+      [&](std::uint32_t said) {
+        const bool is_robust = lock.sort == lock_sort::robust;
+        return is_robust ? futex_wait_for_a_while(lock.value, said)
+                         : futex_wait_blocking(lock.value, said, lock.kind());
+      });
+  return how;
 }
 
 void unlock_with_waiters(mutex_word& lock) noexcept {

@@ -187,6 +187,29 @@ struct basic_mutex_word {
     return is_biased(seen) ? end_bias(seen, tag) : seen;
   }
 
+  /// Returns when it is held, for one that sleeps by itself: a thread.
+  ///
+  /// @param try_to_claim  Makes of a free lock that says its first argument its second; or puts there what it says.
+  /// @param sleep         Sleeps as long as the word says that. Returns whether it may have been woken.
+  template <class TryToClaim, class Sleep>
+  void claim_asleep(std::uint32_t tag, TryToClaim try_to_claim, Sleep sleep) {
+    std::uint32_t others_sleep = 0;  // whoever has slept knows nothing of others: who left the lock made 0 of it
+    std::uint32_t seen = value.load(std::memory_order_relaxed);
+    for (;;) {
+      seen = without_bias(seen, tag);
+      if (owner(seen) == 0) {
+        if (try_to_claim(seen, tag | others_sleep | (seen & waits))) return;
+        continue;
+      }
+      const std::uint32_t said = seen | waits;
+      if (seen != said &&
+          !value.compare_exchange_weak(seen, said, std::memory_order_relaxed, std::memory_order_relaxed))
+        continue;
+      if (sleep(said)) others_sleep = waits;
+      seen = value.load(std::memory_order_relaxed);
+    }
+  }
+
  private:
   [[nodiscard, gnu::noinline, gnu::cold]] std::uint32_t end_bias(std::uint32_t seen, std::uint32_t tag) {
     while (is_biased(seen)) {

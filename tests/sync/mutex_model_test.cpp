@@ -122,22 +122,19 @@ class scene {
     }
   }
 
-  // claim_blocking(), and as much of lock_queue::contend().
+  // claim_blocking(), whose steps lock_queue::contend() has, too. Who sleeps is woken by any change.
   void lock(std::uint32_t tag) {
     if (word_.try_lock_at_once(tag)) return;
-    std::uint32_t seen = word_.value.load(relaxed);
-    for (;;) {
-      seen = word_.without_bias(seen, tag);
-      if (modelled_word::owner(seen) == 0) {
-        if (word_.value.compare_exchange_strong(seen, tag, relaxed, relaxed)) return;
-        continue;
-      }
-      if (modelled_word::owner(seen) == tag) world_.fail("who does not hold it is told that it does");
-      const std::uint32_t said = seen | modelled_word::waits;
-      if (seen != said && !word_.value.compare_exchange_strong(seen, said, relaxed, relaxed)) continue;
-      seen = static_cast<std::uint32_t>(
-          world_.load_when(word_.value.cell(), [said](std::uint64_t says) { return says != said; }));
-    }
+    word_.claim_asleep(
+        tag,
+        [this](std::uint32_t& seen, std::uint32_t desired) {
+          return word_.value.compare_exchange_strong(seen, desired, relaxed, relaxed);
+        },
+        [this, tag](std::uint32_t said) {
+          if (modelled_word::owner(said) == tag) world_.fail("who does not hold it is told that it does");
+          world_.load_when(word_.value.cell(), [said](std::uint64_t says) { return says != said; });
+          return false;
+        });
   }
 
   // lock_queue::enter(): the word says so, or it was held by somebody else. That one does not get it here.

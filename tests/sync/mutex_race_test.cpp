@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Small programs on a mutex and a condition variable, in every order that their steps can come in: up to three
 // executors and four tasks, a stop of one of them at any time, and another executor's turn also in the middle of a
-// coroutine's, and between what a turn asks of the kernel and the kernel's taking it. The mutex is an ordinary one, is
-// shared among processes, or is biased to the first executor when it begins.
+// coroutine's, and between what a turn asks of the kernel and the kernel's taking it. Plain threads come in, too. The
+// mutex is an ordinary one, is shared among processes, or is biased to the first executor when it begins.
 #include <gyre/runtime/executor.hpp>
+#include <gyre/runtime/fiber.hpp>
 #include <gyre/runtime/this_task.hpp>
 #include <gyre/sync/condition_variable.hpp>
 #include <gyre/sync/mutex.hpp>
@@ -17,9 +18,11 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -212,6 +215,56 @@ std::size_t notify_in_every_order(const exchange& how, bool stops, sort its_sort
   });
 }
 
+// lock_blocking() and unlock() of a plain thread: its code, on a fiber that stands for it on the third executor. What
+// it asks of the kernel is a wait and a wake on the word, as a thread does.
+void lock_and_leave_as_thread(three_executors& three, shared_place& place, outcome& noted) {
+  static_assert(std::is_standard_layout_v<mutex> && sizeof(mutex) == sizeof(sync::detail::mutex_word));
+  auto& word = reinterpret_cast<sync::detail::mutex_word&>(place.locked);
+  constexpr auto thread = sync::detail::mutex_word::a_thread;
+  auto how = sync::detail::claimed::cleanly;
+  const auto sleep = [&](std::uint32_t said) { return fiber::await(ops::futex_wait(word.value, said, word.kind())); };
+  word.claim_asleep(
+      thread, [&](std::uint32_t& seen, std::uint32_t desired) { return try_claim(word, seen, desired, how); }, sleep);
+  {
+    const inside counted{place};
+    three.let_another_turn(three.all[2]);
+  }
+  if (!word.try_unlock_at_once(thread)) sync::detail::give_up_and_wake(word);
+  noted.how = ended::with_value;
+}
+
+// Each of them, and the thread as often as it is said, comes in and goes out; but the actor that is stopped.
+std::size_t lock_with_threads(const std::vector<actor>& actors, std::size_t threads_count,
+                              std::optional<std::size_t> stopped, sort its_sort) {
+  return for_every_order([&](choices& choose) {
+    CAPTURE(choose);
+    three_executors three{choose};
+    shared_place place{its_sort, three};
+    std::vector<outcome> noted(actors.size() + threads_count);
+    std::vector<std::unique_ptr<root_task<void>>> roots;
+    for (std::size_t i = 0; i < actors.size(); ++i)
+      roots.push_back(std::make_unique<root_task<void>>(three.all[actors[i].where].loop,
+                                                        lock_and_leave(three, actors[i], place, noted[i])));
+    for (std::size_t i = actors.size(); i < noted.size(); ++i)
+      roots.push_back(std::make_unique<root_task<void>>(
+          three.all[2].loop, on_fiber([&, i] { lock_and_leave_as_thread(three, place, noted[i]); })));
+    steps next;
+    three.turns(next);
+    if (stopped) next.perhaps("stop", [&] { roots[*stopped]->cancel(); });
+    next.take_all(choose);
+
+    for (std::size_t i = 0; i < roots.size(); ++i) {
+      CAPTURE(i);
+      REQUIRE(roots[i]->done());
+      if (i != stopped) CHECK(noted[i].how == ended::with_value);
+    }
+    CHECK(place.inside_count == 0);
+    CHECK(static_cast<bool>(place.locked.try_lock()));
+    three.finish();
+    CHECK(three.kernel.sleepers_count() == 0);
+  });
+}
+
 constexpr sort sorts[] = {sort::ordinary, sort::shared, sort::biased};
 
 }  // namespace
@@ -238,6 +291,19 @@ TEST_CASE("three executors lock in every order, whoever is stopped") {
     orders_count += lock_with_each_stopped({{0, true}, {1, true}, {2, true}}, each);
     orders_count += lock_in_every_order({{0, true}, {1, false}, {1, true}, {2, false}}, std::nullopt, each);
     orders_count += lock_in_every_order({{0, true}, {1, false}, {1, true, 2}, {2, false}}, std::nullopt, each);
+  }
+  MESSAGE(orders_count, " orders");
+}
+
+TEST_CASE("plain threads and tasks lock in every order, whoever is stopped") {
+  std::size_t orders_count = 0;
+  for (const auto each : sorts) {
+    for (const std::optional<std::size_t> stopped : {std::optional<std::size_t>{}, std::optional<std::size_t>{0}}) {
+      orders_count += lock_with_threads({{0, true}}, 1, stopped, each);
+      orders_count += lock_with_threads({{0, false}, {0, true}}, 1, stopped, each);
+      orders_count += lock_with_threads({{0, true}, {1, false}}, 1, stopped, each);
+      orders_count += lock_with_threads({{0, true}}, 2, stopped, each);
+    }
   }
   MESSAGE(orders_count, " orders");
 }

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
@@ -38,6 +39,9 @@ struct shared_place {
   robust_mutex locked;
   robust_mutex another;
   int halves_count = 0;
+  int torn_count = 0;    // times that half of the work was seen, and no death heard of
+  int deaths_count = 0;  // that were heard of
+  std::atomic<bool> is_over = false;
 };
 
 class mapped_place {
@@ -315,45 +319,85 @@ TEST_CASE("a waiter that is stopped leaves, and takes its timer with it") {
   CHECK(static_cast<bool>(locked.try_lock()));
 }
 
-TEST_CASE("processes that are killed at any time leave a mutex that goes on") {
-  const mapped_place mapped;
-  auto& place = *mapped;
-  executor loop;
-  int died_count = 0;
+namespace {
 
-  for (int round = 0; round < 30; ++round) {
-    child other{[&place] {
-      say('b');
-      executor in_child;
-      in_child.run([&]() -> task<> {
-        for (;;) {
-          auto held = co_await place.locked.lock();
-          if (held.owner_died()) held.make_consistent();
-          ++place.halves_count;
-          ++place.halves_count;
-        }
-      });
-      return 0;
-    }};
-    REQUIRE(other.hears() == 'b');
-    const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds{100 * round};
-    loop.run([&]() -> task<> {
-      do {
-        auto held = co_await place.locked.lock();
-        if (held.owner_died()) held.make_consistent();
-        CHECK(place.halves_count % 2 == 0);
-      } while (std::chrono::steady_clock::now() < end);
-    });
-    other.signal(SIGKILL);
-    static_cast<void>(other.wait());
-    auto held = place.locked.lock_blocking();
-    if (!held.owner_died()) continue;
-    ++died_count;
+// What everybody does inside; who hears of a death puts right what the dead one left.
+void work_inside(shared_place& place, robust_mutex::guard& held) {
+  if (held.owner_died()) {
+    ++place.deaths_count;
     place.halves_count += place.halves_count % 2;
     held.make_consistent();
   }
+  place.torn_count += place.halves_count % 2;
+  place.halves_count += 2;
+}
 
-  MESSAGE(died_count, " were killed while they held it");
+// Kills itself inside, with its work half done, when it is there for so many times; without a number it goes on.
+task<> work_until_killed(shared_place& place, std::optional<int> last_time) {
+  for (int time = 1;; ++time) {
+    auto held = co_await place.locked.lock();
+    work_inside(place, held);
+    ++place.halves_count;
+    if (time == last_time) ::raise(SIGKILL);
+    ++place.halves_count;
+  }
+}
+
+task<> work_until(shared_place& place, bool& is_over) {
+  while (!is_over) {
+    auto held = co_await place.locked.lock();
+    work_inside(place, held);
+  }
+}
+
+int work_until_told(shared_place& place) {
+  while (!place.is_over) {
+    auto held = place.locked.lock_blocking();
+    work_inside(place, held);
+  }
+  return 0;
+}
+
+}  // namespace
+
+// The odd ones inside, and the others wherever they are then. Another process, its thread and an executor here go on.
+TEST_CASE("processes that are killed inside, and at any time, leave a mutex that goes on, and each death is heard of") {
+  constexpr int rounds_count = 16;
+  const mapped_place mapped;
+  auto& place = *mapped;
+  child bystander{[&place] { return work_until_told(place); }};
+
+  for (int round = 0; round < rounds_count; ++round) {
+    const bool dies_inside = round % 2 == 1;
+    child victim{[&place, round, dies_inside] {
+      say('b');
+      executor in_child;
+      in_child.run(work_until_killed(place, dies_inside ? std::optional{round} : std::nullopt));
+      return 0;
+    }};
+    REQUIRE(victim.hears() == 'b');
+    executor loop;
+    bool is_over = false;
+    auto here = loop.start(work_until(place, is_over));
+    const auto killed_at = std::chrono::steady_clock::now() + std::chrono::microseconds{100 * round};
+    while (!dies_inside && std::chrono::steady_clock::now() < killed_at) loop.turn(/*may_park=*/false);
+    if (!dies_inside) victim.signal(SIGKILL);
+    std::thread waits{[&] {
+      CHECK(victim.wait().killed_by == SIGKILL);
+      loop.post([&] { is_over = true; });
+    }};
+    turn_until_done(loop, here);
+    waits.join();
+  }
+  auto held = place.locked.lock_blocking();
+  work_inside(place, held);
+  held.unlock();
+  place.is_over = true;
+
+  CHECK(bystander.wait().exit_status == 0);
+  CHECK(place.torn_count == 0);
+  CHECK(place.deaths_count >= rounds_count / 2);
+  MESSAGE(place.deaths_count, " of ", rounds_count, " were killed while they held it");
 }
 
 }  // namespace gyre
