@@ -529,8 +529,8 @@ TEST_CASE("accepts and cancels in each order leave no descriptor behind, and los
   }
 
   CHECK(open_descriptors_count() == open_before);
-  CHECK(stopped_count > 0);
   CHECK(stopped_count < rounds_count);
+  if (!submits_by_itself()) CHECK(stopped_count > 0);  // else a cancel goes when its thread finds it
 }
 
 namespace {
