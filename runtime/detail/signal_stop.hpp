@@ -2,8 +2,8 @@
 // The signals that end a program, or ask what it does: SIGINT, SIGTERM, SIGQUIT; for run() and for a runtime.
 //
 // A signal handler may do little: it posts one node to the executor, which has the tasks cancelled in its next turn, or
-// told. It runs on any thread, and not after leave(): detail/signal_table.hpp. There a signal_set comes first: while one
-// has a signal, that is the set's, and nothing is stopped by it.
+// told. It runs on any thread, and not after leave(): detail/signal_table.hpp. There a signal_set comes first: while
+// one has a signal, that is the set's, and nothing is stopped by it.
 #pragma once
 
 #include <gyre/runtime/assert.hpp>
