@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Child processes: started with what they get and nothing else, spoken to through pipes, and never left behind.
 //
-//   const auto status = co_await fs::with_process({.arguments = {"sort", "-n"}, .input = fs::child_stream::piped()},
-//                                                 [](fs::process& sort) -> task<> { … });
+//   fs::process_options sort{.arguments = {"sort", "-n"}};
+//   sort.input = fs::child_stream::piped();
+//   const auto status = co_await fs::with_process(sort, [](fs::process& child) -> task<> { … });
 //
 // For a command whose output is wanted, and for pipelines: run_command.hpp.
 //

@@ -3,7 +3,8 @@
 // children holds of these.
 //
 //   fs::process_options sort{.arguments = {"sort", "-n"}};
-//   const auto sorted = co_await fs::run_command(sort, {.input = numbers});
+//   fs::command_options limits{.input = numbers};
+//   const auto sorted = co_await fs::run_command(sort, limits);
 //   if (sorted.status.success()) use(sorted.output);
 //
 // Input, output and errors are served side by side, so that none waits for another. Memory is bounded: by what goes in,
