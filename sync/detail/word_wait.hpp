@@ -17,6 +17,7 @@
 #include <gyre/runtime/suspension.hpp>
 
 #include <chrono>
+#include <cstdint>
 
 namespace gyre::sync::detail {
 

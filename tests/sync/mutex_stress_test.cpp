@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One mutex and its condition variables among coroutines on four executors, plain threads and two other processes, on
 // the kernel: locks that are waited for, that time out and that are stopped; tokens; a baton that goes round; and a
-// mutex of each executor's own, biased to it, for which somebody else comes now and then.
+// mutex of each executor's own, biased to it, for which somebody else comes now and then. And one robust mutex.
 //
 // What is counted under a mutex must come out, and nobody may wait for ever: a wake that is lost stops the baton, and
 // then the test does not end. Seeds, and how long: tests/support/stress.hpp.
@@ -12,6 +12,7 @@
 #include <gyre/runtime/this_task.hpp>
 #include <gyre/sync/condition_variable.hpp>
 #include <gyre/sync/mutex.hpp>
+#include <gyre/sync/robust_mutex.hpp>
 
 #include "../support/stress.hpp"
 
@@ -32,6 +33,7 @@ using namespace test;
 using ops::futex_kind;
 using sync::condition_variable;
 using sync::mutex;
+using sync::robust_mutex;
 
 constexpr int coroutines_count = 8;  // of each executor
 constexpr int tries_count = 60;      // of each coroutine and thread
@@ -248,11 +250,87 @@ void run_everybody(std::uint32_t seed, futex_kind kind) {
   CHECK(all_own == in.counted_own);
 }
 
+// The same of a robust mutex, which has no condition.
+struct robust_arena {
+  robust_mutex locked;
+  // Under the mutex.
+  std::uint64_t counter = 0;
+  int inside_count = 0;
+  // What everybody says of their own part.
+  std::atomic<std::uint64_t> counted = 0;
+  std::atomic<int> collisions_count = 0;
+};
+
+void work_inside(robust_arena& in, const robust_mutex::guard& held) {
+  if (++in.inside_count != 1 || held.owner_died()) in.collisions_count.fetch_add(1);
+  ++in.counter;
+  in.counted.fetch_add(1, std::memory_order_relaxed);
+  --in.inside_count;
+}
+
+task<> lock_once(robust_arena& in, bool yields) {
+  const auto held = co_await in.locked.lock();
+  if (yields) co_await this_task::yield();
+  work_inside(in, held);
+}
+
+task<> try_often(robust_arena& in, std::uint32_t seed) {
+  random chance{seed};
+  for (int i = 0; i < tries_count; ++i) {
+    const std::chrono::microseconds limit{chance() % 200};
+    switch (chance() % 4) {
+      case 0:
+        co_await lock_once(in, /*yields=*/chance() % 2 == 0);
+        break;
+      case 1:
+        if (const auto held = co_await as_result(with_timeout(limit, in.locked.lock()))) work_inside(in, *held);
+        break;
+      case 2:
+        co_await stop_soon(lock_once(in, /*yields=*/false), static_cast<unsigned>(chance() % 4));
+        break;
+      default:
+        if (const auto held = in.locked.try_lock()) work_inside(in, held);
+    }
+  }
+}
+
+void run_executor(robust_arena& in, const member& me) {
+  executor loop;
+  loop.run([&]() -> task<> {
+    co_await with_task_group([&](task_group& all) -> task<> {
+      for (std::uint32_t i = 0; i < coroutines_count; ++i) all.start(try_often(in, me.seed + i));
+      co_return;
+    });
+  });
+}
+
+void run_thread(robust_arena& in, const member& me) {
+  random chance{me.seed};
+  for (int i = 0; i < tries_count; ++i)
+    if (const auto held = chance() % 3 == 0 ? in.locked.try_lock() : in.locked.lock_blocking()) work_inside(in, held);
+}
+
+void run_everybody_robustly(std::uint32_t seed) {
+  const mapped<robust_arena> memory;
+  robust_arena& in = *memory;
+
+  crowd{.with_processes = true}.run(
+      seed, [&in](const member& me) { run_executor(in, me); }, [&in](const member& me) { run_thread(in, me); });
+
+  CHECK(in.collisions_count == 0);
+  CHECK(in.counter == in.counted);
+  CHECK(static_cast<bool>(in.locked.try_lock()));
+}
+
 }  // namespace
 
 // First, as it forks: no other thread is there yet.
 TEST_CASE("coroutines, threads and processes share a mutex, and nobody waits for ever") {
   run_for_a_while([](std::uint32_t seed) { run_everybody(seed, futex_kind::process_shared); });
+}
+
+TEST_CASE("coroutines, threads and processes share a robust mutex, and nobody waits for ever") {
+  run_for_a_while(&run_everybody_robustly);
 }
 
 TEST_CASE("coroutines on four executors and threads share a mutex, and nobody waits for ever") {
