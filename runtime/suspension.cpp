@@ -29,7 +29,7 @@ void suspension::resume() noexcept {
 }
 
 void suspension::resume_next_turn() noexcept {
-  settle_in_place();
+  settle_unqueued();
   executor_->make_ready_next_turn(*this);
 }
 
@@ -41,7 +41,7 @@ void suspension::resume_from_any_thread() noexcept {
 // From the ready queue: posted and still waiting, or settled.
 void suspension::run(detail::runnable& self) noexcept {
   auto& mine = static_cast<suspension&>(self);
-  if (mine.is_waiting()) mine.settle_in_place();
+  if (mine.is_waiting()) mine.settle_unqueued();
   if (mine.was_stopped()) return run_slowly(self);
   const auto arrived = mine.its_kind().arrived_or_null;
   if (arrived == nullptr || arrived(mine)) run_slowly(self);

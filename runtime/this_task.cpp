@@ -18,7 +18,7 @@ constinit const detail::waiter_kind yield_operation::kind_of_checkpoint{
 bool yield_operation::suspend_with_care(std::coroutine_handle<> awaiter, detail::boundary& bound) noexcept {
   if (suspends_ == when::when_stopped && !bound.scope->stop_requested()) return false;
   if (!begin_below(awaiter, bound)) return true;
-  settle_in_place();
+  settle_unqueued();
   if (has(foreign)) run_through_kind();
   loop().make_ready_next_turn(*this);
   return true;

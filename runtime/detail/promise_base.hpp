@@ -80,7 +80,8 @@ class boundary : public frame_slot, public ring_links {
   std::uint32_t index = 0;  // of a branch
   boundary_role role = boundary_role::task;
 
-  bool foreign_below = false;  // a coroutine of somebody else's type has run below
+  bool foreign_below = false;       // a coroutine of somebody else's type has run below
+  std::uint16_t foreign_to_resume;  // only with foreign_below: so many of these have waited, and are about to go on
 };
 
 class promise_base {

@@ -74,6 +74,7 @@ void waiter::settle(bool as_stopped) noexcept {
   set(stage::ready);
   if (as_stopped) add(stopped);
   if (has(stopped) || has(foreign)) run_through_kind();
+  if (has(foreign)) ++bound().foreign_to_resume;
   loop().make_ready(*this);
 }
 
@@ -82,9 +83,15 @@ void waiter::settle_in_place() noexcept {
   set(stage::ready);
 }
 
+void waiter::settle_unqueued() noexcept {
+  settle_in_place();
+  if (has(foreign)) ++bound().foreign_to_resume;
+}
+
 bool waiter::wait_again() noexcept {
   GYRE_ASSERT(current() == stage::ready && !has(stopped), "a wait goes on that had ended, and not as stopped");
   boundary& again = bound();
+  if (has(foreign)) --again.foreign_to_resume;
   state_ &= ~(stage_mask | std::uint64_t{stacked});
   enter_boundary(again);
   set(stage::waiting);
@@ -100,14 +107,18 @@ void waiter::run_slowly(runnable& self) noexcept {
     ready.set(stage::done);
     return unwind(awaiter).resume();
   }
-  if (ready.has(foreign)) enter_foreign(ready.bound());
+  if (ready.has(foreign)) {
+    boundary& bound = ready.bound();
+    --bound.foreign_to_resume;
+    enter_foreign(bound);
+  }
   awaiter.resume();  // `ready` may no longer exist after this line
 }
 
 boundary& foreign_boundary() noexcept { return executor::current().foreign_boundary(); }
 
 void enter_foreign(boundary& bound) noexcept {
-  bound.foreign_below = true;
+  if (!std::exchange(bound.foreign_below, true)) bound.foreign_to_resume = 0;
   bound.disturb();
   bound.scope->executor().set_foreign_boundary(bound);
 }
@@ -116,6 +127,10 @@ void forget_foreign(boundary& bound) noexcept {
   GYRE_ASSERT(bound.waiting == nullptr,
               "a task has ended while a coroutine of another library still waits below it: it was not awaited, or was "
               "resumed by a coroutine below another task");
+  GYRE_ASSERT(
+      bound.foreign_to_resume == 0,
+      "a task has ended while a coroutine of another library is about to go on below it: it was not awaited, or "
+      "was resumed by a coroutine below another task");
   bound.scope->executor().forget_boundary(bound);
 }
 

@@ -161,6 +161,9 @@ class waiter : public runnable {
   /// Ends the wait without queueing the coroutine, which runs on here: not as stopped.
   void settle_in_place() noexcept;
 
+  /// The same where the coroutine runs on later: whoever calls has it run through its kind.
+  void settle_unqueued() noexcept;
+
   /// From its kind's run(), when what it was queued for is gone: waits on. When its scope has been cancelled meanwhile
   /// it settles as stopped and returns false.
   bool wait_again() noexcept;
