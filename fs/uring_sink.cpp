@@ -37,6 +37,11 @@ bool write_all_directly(int fd, std::string_view text) noexcept {
   return true;
 }
 
+void pause_for_a_millisecond() noexcept {
+  const ::timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
+  ::nanosleep(&pause, nullptr);
+}
+
 }  // namespace
 
 // --------------------------------------------------------------------------------------------------------- the region
@@ -421,23 +426,30 @@ task<> uring_sink::take_new_file(bool emptied) {
 
 // ------------------------------------------------------------------------------------------- on the thread that dies
 
+// What is not in the file of the batch under way, as its size tells. A worker of the kernel's may be at it just now,
+// and goes on with that while the program dies: it is given a second.
+std::string_view uring_sink::rest_of_batch(int fd) const noexcept {
+  const std::string_view rest = std::string_view{batch_}.substr(batch_written_);
+  struct ::stat about{};
+  for (int left_ms = 1000; is_regular_ && !rest.empty() && ::fstat(fd, &about) == 0; --left_ms) {
+    const auto size = static_cast<std::uint64_t>(about.st_size);
+    const auto written = std::min<std::uint64_t>(rest.size(), size - std::min(size, file_bytes_));
+    if (written == rest.size() || left_ms == 0) return rest.substr(written);
+    pause_for_a_millisecond();
+  }
+  return rest;
+}
+
 // Only what a signal handler may do. The lock is free, or held for a moment by a thread that runs, or, in a handler, by
 // this one: then it is done without.
 void uring_sink::write_rest() noexcept {
   bool locked = false;
   for (int attempt = 0; attempt < 100 && !locked; ++attempt) {
     locked = mutex_.try_lock();
-    const ::timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
-    if (!locked) ::nanosleep(&pause, nullptr);
+    if (!locked) pause_for_a_millisecond();
   }
   const int fd = file_.fd().get();  // -1 at the end of the region: nothing is buffered any more then
-  std::string_view rest = std::string_view{batch_}.substr(batch_written_);
-  struct ::stat about{};
-  if (is_regular_ && ::fstat(fd, &about) == 0) {
-    const auto size = static_cast<std::uint64_t>(about.st_size);
-    rest.remove_prefix(std::min<std::uint64_t>(rest.size(), size - std::min(size, file_bytes_)));
-  }
-  if (write_all_directly(fd, rest)) write_all_directly(fd, filling_);
+  if (write_all_directly(fd, rest_of_batch(fd))) write_all_directly(fd, filling_);
   filling_.clear();
   state_ = state::closed;
   if (locked) mutex_.unlock();

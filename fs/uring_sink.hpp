@@ -105,8 +105,9 @@ struct uring_sink_statistics {
 /// The lines of one thread are in the file in the order in which it logged them.
 ///
 /// When the program ends without unwinding, as by a failed assertion or std::terminate(), what is buffered is written
-/// at once: last_words.hpp says when. Then it goes by the file's size how much of the batch under way is there already:
-/// where others append to the same file lines may be missing or come twice.
+/// at once: last_words.hpp says when. Then it goes by the file's size how much of the batch under way is there already.
+/// Where that is not all, the kernel is given a second for it. So lines may come twice where a disk holds a batch up
+/// for longer; where others append to the same file they may be missing as well.
 ///
 /// @threads  All of it is open to any thread. No signal handlers. Not in the child of a fork(2).
 class uring_sink final : public spdlog::sinks::sink {
@@ -236,6 +237,7 @@ class uring_sink final : public spdlog::sinks::sink {
   // On the thread that dies.
   static void speak(void* self) noexcept { static_cast<uring_sink*>(self)->write_rest(); }
   void write_rest() noexcept;
+  [[nodiscard]] std::string_view rest_of_batch(int fd) const noexcept;
 
   // Constant.
   const std::string path_;
