@@ -546,8 +546,8 @@ TEST_CASE("a hundred thousand fibers, a thousand at a time, take the memory of a
     for (int round = 1; round < rounds_count; ++round) run_some();
 
     CHECK(stacks_count() <= stacks_after_one);
-    // 16 MiB, where each round more would be as many. AddressSanitizer keeps what was freed, and ThreadSanitizer what it
-    // knows of each fiber that ever was.
+    // 16 MiB, where each round more would be as many. AddressSanitizer keeps what was freed, and ThreadSanitizer some
+    // of what it knew of each fiber that ever was.
     constexpr std::size_t noise_pages = 4'096;
     if constexpr (!GYRE_DETAIL_ADDRESS_SANITIZER && !GYRE_DETAIL_THREAD_SANITIZER)
       CHECK(resident_pages() < pages_after_one + noise_pages);
